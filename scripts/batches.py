@@ -1,0 +1,63 @@
+"""Between MONAI's engines and the joint network: what a batch hands to the network, the loss and the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from monai.engines import PrepareBatch
+from torch import nn
+
+from scripts.losses import JointLoss
+from scripts.pooling import unpack_outputs
+
+
+class PrepareJointBatch(PrepareBatch):
+    """Move a batch of :func:`scripts.dataset.collate` to the device.
+
+    The network's inferer gets the images and ``keys`` (names of the image versions, for the feature bank); the targets
+    are a dict of ``mask``, ``label``, ``kind`` on the device, and the list ``id``.
+    """
+
+    def __call__(
+        self,
+        batchdata: Mapping[str, Any],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, dict[str, Any], tuple[Any, ...], dict[str, Any]]:
+        """Return (images, targets, args, kwargs) as MONAI's engines take them."""
+
+        def moved(name: str) -> torch.Tensor:
+            return batchdata[name].to(device=device, non_blocking=non_blocking, **kwargs)
+
+        targets = {name: moved(name) for name in ("mask", "label", "kind")} | {"id": list(batchdata["id"])}
+        return moved("image"), targets, (), {"keys": list(batchdata["key"])}
+
+
+class JointCriterion(nn.Module):
+    """The joint loss of a packed network output.
+
+    Args:
+        network: gives the pooling and the stride of the class maps.
+        loss: the loss of unpacked outputs.
+
+    Attributes:
+        terms: the loss terms of the last batch, by name, as floats: for logs and progress bars.
+    """
+
+    def __init__(self, network: nn.Module, loss: JointLoss) -> None:
+        super().__init__()
+        # not a submodule: the network's parameters must not appear twice in state dicts or optimizers
+        object.__setattr__(self, "_network", getattr(network, "module", network))
+        self.loss = loss
+        self.terms: dict[str, float] = {}
+
+    def forward(self, packed: torch.Tensor, targets: Mapping[str, Any]) -> torch.Tensor:
+        """Return the total loss, scalar float32, of (B, 1 + C, H, W) outputs and :class:`PrepareJointBatch` targets."""
+        logits, maps = unpack_outputs(packed, self._network.stride)
+        scores = self._network.pool(maps)
+        terms = self.loss.terms(scores, logits, targets["label"], targets["mask"], targets["kind"])
+        self.terms = {name: float(value.detach()) for name, value in terms.items()}
+        return terms["total"]

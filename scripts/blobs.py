@@ -1,0 +1,182 @@
+"""Durable files: atomic writing, and a store that names each file by the SHA-256 of its bytes.
+
+A file appears under its final name only when all of it is on the disk: temporary file in the *same* folder (a rename
+across disks is a copy), flush, fsync, rename, fsync of the folder (else a power cut may forget the rename). Whatever
+fails in between leaves the old file as it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from scripts.errors import Problem, StateError
+
+_WRITERS = 8
+_TEMPORARY = re.compile(r"\.write-[0-9a-f]{16}\.tmp")
+_SUFFIX = re.compile(r"(\.[a-z0-9]{1,16})*")
+_NAME = re.compile(r"[0-9a-f]{64}" + _SUFFIX.pattern)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Wait until the names in ``folder`` are on the disk. Raises ``OSError``."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems cannot sync a folder and say so with EINVAL; they order renames themselves.
+        if error.errno != errno.EINVAL:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Make ``folder`` and its parents, synced to the disk; nothing happens where it exists. Raises ``StateError``."""
+    with _explained(folder):
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in reversed(missing):
+            fsync_folder(path.parent)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` so that the old or the new file is there at any instant, never a part of one.
+
+    Args:
+        path: file to make or replace; its folder is made when missing.
+        data: the whole content.
+
+    Raises:
+        StateError: no space, no permission, a fault of the disk; the old file, if any, is untouched unless only the
+            last step (fsync of the folder) failed, when the new one may be there.
+    """
+    make_folder(path.parent)
+    temporary = path.parent / f".write-{secrets.token_hex(8)}.tmp"
+    with _explained(path):
+        try:
+            with open(temporary, "xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            fsync_folder(path.parent)
+        finally:
+            # After a failed fsync the kernel may have dropped the pages: the temporary file is never used again.
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> int:
+    """Remove temporary files that a killed :func:`write_atomic` left anywhere under ``folder``; return how many.
+
+    Only names of our own pattern are touched, and links to folders are not followed. Raises ``StateError``.
+    """
+    count = 0
+    with _explained(folder):
+        for parent, _, names in os.walk(folder):
+            for name in filter(_TEMPORARY.fullmatch, names):
+                (Path(parent) / name).unlink(missing_ok=True)
+                count += 1
+    return count
+
+
+class BlobStore:
+    """Files named ``<sha256><suffix>`` in ``<folder>/<first two hex digits>/``. Writing the same bytes twice is free.
+
+    Safe for use by many threads; of several processes only one may write.
+
+    Args:
+        folder: root of the store; made at the first write.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def put(self, data: bytes, suffix: str = "") -> str:
+        """Store ``data`` and return its name; it is on the disk when this returns.
+
+        Args:
+            data: the content.
+            suffix: ``""`` or lower-case extensions such as ``".npz"``.
+
+        Raises:
+            StateError: it cannot be written.
+            ValueError: the suffix is not of that form.
+        """
+        if not _SUFFIX.fullmatch(suffix):
+            raise ValueError(f"suffix {suffix!r} is not of the form .npz: lower-case letters and digits after dots")
+        name = hashlib.sha256(data).hexdigest() + suffix
+        path = self.path(name)
+        with _explained(path):
+            # Compared in full, so that a file spoiled on the disk is mended by writing it anew.
+            if path.is_file() and path.read_bytes() == data:
+                fsync_folder(path.parent)
+                return name
+        write_atomic(path, data)
+        return name
+
+    def put_all(self, contents: Iterable[bytes], suffix: str = "") -> list[str]:
+        """Store many contents and return their names in the same order; as :meth:`put`, at a tenth of its time.
+
+        The disk serves the syncs of several threads together.
+        """
+        with ThreadPoolExecutor(_WRITERS) as writers:
+            return list(writers.map(lambda data: self.put(data, suffix), contents))
+
+    def read(self, name: str) -> bytes:
+        """Return the content of ``name``, checked against its hash.
+
+        Raises:
+            StateError: the file is missing, cannot be read or has other content than when it was written.
+            ValueError: ``name`` is not the name of a blob.
+        """
+        path = self.path(name)
+        cure = "Bring back the file from a backup of the run's folder; the run cannot go on without it."
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            fault = f"file of the run cannot be read ({error.strerror})"
+            raise StateError(Problem(fault, where=str(path), cure=cure)) from error
+        found = hashlib.sha256(data).hexdigest()
+        if found != name[:64]:
+            fault = "file of the run was changed"
+            problem = Problem(fault, str(path), f"SHA-256 {name[:64]}", f"{found} ({len(data)} bytes)", cure)
+            raise StateError(problem)
+        return data
+
+    def path(self, name: str) -> Path:
+        """Return where ``name`` lies; ``ValueError`` unless it is a blob's name, so no path leads out of the store."""
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is not the name of a blob")
+        return self.folder / name[:2] / name
+
+    def names(self) -> Iterator[str]:
+        """Yield the names of all blobs on the disk, in no order."""
+        for _, _, names in os.walk(self.folder):
+            yield from filter(_NAME.fullmatch, names)
+
+    def remove(self, name: str) -> None:
+        """Remove one blob; nothing happens when it is not there. Raises ``StateError``."""
+        path = self.path(name)
+        with _explained(path):
+            path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn a fault of the file system at ``path`` into a :class:`StateError` with a cure."""
+    try:
+        yield
+    except OSError as error:
+        cure = "Free space or give permission, then run the same command again; nothing stored before is lost."
+        raise StateError(
+            Problem(f"cannot be written ({error.strerror or error})", where=str(path), cure=cure)
+        ) from error

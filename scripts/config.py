@@ -1,0 +1,84 @@
+"""The config of the running bundle, so that every training of a run is built afresh from it.
+
+MONAI gives the objects of a config no way to read the config they stand in. A cycle of active learning needs just that:
+the sections ``train`` and ``validate`` as they were written (overlays and command line included), parsed again with the
+images, weights and seeds of the cycle. :func:`running_config` finds the parser that is resolving the caller.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from scripts.errors import InputError, Problem
+
+
+class RunConfig:
+    """The raw content of a bundle config, from which parsers are made.
+
+    Args:
+        content: the config as read from its files, with overlays and overrides, before any parsing.
+    """
+
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        self._content = copy.deepcopy(dict(content))
+
+    def __getitem__(self, key: str) -> Any:
+        """Return a copy of the raw value at a nested id such as ``"train#trainer#max_epochs"``."""
+        return copy.deepcopy(ConfigParser(self._content)[key])
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return :meth:`__getitem__`, or ``default`` where the config has no such id."""
+        try:
+            return self[key]
+        except (KeyError, IndexError, TypeError):
+            return default
+
+    def parser(
+        self, overrides: Mapping[str, Any] | None = None, objects: Mapping[str, Any] | None = None
+    ) -> ConfigParser:
+        """Return a fresh parser whose objects nobody else holds.
+
+        Args:
+            overrides: config values by nested id, set in this order.
+            objects: ready objects by nested id (images, feature bank) that are shared instead of built again.
+
+        Raises:
+            InputError: an override changes an id that the config does not have.
+        """
+        parser = ConfigParser(copy.deepcopy(self._content))
+        unknown = [key for key in overrides or {} if _parent(key) not in parser]
+        if unknown:
+            raise InputError(
+                [Problem("no such id in the config", key, cure="Correct the override.") for key in unknown]
+            )
+        for key, value in {**(overrides or {}), **(objects or {})}.items():
+            parser[key] = value
+        return parser
+
+
+def _parent(key: str) -> str:
+    return key.replace("#", "::").rpartition("::")[0]
+
+
+def running_config() -> RunConfig:
+    """Return the config that is being resolved by a ``ConfigParser`` further up the call stack.
+
+    Raises:
+        InputError: the caller was not built by a config.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, ConfigParser):
+            return RunConfig(owner.get())
+        frame = frame.f_back
+    raise InputError(
+        Problem(
+            "no bundle config is running", "running_config", cure="Pass config=RunConfig(...) when calling from Python."
+        )
+    )

@@ -1,0 +1,262 @@
+"""Lists of images with labels, masks and splits: read, checked and hashed before anything else happens.
+
+An item is a plain dict, as MONAI's data lists have it: ``id`` (str), ``image`` (absolute path), ``label`` (index into
+the sorted class names), ``mask`` (absolute path or None), ``split`` (``"train"``, ``"val"`` or ``"test"``) and
+``patient_id`` (str or None). ``python -m scripts.datalist --help`` makes such lists.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scripts.blobs import write_atomic
+from scripts.errors import InputError, Problem
+from scripts.image_checks import OnRead, check_items
+from scripts.images import file_sha256
+from scripts.masks import NONZERO, MaskRule
+from scripts.rows import Entry, entries_of
+from scripts.splits import SPLITS, make_split, patients_in_several_splits, split_name
+from scripts.tables import Table, find_table, read_table
+
+Item = dict[str, Any]
+logger = logging.getLogger(__name__)
+_COLUMNS = ("id", "image", "label", "mask", "split", "patient_id")
+
+
+@dataclass(frozen=True)
+class DataList:
+    """Images of a data set, in the order of the table.
+
+    Attributes:
+        items: see this module.
+        classes: class names, sorted; an item's label is the position of its class.
+        sha256: hash over ids, labels, splits and the content of all files; the order of rows does not matter.
+        image_sha256: id -> SHA-256 of the image file.
+        root: folder of the data set.
+        split_column: column of the table that the splits were read from.
+    """
+
+    items: tuple[Item, ...]
+    classes: tuple[str, ...]
+    sha256: str
+    image_sha256: Mapping[str, str]
+    root: Path
+    split_column: str
+
+    def split(self, name: str) -> list[Item]:
+        """Return the items of ``"train"``, ``"val"`` or ``"test"``, each a copy."""
+        return [dict(item) for item in self.items if item["split"] == name]
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return split -> class -> number of images, zeros included."""
+        found = Counter((item["split"], item["label"]) for item in self.items)
+        return {split: {name: found[split, label] for label, name in enumerate(self.classes)} for split in SPLITS}
+
+
+def read_datalist(
+    dataset_dir: str | Path,
+    table: str | Path | None = None,
+    split_column: str = "split",
+    id_column: str | None = None,
+    seed: int = 0,
+    val_fraction: float = 0.2,
+    test_fraction: float = 0.2,
+    group_by_patient: bool = False,
+    mask_rule: MaskRule = NONZERO,
+    check: bool = True,
+    classes: Sequence[str] | None = None,
+    progress: bool = True,
+    on_read: OnRead | None = None,
+) -> DataList:
+    """Read a data set, check all of it, and raise once with everything that is wrong.
+
+    Args:
+        dataset_dir: folder of the data set; no path may lead out of it. Or directly its CSV or JSON file.
+        table: CSV with columns ``image,label[,mask][,split][,patient_id][,id]``, or MONAI datalist in JSON, relative
+            to ``dataset_dir`` or absolute; None finds it (:func:`scripts.tables.find_table`). Paths in it are
+            relative to its own folder, or to ``dataset_dir`` if the table lies elsewhere.
+        split_column: column with train/val/test. Without column ``split``, or where it is empty, splits are drawn.
+        id_column: column of the ids; else ``id``; else the file names, with their folders where names repeat.
+        seed, val_fraction, test_fraction: of a drawn split, see :func:`scripts.splits.make_split`.
+        group_by_patient: keep each patient within one drawn split.
+        mask_rule: how masks are read.
+        check: decode every image and mask.
+        classes: the class names to accept; None takes those of the table.
+        progress: show a bar while checking.
+        on_read: given the pixels of each checked item, see :func:`scripts.image_checks.check_items`.
+
+    Raises:
+        InputError: with every problem found in the table, the images and the masks.
+    """
+    root = Path(os.path.abspath(Path(dataset_dir).expanduser()))
+    if root.is_file() and table is None:
+        root, table = root.parent, root.name
+    content = read_table(find_table(root, table))
+    _refuse_missing_columns(content, split_column, id_column)
+    problems: list[Problem] = []
+    entries = entries_of(content, root, split_column, id_column, problems)
+    names = tuple(sorted(set(classes or (entry.row.get("label") for entry in entries)) - {""}))
+    problems += _unknown_labels(entries, names)
+    entries = [entry for entry in entries if entry.row.get("label") in names]
+    splits = _read_splits(entries, split_column, problems)
+    if splits is None:
+        _tell_of_drawing(content, split_column, seed)
+        class_of = {entry.id: entry.row.get("label") for entry in entries}
+        patient_of = {entry.id: entry.row.get("patient_id") or None for entry in entries} if group_by_patient else None
+        splits = make_split(class_of, seed, val_fraction, test_fraction, patient_of)
+    items = [_item(entry, names, splits.get(entry.id, "")) for entry in entries]
+    problems += _classes_without_training(items, names, content.path)
+    if check:
+        problems += check_items(items, mask_rule, names, progress, on_read)
+    if problems:
+        raise InputError(problems)
+    _warn_of_patients(items)
+    image_sha256, sha256 = _hashes(items, names)
+    _warn_of_copies(items, image_sha256)
+    return DataList(tuple(items), names, sha256, image_sha256, root, split_column)
+
+
+def write_table(items: Iterable[Mapping[str, Any]], path: str | Path, classes: Sequence[str]) -> None:
+    """Write items as the CSV that :func:`read_datalist` reads, in one step.
+
+    Paths within the folder of ``path`` become relative to it, others stay absolute.
+    """
+    folder = Path(path).absolute().parent
+
+    def cell(item: Mapping[str, Any], column: str) -> str:
+        value = item.get(column)
+        if value is None:
+            return ""
+        if column == "label":
+            return classes[value]
+        if column in ("image", "mask") and Path(value).is_relative_to(folder):
+            return Path(value).relative_to(folder).as_posix()
+        return str(value)
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    writer.writerows([cell(item, column) for column in _COLUMNS] for item in items)
+    write_atomic(Path(path), text.getvalue().encode())
+
+
+def _refuse_missing_columns(table: Table, split_column: str, id_column: str | None) -> None:
+    # A split column of another name is an explicit wish: drawing splits instead would go unnoticed.
+    needed = [
+        "image",
+        "label",
+        *([id_column] if id_column else []),
+        *([split_column] if split_column != "split" else []),
+    ]
+    found = ", ".join(table.columns) or "none"
+    problems = [
+        Problem("column is missing", str(table.path), name, found) for name in needed if name not in table.columns
+    ]
+    if problems:
+        raise InputError(problems)
+
+
+def _unknown_labels(entries: Sequence[Entry], names: Sequence[str]) -> list[Problem]:
+    expected = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+    return [
+        Problem("unknown label", entry.row.where, expected, repr(entry.row.get("label")), "Mend the label or classes.")
+        for entry in entries
+        if entry.row.get("label") not in names
+    ]
+
+
+def _read_splits(entries: Sequence[Entry], column: str, problems: list[Problem]) -> dict[str, str] | None:
+    """Return id -> split, or None where no row names one."""
+    texts = {entry.id: entry.row.get(column) for entry in entries}
+    if not any(texts.values()):
+        return None
+    for entry in entries:
+        if split_name(entry.row.get(column)) is None:
+            found = repr(entry.row.get(column))
+            cure = f"Fill column {column} in every row, or in none."
+            problems.append(Problem("unknown split", entry.row.where, "train, val or test", found, cure))
+    return {key: split_name(text) or "" for key, text in texts.items()}
+
+
+def _item(entry: Entry, names: Sequence[str], split: str) -> Item:
+    return {
+        "id": entry.id,
+        "image": str(entry.image),
+        "label": names.index(entry.row.get("label")),
+        "mask": None if entry.mask is None else str(entry.mask),
+        "split": split,
+        "patient_id": entry.row.get("patient_id") or None,
+    }
+
+
+def _classes_without_training(items: Sequence[Item], names: Sequence[str], path: Path) -> list[Problem]:
+    trained = {item["label"] for item in items if item["split"] == "train"}
+    return [
+        Problem("class without a training image", str(path), f"at least one train row of class {name!r}", "none")
+        for label, name in enumerate(names)
+        if label not in trained
+    ]
+
+
+def _warn_of_patients(items: Sequence[Item]) -> None:
+    shared = patients_in_several_splits(items)
+    if shared:
+        listed = ", ".join(f"{patient} ({'/'.join(splits)})" for patient, splits in list(shared.items())[:10])
+        more = f" and {len(shared) - 10} more" if len(shared) > 10 else ""
+        logger.warning("%d patients have images in several splits: %s%s", len(shared), listed, more)
+
+
+def _warn_of_copies(items: Sequence[Item], image_sha256: Mapping[str, str]) -> None:
+    first: dict[str, Item] = {}
+    for item in items:
+        twin = first.setdefault(image_sha256[item["id"]], item)
+        if twin["split"] != item["split"]:
+            names = (twin["id"], twin["split"], item["id"], item["split"])
+            logger.warning("the same file content is in two splits: %s (%s) and %s (%s)", *names)
+
+
+def _tell_of_drawing(table: Table, split_column: str, seed: int) -> None:
+    others = [name for name in table.columns if name.startswith("split") and name != split_column]
+    hint = f"; it has {', '.join(others)}, which split_column would use" if others else ""
+    logger.log(
+        logging.WARNING if others else logging.INFO,
+        "%s has no values in column %s: splits are drawn with seed %d%s",
+        table.path, split_column, seed, hint,
+    )  # fmt: skip
+
+
+def _hashes(items: Sequence[Item], names: Sequence[str]) -> tuple[dict[str, str], str]:
+    """Return id -> SHA-256 of the image, and the hash of the whole list.
+
+    Raises:
+        InputError: listing every file that cannot be read.
+    """
+    images: dict[str, str] = {}
+    lines: list[str] = []
+    problems: list[Problem] = []
+    for item in items:
+        try:
+            images[item["id"]] = file_sha256(item["image"])
+            mask = file_sha256(item["mask"]) if item["mask"] else None
+            lines.append(json.dumps([item["id"], names[item["label"]], item["split"], images[item["id"]], mask]))
+        except InputError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise InputError(problems)
+    return images, hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+
+if __name__ == "__main__":
+    from scripts.datalist_commands import main
+
+    main()

@@ -1,0 +1,150 @@
+"""What a round asks of the network: train from theta0, predict, score. Knows nothing of rounds or of state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from scripts.config import RunConfig
+from scripts.data import RunData
+from scripts.features import FeatureBank
+from scripts.pooling import cam_mask, unpack_outputs, upsample_maps
+from scripts.rng import derive_seed, isolated_rng
+from scripts.stage0 import Theta0
+from scripts.training import Trained, Weights, train
+from scripts.validation import restore
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the network says about one image.
+
+    Attributes:
+        id: the image.
+        probs: (H, W) float32 in [0, 1], foreground, at original size.
+        scores: (C,) float32 class scores.
+        class_maps: (C, h, w) float32, low resolution.
+        size: (H, W), the original size.
+    """
+
+    id: str
+    probs: np.ndarray
+    scores: np.ndarray
+    class_maps: torch.Tensor
+    size: tuple[int, int]
+
+    def cam(self, label: int) -> np.ndarray:
+        """Return the map of a class at original size, (H, W) float32, unbounded."""
+        return upsample_maps(self.class_maps[None], self.size)[0, label].numpy()
+
+    def cam_mask(self, label: int) -> np.ndarray:
+        """Return the classifier's own mask (published WSL baseline), (H, W) uint8 in {0, 1}."""
+        return cam_mask(self.class_maps[None], torch.tensor([label]), self.size)[0, 0].numpy()
+
+
+class Learner:
+    """Trainings and predictions of one run.
+
+    Args:
+        config: of the run.
+        data: images of the run.
+        bank: memory of the frozen encoder's features.
+        theta0: where every training starts.
+        overrides: config values of all trainings and predictions of the method.
+        seed: of the run.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        data: RunData,
+        bank: FeatureBank | None,
+        theta0: Theta0,
+        overrides: Mapping[str, Any] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.config, self.data, self.bank, self.theta0 = config, data, bank, theta0
+        self.overrides, self.seed = dict(overrides or {}), seed
+        if bank is not None:
+            bank.bind(theta0.sha256)
+
+    def train(
+        self, items: Sequence[Mapping[str, Any]], purpose: tuple[int, int], overrides: Mapping[str, Any] | None = None
+    ) -> Trained:
+        """Train on ``items`` from theta0 and return the weights of the best validation.
+
+        Args:
+            items: training images with ``mask`` (array (H, W)) and ``kind``.
+            purpose: (round, cycle), for seeds and logs.
+            overrides: more config values by nested id.
+        """
+        round_, cycle = purpose
+        name = f"round_{round_:02d}_cycle{cycle}"
+        changes = {"cycle#name": name, "cycle#seed": derive_seed(self.seed, *purpose, "order"), **(overrides or {})}
+        objects = {"train#dataset#data": list(items), "validate#dataset#data": self.data.items("val")}
+        return train(self._parser(changes, objects), derive_seed(self.seed, *purpose, "train"), self.theta0.weights)
+
+    def predict(self, ids: Sequence[str], weights: Weights) -> Iterator[Prediction]:
+        """Yield a prediction per id, with the evaluation's inferer."""
+        parser, network, device = self._ready(weights)
+        inferer = parser.get_parsed_content("validate#inferer")
+        for key in ids:
+            size = self.data.store.original_size(key)
+            with torch.no_grad():
+                packed = inferer(self._image(key, device), network, keys=[f"{key}#plain"])
+                logits, maps = unpack_outputs(packed, network.stride)
+                scores = network.pool(maps)[0]
+            yield Prediction(key, restore(logits[0, 0], size).cpu().numpy(), scores.cpu().numpy(), maps[0].cpu(), size)
+
+    def score(
+        self,
+        ids: Sequence[str],
+        weights: Weights,
+        score: Callable[[torch.Tensor], torch.Tensor],
+        passes: int,
+        purpose: int,
+    ) -> dict[str, float]:
+        """Return how informative each image is.
+
+        Args:
+            ids: the images.
+            weights: state dict.
+            score: from probabilities (B, 1, H, W), or (passes, B, 1, H, W), at original size to (B,).
+            passes: stochastic passes with dropout on and everything else as in evaluation; 0 for one plain pass.
+            purpose: the round, for the seeds of the dropout.
+        """
+        if passes == 0:
+            return {p.id: float(score(torch.from_numpy(p.probs)[None, None])) for p in self.predict(ids, weights)}
+        _, network, device = self._ready(weights)
+        network.dropout.train()
+        found = {}
+        for key in ids:
+            size = self.data.store.original_size(key)
+            with torch.no_grad(), isolated_rng(derive_seed(self.seed, purpose, "dropout", key), device):
+                image = self._image(key, device)
+                samples = [
+                    restore(unpack_outputs(network(image), network.stride)[0][0, 0], size) for _ in range(passes)
+                ]
+                found[key] = float(score(torch.stack(samples)[:, None, None]))
+        return found
+
+    def _parser(self, changes: Mapping[str, Any], objects: Mapping[str, Any] | None = None) -> Any:
+        shared = {"data": self.data, "features": self.bank, **(objects or {})}
+        fixed = {"cycle#rounds": True, "network_def#pretrained": False}
+        return self.config.parser({**fixed, **self.overrides, **changes}, shared)
+
+    def _ready(self, weights: Weights) -> tuple[Any, nn.Module, torch.device]:
+        parser = self._parser({})
+        device = torch.device(parser.get_parsed_content("device"))
+        with isolated_rng(0, device):  # the initial weights are overwritten
+            network = parser.get_parsed_content("network")
+        network.load_state_dict(weights)
+        return parser, network.to(memory_format=torch.channels_last).eval(), device
+
+    def _image(self, key: str, device: torch.device) -> torch.Tensor:
+        return (self.data.store.image(key)[None].to(device).float() / 255.0).contiguous()

@@ -1,0 +1,138 @@
+"""Reading masks: raw values of a mask file become background 0, foreground 1 and ignore 255 by a rule of the config.
+
+Unlike images, masks are read raw: palette indices and grey values are kept as stored, nothing is stretched, and no
+EXIF orientation is applied. One-bit files count as 0 and 255. Of a colour mask the largest channel decides. An alpha
+channel is left aside, unless the colour is the same everywhere and alpha is not: then alpha is the mask.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from scripts.errors import InputError, Problem
+from scripts.images import is_nifti, nifti_values, opened_picture, refuse_non_finite
+
+IGNORE = 255
+
+
+@dataclass(frozen=True)
+class MaskRule:
+    """Which values of a mask file are foreground.
+
+    Attributes:
+        foreground: ``"nonzero"`` (instance ids as in GlaS), ``"over:127.5"`` (values above a number, as the grey
+            masks of CUB-200-2011), or the list of foreground values; every other value is background.
+        ignore: value of the pixels that count neither in a loss nor in a metric; it wins over ``foreground``.
+
+    Raises:
+        InputError: neither of the three forms.
+    """
+
+    foreground: str | Sequence[float] = "nonzero"
+    ignore: int | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.foreground, str):
+            valid = self.foreground == "nonzero" or self.over is not None
+        else:
+            object.__setattr__(self, "foreground", tuple(self.foreground))  # a list of the config becomes hashable
+            valid = len(self.foreground) > 0 and all(isinstance(value, int | float) for value in self.foreground)
+        if not valid:
+            raise InputError(
+                Problem("unknown mask rule", "foreground", "nonzero, over:NUMBER or a list", repr(self.foreground))
+            )
+
+    @property
+    def over(self) -> float | None:
+        """The number of ``"over:NUMBER"``, None for the other forms."""
+        text = self.foreground
+        if not isinstance(text, str) or not text.startswith("over:"):
+            return None
+        try:
+            number = float(text.removeprefix("over:"))
+        except ValueError:
+            return None
+        return number if math.isfinite(number) else None
+
+    def apply(self, values: np.ndarray) -> np.ndarray:
+        """Map raw values (H, W) of any numeric dtype to uint8 (H, W) with 0, 1 and 255."""
+        if self.over is not None:
+            mask = (values > self.over).astype(np.uint8)
+        elif isinstance(self.foreground, str):
+            mask = (values != 0).astype(np.uint8)
+        else:
+            mask = np.isin(values, self.foreground).astype(np.uint8)
+        if self.ignore is not None:
+            mask[values == self.ignore] = IGNORE
+        return mask
+
+    @property
+    def names_values(self) -> bool:
+        """True where single values matter, which colour and lossy compression do not have."""
+        return not isinstance(self.foreground, str) or self.ignore is not None
+
+
+NONZERO = MaskRule()
+
+
+def read_mask(path: Path | str, rule: MaskRule = NONZERO) -> np.ndarray:
+    """Read one mask.
+
+    Args:
+        path: PNG, BMP, JPEG, TIFF or 2-D NIfTI.
+        rule: which values are foreground.
+
+    Returns:
+        uint8 (H, W): 0 background, 1 foreground, 255 ignore.
+
+    Raises:
+        InputError: the file cannot be read (as :func:`scripts.images.read_image`), a JPEG is to be read by exact
+            values, or a coloured mask by a list of values.
+    """
+    path = Path(path)
+    if is_nifti(path):
+        values = nifti_values(path)
+    else:
+        with opened_picture(path) as picture:
+            if picture.format in ("JPEG", "MPO") and (rule.over is None or rule.names_values):
+                # Compression leaves small non-zero values around each edge: they would all become foreground.
+                raise InputError(
+                    Problem("a JPEG mask has no exact values", str(path), "foreground over:127.5 and no ignore value",
+                            f"foreground {rule.foreground}, ignore {rule.ignore}", "Change the rule or use PNG.")
+                )  # fmt: skip
+            values = _raw_values(picture)
+        refuse_non_finite(values, path)
+    return rule.apply(_single_channel(values, path, rule))
+
+
+def _raw_values(picture: Image.Image) -> np.ndarray:
+    """Return stored values (H, W), or (H, W, C) for colour or alpha; C is 2 (grey, alpha), 3 or 4."""
+    if picture.mode == "1":
+        picture = picture.convert("L")
+    elif picture.mode not in ("L", "P", "LA", "PA", "RGB", "RGBA", "F") and not picture.mode.startswith("I"):
+        picture = picture.convert("RGB")
+    return np.asarray(picture)
+
+
+def _single_channel(values: np.ndarray, path: Path, rule: MaskRule) -> np.ndarray:
+    """Reduce (H, W[, C]) to the (H, W) values that the rule is for."""
+    if values.ndim == 2:
+        return values
+    channels = values.shape[2]
+    if channels in (2, 4):
+        colour, alpha = values[..., :-1], values[..., -1]
+        if (colour == colour[0, 0]).all() and (alpha != alpha[0, 0]).any():
+            return alpha
+        values = colour
+    if rule.names_values and (values != values[..., :1]).any():
+        raise InputError(
+            Problem("a coloured mask has no single values", str(path), "a grey or palette mask",
+                    f"{values.shape[2]} different channels", "Save it as grey, or use the rule nonzero.")
+        )  # fmt: skip
+    return values.max(axis=2)

@@ -1,0 +1,261 @@
+"""Algorithm 1: the rounds of active learning as an outer Ignite engine whose epoch is a round."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+
+from scripts.config import RunConfig, running_config
+from scripts.curve import curve_rows, summary_table, versions
+from scripts.data import RunData
+from scripts.errors import InputError, Problem
+from scripts.features import FeatureBank
+from scripts.handlers import (
+    CycleHandler,
+    EvaluateHandler,
+    OracleHandler,
+    PhaseHandler,
+    PseudoLabelHandler,
+    QueryHandler,
+    RoundEvents,
+)
+from scripts.learner import Learner
+from scripts.methods import Method
+from scripts.oracles import Oracle
+from scripts.report import write_report
+from scripts.report_handler import ReportHandler
+from scripts.round_context import RoundContext, Run
+from scripts.splits import patients_in_several_splits
+from scripts.stage0 import theta0
+from scripts.state import RunState
+
+logger = logging.getLogger(__name__)
+
+HARMLESS = ("active#rounds", "active#budget", "active#max_overlays", "device", "num_workers", "amp", "features", "data")
+"""Settings that may differ when a run is taken up again."""
+
+
+def default_phases() -> list[PhaseHandler]:
+    """Return the handlers of Algorithm 1 with two trainings per round, in no particular order: events order them."""
+    return [
+        QueryHandler(),
+        OracleHandler(),
+        CycleHandler(0),
+        PseudoLabelHandler("cycle0"),
+        CycleHandler(1),
+        EvaluateHandler(),
+        PseudoLabelHandler("final"),
+    ]
+
+
+def run_round(engine: Engine, _: Any) -> None:
+    """Fire the events of one round (Belharbi et al. 2021, Algorithm 1, as the published code runs it)."""
+    engine.fire_event(RoundEvents.QUERY)  # U'_r: choose images to ask about
+    engine.fire_event(RoundEvents.ORACLE)  # L_r = L_{r-1} + U'_r with the oracle's masks
+    engine.fire_event(RoundEvents.CYCLE_0)  # theta <- theta0; train on L_r and P_{r-1}
+    engine.fire_event(RoundEvents.PSEUDO_LABEL)  # U''_r: near, same class; P_r = P_{r-1} + U''_r - L_r; label P_r
+    engine.fire_event(RoundEvents.CYCLE_1)  # theta <- theta0; train on L_r and P_r
+    engine.fire_event(RoundEvents.EVALUATE)  # threshold on validation; test
+    engine.fire_event(RoundEvents.REFRESH)  # label P_r again with the best model of the round
+    engine.fire_event(RoundEvents.REPORT)
+
+
+class ActiveLearning:
+    """A run of active learning: stage 0, then rounds, then the report. The same call again goes on where it stopped.
+
+    Args:
+        data: images of the run.
+        method: name of an entry of ``methods``.
+        methods: the presets.
+        oracle: draws the masks.
+        output_dir: folder of all runs; this one is ``<output_dir>/<method>_seed<seed>``.
+        rounds: number of rounds, the initial draw included.
+        initial_per_class: masks per class in round 0.
+        query_per_class: masks per class in each later round.
+        seed: of the run: draws, queries, order, augmentation.
+        stage0_dir: where theta0 is kept.
+        stage0_seed: seed of stage 0, its own so that all runs share theta0.
+        features: memory of frozen features; None computes them each time.
+        budget: most masks in the run; None for no limit.
+        protect_pseudo: see :class:`scripts.round_context.Run`.
+        compute_matched: give methods of one training per round as many optimisation steps as those of two.
+        max_overlays: pictures per round.
+        phases: handlers of the round; None for :func:`default_phases`.
+        config: the bundle config; None takes the one that is being resolved. Its ``active#stage0#overrides`` are the
+            config values of stage 0 by nested id, read as they stand: they refer to objects of that training.
+
+    Raises:
+        InputError: an unknown method, or numbers that make no run.
+    """
+
+    def __init__(
+        self,
+        data: RunData,
+        method: str,
+        methods: Mapping[str, Method],
+        oracle: Oracle,
+        output_dir: str,
+        rounds: int,
+        initial_per_class: int,
+        query_per_class: int,
+        seed: int,
+        stage0_dir: str,
+        stage0_seed: int = 0,
+        features: FeatureBank | None = None,
+        budget: int | None = None,
+        protect_pseudo: bool = True,
+        compute_matched: bool = False,
+        max_overlays: int = 4,
+        phases: Sequence[PhaseHandler] | None = None,
+        config: RunConfig | None = None,
+    ) -> None:
+        self.config = config or running_config()
+        if method not in methods:
+            raise InputError(Problem("unknown method", "active#method", ", ".join(sorted(methods)), repr(method)))
+        _refuse_below(1, rounds=rounds, initial_per_class=initial_per_class, query_per_class=query_per_class)
+        self.data, self.name, self.method, self.oracle = data, method, methods[method], oracle
+        self.output_dir, self.seed = Path(output_dir), int(seed)
+        self.rounds = self.method.rounds or int(rounds)
+        self.initial_per_class, self.query_per_class = int(initial_per_class), int(query_per_class)
+        self.stage0 = self.config.get("active#stage0#overrides", {})
+        self.stage0_dir, self.stage0_seed = Path(stage0_dir), int(stage0_seed)
+        self.features, self.budget, self.protect_pseudo = features, budget, protect_pseudo
+        self.compute_matched, self.max_overlays = compute_matched, max_overlays
+        self.phases = phases
+
+    @property
+    def folder(self) -> Path:
+        """Folder of this run."""
+        return self.output_dir / f"{self.name}_seed{self.seed}"
+
+    def run(self) -> Path:
+        """Run what is left of the run and return the path of its report."""
+        with RunState.open(self.folder) as state:
+            items = [
+                {**item, "sha256": self.data.datalist.image_sha256[item["id"]]} for item in self.data.datalist.items
+            ]
+            state.register_run(self._settings(), HARMLESS, items, self.data.datalist.sha256)
+            self._announce(state)
+            start = theta0(self.config, self.data, self.stage0, self.stage0_dir, self.stage0_seed)
+            learner = Learner(self.config, self.data, self.features, start, self._overrides(), self.seed)
+            run = Run(
+                state, self.data, learner, self.method, self.oracle, self.seed, self.folder,
+                self.initial_per_class, self.query_per_class, self.budget, self.protect_pseudo,
+            )  # fmt: skip
+            self.engine(run).run([None], max_epochs=self.rounds)
+            table = summary_table(curve_rows(state))
+        report = write_report(self.output_dir)
+        logger.info("%s, seed %d\n%s", self.name, self.seed, table)
+        written = [self.folder / "curve.csv", self.folder / "overlays", self.output_dir / "learning_curve.png", report]
+        logger.info("written:\n  %s", "\n  ".join(str(path) for path in written))
+        return report
+
+    def engine(self, run: Run) -> Engine:
+        """Return the engine whose epoch is a round, with all handlers attached."""
+        engine = Engine(run_round)
+        engine.register_events(*RoundEvents)
+
+        @engine.on(Events.EPOCH_STARTED)
+        def enter_round(engine: Engine) -> None:
+            engine.state.round = RoundContext(run, engine.state.epoch - 1)
+
+        for handler in [*(self.phases or default_phases()), ReportHandler(self.max_overlays)]:
+            handler.attach(engine)
+
+        @engine.on(RoundEvents.QUERY)
+        def stop_when_nothing_is_left(engine: Engine) -> None:
+            index = engine.state.round.index
+            if index > 0 and not run.state.queries(index):
+                logger.info("round %d: no image left to ask about, the run ends here", index)
+                engine.terminate()
+
+        @engine.on(RoundEvents.REPORT)
+        def tell(engine: Engine) -> None:
+            index = engine.state.round.index
+            values = run.state.metrics(index).get(index, {})
+            shown = ", ".join(
+                f"{name} {values[name]:.4f}" for name in ("dice", "miou", "pseudo_dice") if name in values
+            )
+            seconds = sum(run.state.seconds(index).values())
+            logger.info(
+                "round %d of %d: %d masks, %s, %.0f s",
+                index,
+                self.rounds - 1,
+                int(values.get("masks", 0)),
+                shown,
+                seconds,
+            )
+
+        return engine
+
+    def _overrides(self) -> dict[str, Any]:
+        changes = dict(self.method.overrides)
+        if self.compute_matched and self.method.cycles == 1 and not self.method.label_all:
+            changes["max_epochs"] = 2 * int(changes.get("max_epochs", self.config["max_epochs"]))
+        return changes
+
+    def _settings(self) -> dict[str, Any]:
+        """Return what the run depends on and the report shows, as JSON values."""
+        raw = self.config["active"]
+        kept = ("oracle", "compute_matched", "protect_pseudo", "max_overlays", "rounds", "budget")
+        sections = ("network_def", "loss", "optimizer", "lr_scheduler", "train", "max_epochs", "epoch_length")
+        sections += ("batch_size", "image_size", "freeze_classifier", "variants", "amp", "labelled_share", "device")
+        return {
+            "method": self.name,
+            "seed": self.seed,
+            "classes": list(self.data.classes),
+            "patients_in_several_splits": len(patients_in_several_splits(self.data.datalist.items)),
+            "active": {
+                "initial_per_class": self.initial_per_class,
+                "query_per_class": self.query_per_class,
+                "preset": raw.get("methods", {}).get(self.name),
+                "stage0": self.stage0,
+                **{name: raw.get(name) for name in kept},
+            },
+            **{name: self.config.get(name) for name in sections},
+        }
+
+    def _announce(self, state: RunState) -> None:
+        counts = self.data.datalist.counts()
+        sizes = "; ".join(
+            f"{split} {sum(n.values())} ({', '.join(f'{c} {k}' for c, k in n.items())})" for split, n in counts.items()
+        )
+        first = self.initial_per_class * len(self.data.classes)
+        last = min(
+            first + (self.rounds - 1) * self.query_per_class * len(self.data.classes), sum(counts["train"].values())
+        )
+        masks = (
+            "all training masks" if self.method.label_all else f"{first} masks first, {last} after {self.rounds} rounds"
+        )
+        epochs = self._overrides().get("max_epochs", self.config["max_epochs"])
+        steps = f"{self.method.cycles * self.rounds} trainings of {epochs} x {self.config['epoch_length']} steps"
+        lines = {
+            "run": f"{self.name}, seed {self.seed}, in {self.folder}",
+            "data": f"{sizes}; SHA-256 {self.data.datalist.sha256[:16]}",
+            "budget": "no masks" if self.method.cycles == 0 else masks,
+            "cost": f"stage 0, then {steps} of {self.config['batch_size']} images",
+            "device": _device_name(str(RunConfig({"d": self.config["device"]}).parser().get_parsed_content("d"))),
+            "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
+            "done": "nothing yet" if state.last() is None else "up to round {}, {}".format(*(state.last() or ())),
+        }
+        logger.info("active learning\n%s", "\n".join(f"  {name:9s} {text}" for name, text in lines.items()))
+
+
+def _device_name(device: str) -> str:
+    if device.startswith("cuda"):
+        return f"{device}, {torch.cuda.get_device_name(device)}"
+    return f"{device}, {platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def _refuse_below(least: int, **numbers: int) -> None:
+    problems = [
+        Problem("too small", f"active#{name}", f"{least} or more", str(n)) for name, n in numbers.items() if n < least
+    ]
+    if problems:
+        raise InputError(problems)

@@ -1,0 +1,116 @@
+"""Stage 0 (WSL): encoder and classifier trained on image labels only; its result theta0 starts every later training.
+
+theta0 depends on the data, the network and the settings of this stage, not on method or seed of a run, so it is stored
+under a hash of those and shared by all runs in a folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scripts.blobs import write_atomic
+from scripts.config import RunConfig
+from scripts.data import RunData
+from scripts.errors import Problem, StateError
+from scripts.losses import UNLABELLED
+from scripts.training import Weights, pack_weights, train, unpack_weights
+
+logger = logging.getLogger(__name__)
+
+SECTIONS = ("image_size", "network_def", "loss", "optimizer", "lr_scheduler", "train", "validate", "batch_size")
+"""Sections of the config that decide theta0, besides the data and the overrides of this stage."""
+
+
+@dataclass(frozen=True)
+class Theta0:
+    """The starting point of every training.
+
+    Attributes:
+        weights: full state dict of the network, the decoder's initial weights included.
+        sha256: of the stored file.
+        accuracy: class accuracy on the validation images, in [0, 1].
+        seconds: time it took to train, also when it was read from disk.
+    """
+
+    weights: Weights
+    sha256: str
+    accuracy: float
+    seconds: float
+
+
+def theta0(config: RunConfig, data: RunData, overrides: Mapping[str, Any], folder: Path | str, seed: int = 0) -> Theta0:
+    """Return theta0, from ``folder`` where it has been trained with the same settings, else trained now.
+
+    Args:
+        config: of the run.
+        data: images of the run; only their labels are used.
+        overrides: config values of this stage by nested id.
+        folder: where theta0 is kept, as ``<key>.pt`` and ``<key>.json``.
+        seed: of this stage; its own, so that runs of several seeds share theta0, as published.
+
+    Raises:
+        StateError: a stored theta0 is damaged.
+    """
+    settings = stage0_settings(config, data, overrides, seed)
+    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+    record = Path(folder) / f"{key}.json"
+    if record.is_file():
+        return _stored(record)
+    logger.info("stage 0: training encoder and classifier on %d image labels", len(data.items("train")))
+    started = time.perf_counter()
+    trained = train(stage0_parser(config, data, overrides, seed), seed)
+    content = pack_weights(trained.weights)
+    found = {
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "accuracy": trained.metric,
+        "epoch": trained.epoch,
+        "seconds": round(time.perf_counter() - started, 3),
+        "settings": settings,
+    }
+    record.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(record.with_suffix(".pt"), content)
+    write_atomic(record, json.dumps(found, indent=1).encode())
+    logger.info("stage 0: validation accuracy %.4f after %.0f s", trained.metric, found["seconds"])
+    return Theta0(trained.weights, found["sha256"], trained.metric, found["seconds"])
+
+
+def stage0_parser(config: RunConfig, data: RunData, overrides: Mapping[str, Any], seed: int) -> Any:
+    """Return the parser that stage 0 trains with."""
+    items = [{**item, "mask": None, "kind": UNLABELLED} for item in data.items("train")]
+    changes = {"cycle#rounds": True, "cycle#seed": seed, "variants": None, "features": None, **overrides}
+    objects = {"data": data, "train#dataset#data": items, "validate#dataset#data": data.items("val")}
+    return config.parser(changes, objects)
+
+
+def stage0_settings(config: RunConfig, data: RunData, overrides: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """Return everything that theta0 depends on, as JSON values."""
+    changed = RunConfig(config.parser(overrides).get())
+    return {
+        "data": data.datalist.sha256,
+        "classes": list(data.classes),
+        "seed": seed,
+        "overrides": dict(overrides),
+        **{name: changed.get(name) for name in SECTIONS},
+    }
+
+
+def _stored(record: Path) -> Theta0:
+    cure = f"Remove {record} to train it again."
+    try:
+        found = json.loads(record.read_bytes())
+        content = record.with_suffix(".pt").read_bytes()
+    except (OSError, ValueError) as error:
+        raise StateError(Problem("theta0 cannot be read", str(record), found=str(error), cure=cure)) from error
+    if hashlib.sha256(content).hexdigest() != found["sha256"]:
+        raise StateError(
+            Problem("theta0 is damaged", str(record.with_suffix(".pt")), f"SHA-256 {found['sha256']}", "another", cure)
+        )
+    logger.info("stage 0: theta0 of %s, validation accuracy %.4f", record.with_suffix(".pt"), found["accuracy"])
+    return Theta0(unpack_weights(content), found["sha256"], found["accuracy"], found["seconds"])

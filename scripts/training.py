@@ -1,0 +1,85 @@
+"""One training: engines, network, optimizer and schedule built afresh from the config, run, and thrown away."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from monai.bundle import ConfigParser
+
+from scripts.errors import Problem, StateError
+from scripts.rng import isolated_rng
+from scripts.validation import BestWeights, copied_weights
+
+Weights = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training gives.
+
+    Attributes:
+        weights: state dict (CPU) of the best validation.
+        metric: its key metric.
+        epoch: when it was, from 1.
+        seconds: time of the training.
+    """
+
+    weights: Weights
+    metric: float
+    epoch: int
+    seconds: float
+
+
+def train(parser: ConfigParser, seed: int, theta: Mapping[str, torch.Tensor] | None = None) -> Trained:
+    """Run ``train#trainer`` of a parser that nobody used before, with validation by ``validate#evaluator``.
+
+    Args:
+        parser: see :meth:`scripts.config.RunConfig.parser`.
+        seed: of initial weights and dropout; the order of images and the augmentation have seeds in the config.
+        theta: weights to start from; None starts from the network as the config makes it.
+    """
+    started = time.perf_counter()
+    device = torch.device(parser.get_parsed_content("device"))
+    with isolated_rng(seed, device):
+        network = parser.get_parsed_content("network")
+        if theta is not None:
+            network.load_state_dict(theta)
+        network.to(memory_format=torch.channels_last)
+        trainer = parser.get_parsed_content("train#trainer")
+        best = BestWeights(network)
+        best.attach(parser.get_parsed_content("validate#evaluator"))
+        trainer.run()
+    weights = best.weights if best.weights is not None else copied_weights(network)
+    return Trained(weights, best.metric, best.epoch or trainer.state.epoch, time.perf_counter() - started)
+
+
+def pack_weights(weights: Mapping[str, torch.Tensor], base: Mapping[str, torch.Tensor] | None = None) -> bytes:
+    """Return a checkpoint file with the tensors that differ from ``base`` (all of them without a base)."""
+    changed = {name: value for name, value in weights.items() if base is None or not torch.equal(value, base[name])}
+    buffer = io.BytesIO()
+    torch.save(changed, buffer)
+    return buffer.getvalue()
+
+
+def unpack_weights(data: bytes, base: Mapping[str, torch.Tensor] | None = None, where: str = "checkpoint") -> Weights:
+    """Return the state dict of :func:`pack_weights`, completed from ``base``; nothing is unpickled.
+
+    Raises:
+        StateError: ``data`` is no checkpoint of plain tensors.
+    """
+    try:
+        changed = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise StateError(
+            Problem(
+                "not a checkpoint of plain tensors",
+                where,
+                found=f"{type(error).__name__}",
+                cure="Bring the file back from a backup.",
+            )
+        ) from error
+    return {**(base or {}), **changed}
