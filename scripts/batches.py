@@ -9,6 +9,7 @@ import torch
 from monai.engines import PrepareBatch
 from torch import nn
 
+from scripts.joint_network import JointNetwork, joint_network
 from scripts.losses import JointLoss
 from scripts.pooling import unpack_outputs
 
@@ -47,10 +48,12 @@ class JointCriterion(nn.Module):
         terms: the loss terms of the last batch, by name, as floats: for logs and progress bars.
     """
 
+    _network: JointNetwork
+
     def __init__(self, network: nn.Module, loss: JointLoss) -> None:
         super().__init__()
         # not a submodule: the network's parameters must not appear twice in state dicts or optimizers
-        object.__setattr__(self, "_network", getattr(network, "module", network))
+        object.__setattr__(self, "_network", joint_network(network))
         self.loss = loss
         self.terms: dict[str, float] = {}
 

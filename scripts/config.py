@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from monai.bundle import ConfigParser
@@ -21,7 +23,8 @@ class RunConfig:
     """The raw content of a bundle config, from which parsers are made.
 
     Args:
-        content: the config as read from its files, with overlays and overrides, before any parsing.
+        content: the config as read from its files, with overlays and overrides, before anything is built. In that of
+            :func:`running_config` macros (``%``) have been replaced already.
     """
 
     def __init__(self, content: Mapping[str, Any]) -> None:
@@ -35,8 +38,25 @@ class RunConfig:
         """Return :meth:`__getitem__`, or ``default`` where the config has no such id."""
         try:
             return self[key]
-        except (KeyError, IndexError, TypeError):
+        except (KeyError, IndexError, TypeError, ValueError):
             return default
+
+    def with_references(self, names: Iterable[str], apart: Collection[str] = ()) -> dict[str, Any]:
+        """Return the raw values at some top-level ids, and at all that they refer to with ``@``, directly or not.
+
+        Args:
+            names: top-level ids; those the config does not have are left out.
+            apart: ids that are not followed to.
+        """
+        found: dict[str, Any] = {}
+        waiting = list(names)
+        while waiting:
+            name = waiting.pop()
+            if name in found or name not in self._content:
+                continue
+            found[name] = self[name]
+            waiting += set(re.findall(r"@([A-Za-z_]\w*)", json.dumps(found[name], default=str))).difference(apart)
+        return dict(sorted(found.items()))
 
     def parser(
         self, overrides: Mapping[str, Any] | None = None, objects: Mapping[str, Any] | None = None
@@ -48,10 +68,11 @@ class RunConfig:
             objects: ready objects by nested id (images, feature bank) that are shared instead of built again.
 
         Raises:
-            InputError: an override changes an id that the config does not have.
+            InputError: an override changes an id that the config does not have. Arguments of a ``_target_`` may be new:
+                the config leaves out what keeps its default.
         """
         parser = ConfigParser(copy.deepcopy(self._content))
-        unknown = [key for key in overrides or {} if _parent(key) not in parser]
+        unknown = [key for key in overrides or {} if not _has(parser, key)]
         if unknown:
             raise InputError(
                 [Problem("no such id in the config", key, cure="Correct the override.") for key in unknown]
@@ -61,8 +82,14 @@ class RunConfig:
         return parser
 
 
-def _parent(key: str) -> str:
-    return key.replace("#", "::").rpartition("::")[0]
+def _has(parser: ConfigParser, key: str) -> bool:
+    if key in parser:
+        return True
+    parent = key.replace("#", "::").rpartition("::")[0]
+    if parent not in parser:
+        return False
+    owner = parser[parent]
+    return isinstance(owner, Mapping) and "_target_" in owner
 
 
 def running_config() -> RunConfig:

@@ -14,6 +14,7 @@ import torch
 from monai.transforms import Compose, Transform
 from torch.utils.data import Dataset, Sampler
 
+from scripts.errors import InputError, Problem
 from scripts.image_store import ImageStore
 from scripts.losses import IGNORE, LABELLED, PSEUDO, UNLABELLED
 from scripts.rng import derive_seed, torch_generator
@@ -79,7 +80,7 @@ class DrawnDataset(Dataset):
         version = epoch if self.variants is None else epoch % max(self.variants, 1)
         seed = derive_seed(self.seed, "augment", str(item.get("id", item["image"])), version)
         self.transform.set_random_state(seed=seed)
-        sample: dict[str, Any] = self.transform(item)  # type: ignore[assignment]
+        sample: dict[str, Any] = self.transform(item)
         sample["key"] = "" if self.variants is None else f"{sample['id']}#{version if self.variants else 'plain'}"
         return sample
 
@@ -96,7 +97,10 @@ class BatchPlan(Sampler[list[tuple[int, int]]]):
         batches: number of batches.
         seed: of the order.
         labelled_share: share of images with an oracle mask in each batch, in (0, 1), while there are images of both
-            kinds; None mixes all images alike, as published.
+            kinds; None mixes all images alike, as published, and so do batches of one image.
+
+    Raises:
+        InputError: there is no image.
     """
 
     def __init__(
@@ -107,10 +111,12 @@ class BatchPlan(Sampler[list[tuple[int, int]]]):
         seed: int = 0,
         labelled_share: float | None = None,
     ) -> None:
+        if not kinds:
+            raise InputError(Problem("no image to train on", "train#dataset#data"))
         self.batch_size, self.batches, self.seed = batch_size, batches, seed
         pseudo = [i for i, kind in enumerate(kinds) if kind == PSEUDO]
         others = [i for i, kind in enumerate(kinds) if kind != PSEUDO]
-        if labelled_share is None or not pseudo or not others:
+        if labelled_share is None or not pseudo or not others or batch_size < 2:
             self.groups = [(list(range(len(kinds))), batch_size)]
         else:
             first = min(max(round(labelled_share * batch_size), 1), batch_size - 1)

@@ -2,7 +2,8 @@
 
 ``make_demo`` writes ``images/*.png``, ``masks/*.png`` (0 stroma, 1.. one number per gland, as GlaS has them) and
 ``data.csv`` with the columns image, label, mask, split, patient_id. :mod:`scripts.demo_tissue` draws the tissue.
-Patients have one class, one stain and two or three images, and no patient is in two splits.
+Patients have one class, one slide (stain, stroma, scanner) and one or two images, and no patient is in two splits. The
+architectures of the glands take turns, so that every split holds the same mixture.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import itertools
 import json
 import logging
 from pathlib import Path
@@ -20,7 +22,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from scripts.blobs import write_atomic
-from scripts.demo_tissue import CLASSES, random_stain, render_tissue
+from scripts.demo_tissue import CLASSES, random_slide, render_tissue
 from scripts.errors import InputError, Problem
 from scripts.rng import numpy_generator
 
@@ -29,9 +31,9 @@ logger = logging.getLogger(__name__)
 TABLE = "data.csv"
 MANIFEST = "manifest.json"
 COLUMNS = ("image", "label", "mask", "split", "patient_id")
-IMAGES_PER_PATIENT = 3
+IMAGES_PER_PATIENT = 2
 SMALLEST_SIDE = 48
-VERSION = 1
+VERSION = 2
 """Goes up when the same settings would give other pixels, so that data of an older version are made anew."""
 
 
@@ -69,10 +71,11 @@ def make_demo(
         (root / name).mkdir(parents=True, exist_ok=True)
     files: dict[str, str] = {}
     rows = _rows(counts)
+    turns = {(split, kind): itertools.count(2 * i) for i, split in enumerate(counts) for kind in CLASSES}
     for row in rows:
-        stain = random_stain(numpy_generator(seed, "demo", "patient", row["patient_id"]))
+        slide = random_slide(numpy_generator(seed, "demo", "patient", row["patient_id"]))
         rng = numpy_generator(seed, "demo", "image", row["image"])
-        image, mask = render_tissue(row["label"], (height, width), stain, rng)
+        image, mask = render_tissue(row["label"], (height, width), slide, rng, next(turns[row["split"], row["label"]]))
         for path, array in ((row["image"], image), (row["mask"], mask)):
             _write(root, path, _png(array), files)
     _write(root, TABLE, _table(rows), files)

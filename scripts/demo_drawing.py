@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageFilter
 
 Map = npt.NDArray
 """One value per pixel, (H, W), or one per position, (N,)."""
@@ -23,6 +23,21 @@ def noise(size: tuple[int, int], period: float, rng: np.random.Generator) -> Map
         grid = 0.25 * (grid[:, :-2] + 2 * grid[:, 1:-1] + grid[:, 2:])
     box = (1.0, 1.0, 1.0 + width / step, 1.0 + height / step)
     return np.asarray(Image.fromarray(grid).resize((width, height), Image.Resampling.BICUBIC, box=box))
+
+
+def threads(size: tuple[int, int], period: float, rng: np.random.Generator) -> Map:
+    """Wavy threads in one random direction, ``period`` pixels apart, in [-1, 1] and faint in places."""
+    ys, xs = np.mgrid[: size[0], : size[1]].astype(np.float32)
+    turn = rng.uniform(0, np.pi)
+    across = (ys * np.cos(turn) - xs * np.sin(turn)) * np.float32(2 * np.pi / period)
+    waves = np.sin(across + 5 * noise(size, 7 * period, rng) + 2 * noise(size, 2 * period, rng))
+    return waves * np.clip(0.5 + 0.5 * noise(size, 5 * period, rng), 0, 1)
+
+
+def blurred(light: npt.NDArray[np.floating], deviation: float) -> npt.NDArray[np.floating]:
+    """Gaussian blur of an image (H, W, 3) of values 0..255 with a standard deviation in pixels."""
+    image = Image.fromarray(np.clip(np.rint(light), 0, 255).astype(np.uint8))
+    return np.asarray(image.filter(ImageFilter.GaussianBlur(deviation)), np.float32)
 
 
 def value_at(values: Map, ys: Map, xs: Map) -> Map:

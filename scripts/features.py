@@ -9,9 +9,10 @@ on its batch either (in float arithmetic they would, in the last digit).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
+
+from scripts.joint_network import JointNetwork
 
 GIB = 1024**3
 
@@ -38,7 +39,7 @@ class FeatureBank:
         if owner != self._owner:
             self._kept, self._bytes, self._owner = {}, 0, owner
 
-    def features(self, network: Any, images: torch.Tensor, keys: Sequence[str]) -> list[torch.Tensor]:
+    def features(self, network: JointNetwork, images: torch.Tensor, keys: Sequence[str]) -> list[torch.Tensor]:
         """Return ``network.encode(images)`` rounded to half precision, as float32.
 
         Args:
@@ -52,7 +53,7 @@ class FeatureBank:
         found = [self._of_one(network, image[None], key) for image, key in zip(images, keys, strict=True)]
         return [_stacked([features[level] for features in found]) for level in range(len(found[0]))]
 
-    def _of_one(self, network: Any, image: torch.Tensor, key: str) -> list[torch.Tensor]:
+    def _of_one(self, network: JointNetwork, image: torch.Tensor, key: str) -> list[torch.Tensor]:
         kept = self._kept.get(key)
         if kept is not None:
             return kept

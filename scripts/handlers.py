@@ -16,7 +16,7 @@ from ignite.engine import Engine, EventEnum
 from scripts.evaluation import evaluate, pseudo_quality
 from scripts.oracles import mask_to_png
 from scripts.rng import python_generator
-from scripts.round_context import RoundContext
+from scripts.round_context import RoundContext, round_state
 from scripts.state import LabelRow, PseudoRow
 from scripts.strategies import initial_draw, query_pool, select_per_class
 from scripts.thresholds import pseudo_mask
@@ -55,7 +55,7 @@ class PhaseHandler(ABC):
 
     def __call__(self, engine: Engine) -> None:
         """Run the phase and commit it, unless that has been done."""
-        context: RoundContext = engine.state.round
+        context = round_state(engine).round
         state, name = context.run.state, str(self.event.value)
         if state.done(context.index, name):
             return
@@ -72,7 +72,8 @@ class PhaseHandler(ABC):
 class QueryHandler(PhaseHandler):
     """Choose the images of this round: an initial draw per class in round 0, then the method's strategy per class.
 
-    Nothing is chosen when the pool is empty or the budget is spent; the run then ends after this round's events.
+    When the pool is empty or the budget is spent there is no such round: nothing is committed, so that the run can be
+    taken up with a larger budget.
     """
 
     event = RoundEvents.QUERY
@@ -84,12 +85,12 @@ class QueryHandler(PhaseHandler):
         known = set(labelled)
         pool = [key for key in run.train_ids if key not in known and run.oracle.can_answer(key)]
         if run.method.cycles == 0:
-            return {"queries": []}
-        if run.method.label_all:
-            return {"queries": [(key, None) for key in pool]}
+            return {"queries": []} if context.index == 0 else None
         rng = python_generator(run.seed)  # published: the same generator is seeded anew in every round
         scores: dict[str, float] = {}
-        if context.index == 0:
+        if run.method.label_all:
+            ids = pool
+        elif context.index == 0:
             ids = initial_draw(pool, run.class_of, run.initial_per_class, rng)
         elif pool:
             pseudo = [row.id for row in run.state.pseudo(context.index - 1, "final")]
@@ -101,8 +102,10 @@ class QueryHandler(PhaseHandler):
             )  # fmt: skip
         else:
             ids = []
-        if run.budget is not None:
+        if run.budget is not None and not run.method.label_all:
             ids = ids[: max(run.budget - len(labelled), 0)]
+        if not ids and context.index > 0:
+            return None
         return {"queries": [(key, scores.get(key)) for key in ids]}
 
     def _scores(self, context: RoundContext, pool: list[str]) -> dict[str, float]:

@@ -10,6 +10,7 @@ import torch
 from monai.inferers import Inferer
 
 from scripts.features import FeatureBank
+from scripts.joint_network import joint_network
 from scripts.pooling import pack_outputs
 
 FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
@@ -19,7 +20,8 @@ class JointInferer(Inferer):
     """Run the joint network on whole images.
 
     Args:
-        bank: memory of frozen features; None computes them each time.
+        bank: memory of features for a network that repeats them (frozen, no dropout in the encoder); None computes
+            them each time.
         flips: average logits and class maps over the four flips of the image (test-time augmentation).
         amp: bfloat16 in the decoder: true, false, or ``"auto"`` for where the device computes in it natively.
         decode: false for the classifier alone; the mask logits are then 0 everywhere.
@@ -31,9 +33,7 @@ class JointInferer(Inferer):
         super().__init__()
         self.bank, self.flips, self.amp, self.decode = bank, flips, amp, decode
 
-    def __call__(  # type: ignore[override]
-        self, inputs: torch.Tensor, network: Any, keys: Sequence[str] | None = None
-    ) -> torch.Tensor:
+    def __call__(self, inputs: torch.Tensor, network: Any, keys: Sequence[str] | None = None) -> torch.Tensor:
         """Return packed outputs (B, 1 + C, H, W) float32, see :func:`scripts.pooling.pack_outputs`.
 
         Args:
@@ -53,9 +53,9 @@ class JointInferer(Inferer):
     def _pass(
         self, images: torch.Tensor, network: Any, keys: Sequence[str] | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        module = getattr(network, "module", network)  # DistributedDataParallel wraps it
+        module = joint_network(network)
         with autocast(images.device, self.amp):
-            if module.frozen and self.bank is not None and keys is not None:
+            if module.repeats_features() and self.bank is not None and keys is not None:
                 with torch.autocast(images.device.type, enabled=False):
                     features = self.bank.features(module, images, keys)
             else:

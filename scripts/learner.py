@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from scripts.config import RunConfig
 from scripts.data import RunData
 from scripts.features import FeatureBank
+from scripts.joint_network import JointNetwork
 from scripts.pooling import cam_mask, unpack_outputs, upsample_maps
 from scripts.rng import derive_seed, isolated_rng
 from scripts.stage0 import Theta0
@@ -138,7 +138,7 @@ class Learner:
         fixed = {"cycle#rounds": True, "network_def#pretrained": False}
         return self.config.parser({**fixed, **self.overrides, **changes}, shared)
 
-    def _ready(self, weights: Weights) -> tuple[Any, nn.Module, torch.device]:
+    def _ready(self, weights: Weights) -> tuple[Any, JointNetwork, torch.device]:
         parser = self._parser({})
         device = torch.device(parser.get_parsed_content("device"))
         with isolated_rng(0, device):  # the initial weights are overwritten

@@ -51,6 +51,8 @@ class JointNet(FlexibleUNet):
     """
 
     stride: int = 32
+    mean: torch.Tensor
+    std: torch.Tensor
 
     def __init__(
         self,
@@ -74,7 +76,13 @@ class JointNet(FlexibleUNet):
             raise InputError(Problem("unknown encoder", "network_def#backbone", f"one of {names}", repr(backbone)))
         if out_stride not in (1, 2):
             raise InputError(Problem("unknown resolution", "network_def#out_stride", "1 or 2", str(out_stride)))
-        super().__init__(3, 1, backbone, pretrained=pretrained, decoder_channels=tuple(decoder_channels))
+        super().__init__(
+            3,
+            1,
+            backbone,
+            pretrained=pretrained,  # type: ignore[arg-type]  # our ResNets take a path too
+            decoder_channels=tuple(decoder_channels),
+        )
         self.out_stride = out_stride
         if out_stride == 2:
             self.decoder.blocks = self.decoder.blocks[:-1]
@@ -99,6 +107,10 @@ class JointNet(FlexibleUNet):
         self.encoder.requires_grad_(not frozen)
         self.head.requires_grad_(not frozen)
         self.train(self.training)
+
+    def repeats_features(self) -> bool:
+        """Tell whether :meth:`encode` gives the same of an image each time; its dropout comes only in the decoder."""
+        return self.frozen
 
     def train(self, mode: bool = True) -> "JointNet":
         """Set train or eval mode; what is frozen stays in eval mode."""
@@ -128,7 +140,7 @@ class JointNet(FlexibleUNet):
         return self.head(features[-1])
 
     def decode(self, features: list[torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-        """Return mask logits (B, 1, H, W) from :meth:`encode`'s features; of ``x`` (B, 3, H, W) only the size is used."""
+        """Return mask logits (B, 1, H, W) from :meth:`encode`'s features; ``x`` (B, 3, H, W) gives the size only."""
         y = self.decoder([self.dropout(f) for f in features], self.skip_connect)
         y = self.segmentation_head(self.dropout(y))
         if self.out_stride == 2:

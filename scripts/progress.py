@@ -27,7 +27,7 @@ class StepBar:
         trainer.add_event_handler(Events.COMPLETED | Events.TERMINATE | Events.EXCEPTION_RAISED, self._close)
 
     def _open(self, trainer: Engine) -> None:
-        steps = trainer.state.max_epochs * trainer.state.epoch_length
+        steps = (trainer.state.max_epochs or 0) * (trainer.state.epoch_length or 0)
         self._bar = tqdm(total=steps, desc=self.name.replace("_", " "), unit="step", leave=False, dynamic_ncols=True)
 
     def _step(self, _: Engine) -> None:

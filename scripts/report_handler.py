@@ -14,7 +14,7 @@ from scripts.handlers import RoundEvents
 from scripts.metrics import dice
 from scripts.oracles import png_to_mask
 from scripts.overlays import overlay_panel, png_bytes
-from scripts.round_context import RoundContext
+from scripts.round_context import RoundContext, round_state
 from scripts.thresholds import pseudo_mask
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class ReportHandler:
 
     def __call__(self, engine: Engine) -> None:
         """Write the exports of the round that ended; ``engine.state.round`` is its context."""
-        context: RoundContext = engine.state.round
+        context = round_state(engine).round
         folder = context.run.folder
         write_curve(context.run.state, folder)
         self._write_overlays(context, folder / "overlays" / f"round_{context.index:02d}")
@@ -45,7 +45,7 @@ class ReportHandler:
     def _write_overlays(self, context: RoundContext, folder: Path) -> None:
         run, state = context.run, context.run.state
         asked = [row.id for row in state.queries(context.index)][: self.max_overlays]
-        missing = [key for key in asked if not (folder / f"{key}.png").is_file()]
+        missing = [key for key in asked if not (folder / _file_name(key)).is_file()]
         if not missing:
             return
         items = {item["id"]: item for item in run.data.items("train")}
@@ -63,13 +63,18 @@ class ReportHandler:
             title = f"{p.id}, {run.class_of[p.id]}, queried in round {context.index}{score}"
             cam = p.cam(items[p.id]["label"])
             panel = overlay_panel(run.data.store.original_image(p.id), truth, cam, p.probs, pred, guess, title, labels)
-            write_atomic(folder / f"{p.id}.png", png_bytes(panel))
+            write_atomic(folder / _file_name(p.id), png_bytes(panel))
 
     def _write_scalars(self, context: RoundContext, folder: Path) -> None:
         row = next((row for row in curve_rows(context.run.state) if row["round"] == context.index), None)
-        if row is None:
+        suffix = f".round{context.index:02d}"
+        if row is None or any(folder.glob(f"*{suffix}")):  # a run taken up again has written it
             return
-        with SummaryWriter(str(folder), filename_suffix=f".round{context.index:02d}") as writer:
+        with SummaryWriter(str(folder), filename_suffix=suffix) as writer:
             for name, value in row.items():
                 if isinstance(value, int | float):
                     writer.add_scalar(f"rounds/{name}", value, row["masks"])
+
+
+def _file_name(key: str) -> str:
+    return key.replace("/", "__") + ".png"  # ids of images in several folders contain the folder

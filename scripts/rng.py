@@ -1,4 +1,4 @@
-"""Randomness: one generator per purpose, seeded from (run seed, round, purpose); global generators are never touched."""
+"""Randomness: one generator per purpose, seeded from (run seed, round, purpose); global generators stay untouched."""
 
 from __future__ import annotations
 

@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+from ignite.engine import Engine, State
 
 from scripts.data import RunData
 from scripts.learner import Learner
@@ -93,7 +95,7 @@ class RoundContext:
         return [key for key in self.run.train_ids if key not in known]
 
     def donors(self) -> dict[str, Donor]:
-        """P of this round: who lends each pseudo-labelled image its place (paper section 3.2; rule of k-NN, same class)."""
+        """P of this round: who lends each pseudo-labelled image its place (paper section 3.2: k-NN, same class)."""
         if self.run.method.propagation is None:
             return {}
         labelled = set(self.labelled())
@@ -138,6 +140,21 @@ class RoundContext:
     def previous(self) -> RoundContext:
         """The round before."""
         return RoundContext(self.run, self.index - 1)
+
+
+class RoundState(State):
+    """State of an engine whose epoch is a round.
+
+    Attributes:
+        round: the round it is in.
+    """
+
+    round: RoundContext
+
+
+def round_state(engine: Engine) -> RoundState:
+    """Return the state of an engine of rounds; :mod:`scripts.rounds` puts the round into it."""
+    return cast(RoundState, engine.state)
 
 
 def split_ids(data: RunData, split: str) -> Sequence[str]:

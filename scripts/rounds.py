@@ -14,7 +14,7 @@ from ignite.engine import Engine, Events
 from scripts.config import RunConfig, running_config
 from scripts.curve import curve_rows, summary_table, versions
 from scripts.data import RunData
-from scripts.errors import InputError, Problem
+from scripts.errors import InputError, Problem, StateError
 from scripts.features import FeatureBank
 from scripts.handlers import (
     CycleHandler,
@@ -30,9 +30,9 @@ from scripts.methods import Method
 from scripts.oracles import Oracle
 from scripts.report import write_report
 from scripts.report_handler import ReportHandler
-from scripts.round_context import RoundContext, Run
+from scripts.round_context import RoundContext, Run, round_state
 from scripts.splits import patients_in_several_splits
-from scripts.stage0 import theta0
+from scripts.stage0 import APART, Theta0, theta0
 from scripts.state import RunState
 
 logger = logging.getLogger(__name__)
@@ -57,6 +57,8 @@ def default_phases() -> list[PhaseHandler]:
 def run_round(engine: Engine, _: Any) -> None:
     """Fire the events of one round (Belharbi et al. 2021, Algorithm 1, as the published code runs it)."""
     engine.fire_event(RoundEvents.QUERY)  # U'_r: choose images to ask about
+    if engine.should_terminate:  # no image was left
+        return
     engine.fire_event(RoundEvents.ORACLE)  # L_r = L_{r-1} + U'_r with the oracle's masks
     engine.fire_event(RoundEvents.CYCLE_0)  # theta <- theta0; train on L_r and P_{r-1}
     engine.fire_event(RoundEvents.PSEUDO_LABEL)  # U''_r: near, same class; P_r = P_{r-1} + U''_r - L_r; label P_r
@@ -143,6 +145,7 @@ class ActiveLearning:
             state.register_run(self._settings(), HARMLESS, items, self.data.datalist.sha256)
             self._announce(state)
             start = theta0(self.config, self.data, self.stage0, self.stage0_dir, self.stage0_seed)
+            _require_same_start(state, start)
             learner = Learner(self.config, self.data, self.features, start, self._overrides(), self.seed)
             run = Run(
                 state, self.data, learner, self.method, self.oracle, self.seed, self.folder,
@@ -163,21 +166,22 @@ class ActiveLearning:
 
         @engine.on(Events.EPOCH_STARTED)
         def enter_round(engine: Engine) -> None:
-            engine.state.round = RoundContext(run, engine.state.epoch - 1)
+            round_state(engine).round = RoundContext(run, engine.state.epoch - 1)
 
-        for handler in [*(self.phases or default_phases()), ReportHandler(self.max_overlays)]:
+        for handler in self.phases or default_phases():
             handler.attach(engine)
+        ReportHandler(self.max_overlays).attach(engine)
 
         @engine.on(RoundEvents.QUERY)
         def stop_when_nothing_is_left(engine: Engine) -> None:
-            index = engine.state.round.index
+            index = round_state(engine).round.index
             if index > 0 and not run.state.queries(index):
                 logger.info("round %d: no image left to ask about, the run ends here", index)
                 engine.terminate()
 
         @engine.on(RoundEvents.REPORT)
         def tell(engine: Engine) -> None:
-            index = engine.state.round.index
+            index = round_state(engine).round.index
             values = run.state.metrics(index).get(index, {})
             shown = ", ".join(
                 f"{name} {values[name]:.4f}" for name in ("dice", "miou", "pseudo_dice") if name in values
@@ -204,8 +208,9 @@ class ActiveLearning:
         """Return what the run depends on and the report shows, as JSON values."""
         raw = self.config["active"]
         kept = ("oracle", "compute_matched", "protect_pseudo", "max_overlays", "rounds", "budget")
-        sections = ("network_def", "loss", "optimizer", "lr_scheduler", "train", "max_epochs", "epoch_length")
-        sections += ("batch_size", "image_size", "freeze_classifier", "variants", "amp", "labelled_share", "device")
+        sections = ["network_def", "loss", "optimizer", "lr_scheduler", "train", "max_epochs", "epoch_length"]
+        sections += ["batch_size", "image_size", "freeze_classifier", "variants", "amp", "labelled_share", "device"]
+        sections += ["validate", "mask_rule"]
         return {
             "method": self.name,
             "seed": self.seed,
@@ -218,7 +223,7 @@ class ActiveLearning:
                 "stage0": self.stage0,
                 **{name: raw.get(name) for name in kept},
             },
-            **{name: self.config.get(name) for name in sections},
+            **self.config.with_references(sections, APART),
         }
 
     def _announce(self, state: RunState) -> None:
@@ -240,11 +245,22 @@ class ActiveLearning:
             "data": f"{sizes}; SHA-256 {self.data.datalist.sha256[:16]}",
             "budget": "no masks" if self.method.cycles == 0 else masks,
             "cost": f"stage 0, then {steps} of {self.config['batch_size']} images",
-            "device": _device_name(str(RunConfig({"d": self.config["device"]}).parser().get_parsed_content("d"))),
+            "device": _device_name(str(self.config.parser().get_parsed_content("device"))),
             "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
             "done": "nothing yet" if state.last() is None else "up to round {}, {}".format(*(state.last() or ())),
         }
         logger.info("active learning\n%s", "\n".join(f"  {name:9s} {text}" for name, text in lines.items()))
+
+
+def _require_same_start(state: RunState, start: Theta0) -> None:
+    """Refuse to go on from another theta0: the run's weights are stored as what differs from it."""
+    if not state.done(-1, "stage0"):
+        state.commit(-1, "stage0", seconds=start.seconds, rng={"theta0": start.sha256})
+    elif (stored := state.rng(-1, "stage0")["theta0"]) != start.sha256:
+        cure = "Bring back the folder stage0 from a backup, or choose another output folder for a new run."
+        raise StateError(
+            Problem("theta0 is not the one the run started from", str(state.run_dir), stored, start.sha256, cure)
+        )
 
 
 def _device_name(device: str) -> str:

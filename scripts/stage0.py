@@ -27,6 +27,12 @@ logger = logging.getLogger(__name__)
 SECTIONS = ("image_size", "network_def", "loss", "optimizer", "lr_scheduler", "train", "validate", "batch_size")
 """Sections of the config that decide theta0, besides the data and the overrides of this stage."""
 
+APART = (
+    "bundle_root", "output_dir", "dataset_dir", "ckpt_dir", "log_dir", "device", "num_workers", "amp", "features",
+    "data", "demo", "network", "cycle", "active",
+)  # fmt: skip
+"""Ids that sections refer to and that are no settings: places, the machine, and what is recorded by itself."""
+
 
 @dataclass(frozen=True)
 class Theta0:
@@ -67,37 +73,45 @@ def theta0(config: RunConfig, data: RunData, overrides: Mapping[str, Any], folde
     started = time.perf_counter()
     trained = train(stage0_parser(config, data, overrides, seed), seed)
     content = pack_weights(trained.weights)
+    seconds = round(time.perf_counter() - started, 3)
+    sha256 = hashlib.sha256(content).hexdigest()
     found = {
-        "sha256": hashlib.sha256(content).hexdigest(),
+        "sha256": sha256,
         "accuracy": trained.metric,
         "epoch": trained.epoch,
-        "seconds": round(time.perf_counter() - started, 3),
+        "seconds": seconds,
         "settings": settings,
     }
     record.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(record.with_suffix(".pt"), content)
     write_atomic(record, json.dumps(found, indent=1).encode())
-    logger.info("stage 0: validation accuracy %.4f after %.0f s", trained.metric, found["seconds"])
-    return Theta0(trained.weights, found["sha256"], trained.metric, found["seconds"])
+    logger.info("stage 0: validation accuracy %.4f after %.0f s", trained.metric, seconds)
+    return Theta0(trained.weights, sha256, trained.metric, seconds)
 
 
 def stage0_parser(config: RunConfig, data: RunData, overrides: Mapping[str, Any], seed: int) -> Any:
     """Return the parser that stage 0 trains with."""
     items = [{**item, "mask": None, "kind": UNLABELLED} for item in data.items("train")]
-    changes = {"cycle#rounds": True, "cycle#seed": seed, "variants": None, "features": None, **overrides}
+    changes = {"cycle#rounds": True, "cycle#name": "stage_0", **_changes(overrides, seed)}
     objects = {"data": data, "train#dataset#data": items, "validate#dataset#data": data.items("val")}
     return config.parser(changes, objects)
 
 
+def _changes(overrides: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """What stage 0 sets by itself, so that nothing of a run (its seed) or of later trainings gets into theta0."""
+    own = {"cycle#seed": seed, "active#seed": seed, "variants": None, "labelled_share": None, "features": None}
+    return {**own, **overrides}
+
+
 def stage0_settings(config: RunConfig, data: RunData, overrides: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """Return everything that theta0 depends on, as JSON values."""
-    changed = RunConfig(config.parser(overrides).get())
+    changed = RunConfig(config.parser(_changes(overrides, seed)).get())
     return {
         "data": data.datalist.sha256,
         "classes": list(data.classes),
         "seed": seed,
         "overrides": dict(overrides),
-        **{name: changed.get(name) for name in SECTIONS},
+        **changed.with_references(SECTIONS, APART),
     }
 
 

@@ -37,6 +37,8 @@ class Trained:
 def train(parser: ConfigParser, seed: int, theta: Mapping[str, torch.Tensor] | None = None) -> Trained:
     """Run ``train#trainer`` of a parser that nobody used before, with validation by ``validate#evaluator``.
 
+    The last epoch is always validated, whatever the interval, so every training has a key metric.
+
     Args:
         parser: see :meth:`scripts.config.RunConfig.parser`.
         seed: of initial weights and dropout; the order of images and the augmentation have seeds in the config.
@@ -50,9 +52,12 @@ def train(parser: ConfigParser, seed: int, theta: Mapping[str, torch.Tensor] | N
             network.load_state_dict(theta)
         network.to(memory_format=torch.channels_last)
         trainer = parser.get_parsed_content("train#trainer")
+        evaluator = parser.get_parsed_content("validate#evaluator")
         best = BestWeights(network)
-        best.attach(parser.get_parsed_content("validate#evaluator"))
+        best.attach(evaluator)
         trainer.run()
+        if evaluator.state.epoch != trainer.state.epoch:  # the interval of validations left out the last epoch
+            evaluator.run(trainer.state.epoch)
     weights = best.weights if best.weights is not None else copied_weights(network)
     return Trained(weights, best.metric, best.epoch or trainer.state.epoch, time.perf_counter() - started)
 
@@ -82,4 +87,8 @@ def unpack_weights(data: bytes, base: Mapping[str, torch.Tensor] | None = None, 
                 cure="Bring the file back from a backup.",
             )
         ) from error
+    if not isinstance(changed, dict) or not all(isinstance(value, torch.Tensor) for value in changed.values()):
+        raise StateError(
+            Problem("not a checkpoint of plain tensors", where, "tensors by name", f"{type(changed).__name__}")
+        )
     return {**(base or {}), **changed}

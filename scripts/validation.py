@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Events
 from ignite.exceptions import NotComputableError
 from ignite.metrics import Metric
+from monai.engines import Evaluator
 from torch import nn
 from torch.nn import functional as F
 
 from scripts.image_store import ImageStore
+from scripts.joint_network import joint_network
 from scripts.metrics import dice
 from scripts.pooling import unpack_outputs
 
@@ -38,7 +40,7 @@ class JointMetric(Metric):
 
     def __init__(self, of: Of, store: ImageStore, network: nn.Module, threshold: float = 0.5) -> None:
         self.of, self.store, self.threshold = of, store, threshold
-        self.network = getattr(network, "module", network)
+        self.network = joint_network(network)
         super().__init__(output_transform=_packed_and_targets)
 
     def reset(self) -> None:
@@ -96,11 +98,11 @@ class BestWeights:
         self.weights: dict[str, torch.Tensor] | None = None
         self.metric, self.epoch = float("-inf"), 0
 
-    def attach(self, evaluator: Engine) -> None:
+    def attach(self, evaluator: Evaluator) -> None:
         """Follow the validations of ``evaluator``; to be attached after its metrics."""
         evaluator.add_event_handler(Events.EPOCH_COMPLETED, self)
 
-    def __call__(self, evaluator: Engine) -> None:
+    def __call__(self, evaluator: Evaluator) -> None:
         """Copy the weights if the validation that ended was the best."""
         if evaluator.state.best_metric_epoch == evaluator.state.epoch:
             self.metric, self.epoch = float(evaluator.state.best_metric), evaluator.state.epoch

@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 
+from scripts.data import RunData
+from tests.tiny import write_tiny
+from tests.tiny_runs import make_images, open_tiny
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -24,3 +28,21 @@ def shared() -> Path:
 def golden(shared: Path) -> Callable[[str], Any]:
     """``golden("auc")`` reads ``../shared/golden/auc.json``."""
     return lambda name: json.loads((shared / "golden" / f"{name}.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of ten images (see :mod:`tests.tiny`), to be read only."""
+    return write_tiny(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def shapes_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 20 images of 64 x 64 pixels and two classes, with masks and ``data.csv``."""
+    return make_images(tmp_path_factory.mktemp("shapes") / "data")
+
+
+@pytest.fixture(scope="session")
+def shapes_data(shapes_folder: Path) -> RunData:
+    """The images of ``shapes_folder``, decoded."""
+    return open_tiny(shapes_folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import pytest
 from PIL import Image
 
 from scripts.demo import make_demo
-from scripts.demo_tissue import CLASSES, random_stain, render_tissue
+from scripts.demo_glands import GROWTHS
+from scripts.demo_tissue import CLASSES, Slide, random_slide, render_tissue
 from scripts.errors import InputError
 
 SMALL: dict[str, Any] = {"n_train": 2, "n_val": 2, "n_test": 2, "size": (64, 80)}
@@ -30,9 +32,9 @@ def _hashes(folder: Path) -> dict[str, str]:
 def tissue() -> list[tuple[str, np.ndarray, np.ndarray]]:
     made = []
     for kind in CLASSES:
-        for seed in range(5):
-            rng = np.random.default_rng(seed)
-            made.append((kind, *render_tissue(kind, (192, 256), random_stain(rng), rng)))
+        for place in range(len(GROWTHS[kind])):
+            rng = np.random.default_rng(place)
+            made.append((kind, *render_tissue(kind, (192, 256), random_slide(rng), rng, place)))
     return made
 
 
@@ -120,6 +122,56 @@ def test_no_threshold_on_a_colour_finds_the_glands(tissue: list) -> None:
 
 def test_the_shape_of_the_image_is_free() -> None:
     rng = np.random.default_rng(0)
-    image, mask = render_tissue("malignant", (101, 67), random_stain(rng), rng)
+    image, mask = render_tissue("malignant", (101, 67), random_slide(rng), rng)
     assert image.shape == (101, 67, 3)
     assert mask.shape == (101, 67)
+
+
+def _slide(**changes: Any) -> Slide:
+    return dataclasses.replace(random_slide(np.random.default_rng(5)), **changes)
+
+
+def test_architectures_take_turns_and_every_one_is_in_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, int]] = []
+
+    def render(kind: str, size: tuple[int, int], slide: Slide, rng: np.random.Generator, place: int) -> tuple:
+        seen.append((kind, place % len(GROWTHS[kind])))
+        return np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8)
+
+    monkeypatch.setattr("scripts.demo.render_tissue", render)
+    make_demo(tmp_path, n_train=12, n_val=2, n_test=12)
+    everything = sorted((kind, place) for kind in CLASSES for place in range(len(GROWTHS[kind])))
+    assert sorted(seen[:12]) == sorted(seen[14:]) == everything
+    assert len({names.name for kind in CLASSES for names in GROWTHS[kind]}) == len(everything)
+
+
+def test_an_architecture_looks_like_its_name() -> None:
+    """Dilated glands reach across half the image, microglands stay small; a solid nest has no lumen, a crypt has."""
+
+    def drawn(kind: str, name: str) -> list[tuple[np.ndarray, np.ndarray]]:
+        place = [growth.name for growth in GROWTHS[kind]].index(name)
+        slide = _slide(blur=0.0, grain=1.0, zoom=1.0, strength=(1.0, 1.0), white=np.full(3, 250.0))
+        return [render_tissue(kind, (192, 256), slide, np.random.default_rng(seed), place) for seed in range(3)]
+
+    def widest(made: list[tuple[np.ndarray, np.ndarray]]) -> float:
+        return max(np.sqrt((mask == gland).sum()) for _, mask in made for gland in range(1, mask.max() + 1))
+
+    def pale(made: list[tuple[np.ndarray, np.ndarray]]) -> float:
+        return float(np.mean([(image.min(-1)[mask > 0] > 205).mean() for image, mask in made]))
+
+    assert widest(drawn("benign", "dilated")) > 2 * widest(drawn("benign", "microglandular"))
+    assert widest(drawn("benign", "dilated")) > 60
+    assert pale(drawn("malignant", "solid")) < 0.01 < 0.05 < pale(drawn("benign", "crypts"))
+
+
+def test_slides_differ_in_stain_and_focus() -> None:
+    slides = [random_slide(np.random.default_rng(seed)) for seed in range(12)]
+    images = [render_tissue("benign", (96, 128), slide, np.random.default_rng(1))[0] for slide in slides]
+    assert np.std([image.mean((0, 1)) for image in images], axis=0).min() > 8, "of 255, in each channel"
+    assert len({slide.ground for slide in slides}) > 2
+
+    def roughness(**changes: Any) -> float:
+        image = render_tissue("benign", (96, 128), _slide(grain=0.0, **changes), np.random.default_rng(1))[0]
+        return float(np.abs(np.diff(image.astype(float), axis=1)).mean())
+
+    assert roughness(blur=1.5) < 0.8 * roughness(blur=0.0)
