@@ -15,6 +15,7 @@ from monai.transforms import Compose, Transform
 from torch.utils.data import Dataset, Sampler
 
 from scripts.errors import InputError, Problem
+from scripts.features import FeatureBank
 from scripts.image_store import ImageStore
 from scripts.losses import IGNORE, LABELLED, PSEUDO, UNLABELLED
 from scripts.rng import derive_seed, torch_generator
@@ -34,23 +35,26 @@ class FromStored(Transform):
         self.store = store
 
     def __call__(self, item: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the tensors of ``item``; its ``mask`` is an array (H, W) at original size, a path, or None."""
+        """Return the tensors of ``item``; its ``mask`` is an array (H, W) at original size, a path, or None.
+
+        An item with ``pixels`` false gets no ``image``.
+        """
         label, mask = item.get("label"), item.get("mask")
         if isinstance(label, str):  # other tools name the mask file "label" and give no class
             label, mask = None, label
         key = item.get("id", str(item["image"]))
         if key not in self.store:
             self.store.add({"id": key, "image": item["image"], "mask": mask})
-        image = self.store.image(key)
         array = self.store.true_mask(key) if isinstance(mask, str) else mask
         kind = item.get("kind", UNLABELLED if array is None else LABELLED)
-        return {
+        unknown = torch.full((1, *self.store.working_size(key)), IGNORE, dtype=torch.uint8)
+        sample = {
             "id": key,
-            "image": image.float() / 255.0,
-            "mask": torch.full_like(image[:1], IGNORE) if array is None else self.store.resized_mask(array),
+            "mask": unknown if array is None else self.store.resized_mask(array),
             "label": torch.tensor(-1 if label is None else int(label)),
             "kind": torch.tensor(int(kind)),
         }
+        return {"image": self.store.image(key).float() / 255.0, **sample} if item.get("pixels", True) else sample
 
 
 class DrawnDataset(Dataset):
@@ -63,12 +67,20 @@ class DrawnDataset(Dataset):
         variants: how many different versions of an image there are; None for a new one each epoch, 0 for transforms
             without randomness. With a finite number, the frozen encoder's features of each version need computing
             only once.
+        bank: where those features are kept: a version that is there is not drawn again, only its mask is (the
+            transforms must allow missing keys), and an empty image of its size stands in for it.
     """
 
     def __init__(
-        self, data: Sequence[Mapping[str, Any]], transform: Compose, seed: int = 0, variants: int | None = None
+        self,
+        data: Sequence[Mapping[str, Any]],
+        transform: Compose,
+        seed: int = 0,
+        variants: int | None = None,
+        bank: FeatureBank | None = None,
     ) -> None:
-        self.data, self.transform, self.seed, self.variants = list(data), transform, seed, variants
+        self.data, self.transform, self.seed = list(data), transform, seed
+        self.variants, self.bank = variants, bank
 
     def __len__(self) -> int:
         return len(self.data)
@@ -80,9 +92,13 @@ class DrawnDataset(Dataset):
         version = epoch if self.variants is None else epoch % max(self.variants, 1)
         seed = derive_seed(self.seed, "augment", str(item.get("id", item["image"])), version)
         self.transform.set_random_state(seed=seed)
-        sample: dict[str, Any] = self.transform(item)
-        sample["key"] = "" if self.variants is None else f"{sample['id']}#{version if self.variants else 'plain'}"
-        return sample
+        name = item.get("id", str(item["image"]))
+        key = "" if self.variants is None else f"{name}#{version if self.variants else 'plain'}"
+        kept = bool(self.variants) and self.bank is not None and key in self.bank
+        sample: dict[str, Any] = self.transform({**item, "pixels": not kept})
+        if kept:
+            sample["image"] = torch.zeros(1).expand(3, *sample["mask"].shape[1:])
+        return {**sample, "key": key}
 
 
 class BatchPlan(Sampler[list[tuple[int, int]]]):

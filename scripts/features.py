@@ -34,6 +34,10 @@ class FeatureBank:
         self._bytes = 0
         self._owner = ""
 
+    def __contains__(self, key: object) -> bool:
+        """Tell whether the features of a name are kept."""
+        return key in self._kept
+
     def bind(self, owner: str) -> None:
         """Say whose features these are (a hash of the encoder's weights); those of another owner are forgotten."""
         if owner != self._owner:

@@ -119,6 +119,10 @@ class ImageStore:
             self._sizes[key] = size_of_file(self._paths[key][0])
         return self._sizes[key]
 
+    def working_size(self, key: str) -> tuple[int, int]:
+        """Return (h, w) of :meth:`image`."""
+        return self.image_size or self.original_size(key)
+
     def original_image(self, key: str) -> np.ndarray:
         """Return uint8 (H, W, 3) at original size, for reports: it is decoded anew and neither kept nor counted."""
         return read_image(self._paths[key][0])

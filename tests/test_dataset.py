@@ -17,8 +17,9 @@ from scripts.config import RunConfig
 from scripts.data import RunData, open_data
 from scripts.dataset import BatchPlan, DrawnDataset, FromStored, collate, kinds_of, plan_batches
 from scripts.errors import InputError
+from scripts.features import FeatureBank
 from scripts.image_store import ImageStore
-from tests.tiny import WORKING_SIZE, tiny_content
+from tests.tiny import WORKING_SIZE, tiny_content, tiny_net
 
 L, U, P = 0, 1, 2
 
@@ -209,3 +210,20 @@ class TestCollate:
     def test_sizes_that_differ_are_named(self):
         with pytest.raises(ValueError, match=r"\(3, 4, 4\).*\(3, 4, 5\)"):
             collate([{"image": torch.zeros(3, 4, n)} for n in (4, 5)])
+
+
+def test_a_kept_version_is_not_drawn_again_and_its_mask_is_the_same(data: RunData, transforms: Compose) -> None:
+    bank, net = FeatureBank(), tiny_net().eval()
+    plain = drawn(data, transforms, seed=3, variants=4)
+    banked = drawn(data, transforms, seed=3, variants=4, bank=bank)
+    before = [plain[epoch, i] for epoch in range(4) for i in range(2)]
+    for sample in before:
+        bank.features(net, sample["image"][None], [sample["key"]])
+    for at, sample in enumerate(before):
+        again = banked[at // 2, at % 2]
+        assert again["key"] == sample["key"]
+        assert torch.equal(again["mask"], sample["mask"])
+        assert again["image"].shape == sample["image"].shape
+        assert not again["image"].any()
+    assert torch.equal(banked[5, 0]["mask"], before[2]["mask"])  # epoch 5 shows version 1 again
+    assert banked[0, 2]["image"].any()  # not kept: drawn

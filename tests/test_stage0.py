@@ -76,7 +76,7 @@ class TestTheta0:
     @pytest.mark.parametrize(
         "other",
         [{"seed": 1}, {"image_size": [64, 32]}, {"batch_size": 3}, {"network_def#alpha": 0.1},
-         {"active#stage0#overrides#max_epochs": 2}, {"active#stage0#overrides#lr_scheduler#max_lr": [1e-5, 1e-3]}],
+         {"active#stage0#overrides#max_epochs": 2}, {"train#random_transforms#0#prob": 0.1}],
     )  # fmt: skip
     def test_other_settings_have_their_own(
         self, shapes_data: Any, tmp_path: Path, trainings: list[int], other: dict[str, Any]
@@ -121,10 +121,11 @@ class TestParser:
         assert parser.get_parsed_content("train#batches").seed == 2
 
     def test_settings_are_json_and_follow_references(self, shapes_data: Any, tmp_path: Path) -> None:
-        config = tiny_config(Path("unused"), tmp_path, {"active#stage0#overrides#optimizer#lr": "@lr", "lr": 0.125})
-        settings = stage0_settings(config, shapes_data, config["active#stage0#overrides"], 0)
+        config = tiny_config(Path("unused"), tmp_path, {"lr": 0.125})
+        own = overrides_of(config)
+        settings = stage0_settings(config, shapes_data, own, 0)
         json.dumps(settings)
-        assert settings["batch_size"] == 2
-        assert "output_dir" not in settings
-        plain = tiny_config(Path("unused"), tmp_path, {"active#stage0#overrides#val_interval": 3})
-        assert stage0_settings(plain, shapes_data, overrides_of(plain), 0)["val_interval"] == 3
+        assert (settings["batch_size"], settings["val_interval"]) == (2, 1)
+        assert not {"output_dir", "device", "lr"} & set(settings)
+        without_lr = {key: value for key, value in own.items() if key != "optimizer#lr"}
+        assert stage0_settings(config, shapes_data, without_lr, 0)["lr"] == 0.125  # "@lr" of the optimizer
