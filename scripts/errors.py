@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import TracebackType
 
 
 @dataclass(frozen=True)
@@ -50,3 +52,31 @@ class InputError(UserError):
 
 class StateError(UserError):
     """The state of a run cannot be read, or does not belong to what was asked."""
+
+
+def user_error_of(error: BaseException | None) -> UserError | None:
+    """Return the :class:`UserError` in a chain of exceptions; frameworks wrap it in their own."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, UserError):
+            return error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def show_user_errors_plainly() -> None:
+    """Let an uncaught :class:`UserError` end the program with its text alone; other errors keep their traceback.
+
+    For programs, so it is called by the bundle's ``initialize``. The exit status stays 1.
+    """
+    usual = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        found = user_error_of(error)
+        if found is None:
+            usual(kind, error, traceback)
+        else:
+            sys.stderr.write(f"\nerror: {found}\n")
+
+    sys.excepthook = hook

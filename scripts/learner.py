@@ -57,6 +57,7 @@ class Learner:
         theta0: where every training starts.
         overrides: config values of all trainings and predictions of the method.
         seed: of the run.
+        name: of the run, for logs.
     """
 
     def __init__(
@@ -67,7 +68,9 @@ class Learner:
         theta0: Theta0,
         overrides: Mapping[str, Any] | None = None,
         seed: int = 0,
+        name: str = "run",
     ) -> None:
+        self.name = name
         self.config, self.data, self.bank, self.theta0 = config, data, bank, theta0
         self.overrides, self.seed = dict(overrides or {}), seed
         if bank is not None:
@@ -84,7 +87,7 @@ class Learner:
             overrides: more config values by nested id.
         """
         round_, cycle = purpose
-        name = f"round_{round_:02d}_cycle{cycle}"
+        name = f"{self.name}/round_{round_:02d}_cycle{cycle}"
         changes = {"cycle#name": name, "cycle#seed": derive_seed(self.seed, *purpose, "order"), **(overrides or {})}
         objects = {"train#dataset#data": list(items), "validate#dataset#data": self.data.items("val")}
         return train(self._parser(changes, objects), derive_seed(self.seed, *purpose, "train"), self.theta0.weights)

@@ -17,6 +17,10 @@ from scripts.errors import InputError, Problem
 from scripts.pooling import ClassMapHead, WildcatPool, pack_outputs
 
 
+TORCHVISION = {name: f"tv_{name}" for name in ("resnet18", "resnet34", "resnet50")}
+"""MONAI's ResNets differ from torchvision's, so ImageNet weights need the encoders of ours."""
+
+
 class JointNet(FlexibleUNet):
     """Classification by class maps and segmentation by a U-Net decoder on one encoder.
 
@@ -25,8 +29,9 @@ class JointNet(FlexibleUNet):
 
     Args:
         num_classes: C, classes of the images.
-        backbone: ``"efficientnet_lite0"``, ``"tv_resnet18"``, ``"tv_resnet34"``, ``"tv_resnet50"`` or a name of
-            MONAI's ``FLEXUNET_BACKBONE`` (``"efficientnet-b0"``, ...).
+        backbone: ``"efficientnet_lite0"``; ``"resnet18"``, ``"resnet34"`` or ``"resnet50"``, which are torchvision's
+            here, not MONAI's of the same names; or another name of MONAI's ``FLEXUNET_BACKBONE``
+            (``"efficientnet-b0"``, ...).
         pretrained: ImageNet weights of the encoder; for the ResNets also the path of their file.
         decoder_channels: channels of the decoder blocks at strides 16, 8, 4, 2 and 1.
         out_stride: 2 leaves out the decoder block at full resolution, which costs as much as all others together, and
@@ -71,6 +76,7 @@ class JointNet(FlexibleUNet):
         freeze_norm: bool = True,
         freeze_classifier: bool = False,
     ) -> None:
+        backbone = TORCHVISION.get(backbone, backbone)
         if backbone not in FLEXUNET_BACKBONE.register_dict:
             names = ", ".join(sorted(FLEXUNET_BACKBONE.register_dict))
             raise InputError(Problem("unknown encoder", "network_def#backbone", f"one of {names}", repr(backbone)))

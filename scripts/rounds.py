@@ -151,7 +151,8 @@ class ActiveLearning:
             self._announce(state)
             start = theta0(self.config, self.data, self.stage0, self.stage0_dir, self.stage0_seed)
             _require_same_start(state, start)
-            learner = Learner(self.config, self.data, self.features, start, self._overrides(), self.seed)
+            changes = self._overrides()
+            learner = Learner(self.config, self.data, self.features, start, changes, self.seed, self.folder.name)
             run = Run(
                 state, self.data, learner, self.method, self.oracle, self.seed, self.folder,
                 self.initial_per_class, self.query_per_class, self.budget, self.protect_pseudo,

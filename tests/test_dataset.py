@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from monai.transforms import Compose
+from monai.transforms import Compose, EnsureTyped, RandFlipd
 from torch.utils.data import DataLoader
 
 from scripts.config import RunConfig
@@ -121,7 +121,11 @@ class TestDraws:
         store = ImageStore()
         item = {"id": "corner", "image": "-", "mask": "-", "label": 0}
         store.keep(item, image, mask)
-        dataset = DrawnDataset([item], Compose([FromStored(store), *transforms.transforms]))
+        flips = [transform for transform in transforms.transforms if isinstance(transform, RandFlipd)]
+        assert len(flips) == 2
+        dataset = DrawnDataset(
+            [item], Compose([FromStored(store), *flips, EnsureTyped(["image", "mask"], track_meta=False)])
+        )
         corners = Counter()
         for epoch in range(40):
             sample = dataset[epoch, 0]
@@ -132,6 +136,21 @@ class TestDraws:
         assert len(corners) == 4
         assert all(sum(corner) == 1 for corner in corners)
         assert all(type(sample[name]) is torch.Tensor for name in ("image", "mask"))
+
+    def test_image_and_mask_move_together_through_all_transforms(self, transforms: Compose):
+        mask = np.zeros((64, 96), np.uint8)
+        mask[8:40, 10:60] = 1
+        image = np.repeat(np.where(mask, 220, 30).astype(np.uint8)[..., None], 3, axis=2)
+        store = ImageStore()
+        item = {"id": "block", "image": "-", "mask": "-", "label": 0}
+        store.keep(item, image, mask)
+        dataset = DrawnDataset([item], Compose([FromStored(store), *transforms.transforms]))
+        for epoch in range(20):
+            sample = dataset[epoch, 0]
+            assert set(sample["mask"].unique().tolist()) <= {0, 1}
+            bright = sample["image"][0] > (sample["image"][0].min() + sample["image"][0].max()) / 2
+            # bilinear and nearest resampling differ on the edges alone
+            assert (bright == (sample["mask"][0] == 1)).float().mean() > 0.97
 
 
 class TestBatchPlan:

@@ -44,9 +44,7 @@ def fire(handler: PhaseHandler, run: Run, index: int) -> None:
     """Run one handler alone."""
     engine = Engine(lambda engine, _: engine.fire_event(handler.event))
     engine.register_events(*RoundEvents)
-    engine.add_event_handler(
-        Events.STARTED, lambda engine: setattr(engine.state, "round", RoundContext(run, index))
-    )
+    engine.add_event_handler(Events.STARTED, lambda engine: setattr(engine.state, "round", RoundContext(run, index)))
     handler.attach(engine)
     engine.run([None], max_epochs=1)
 

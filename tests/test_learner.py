@@ -34,9 +34,7 @@ def learner_of(data: Any, theta: Theta0, folder: Path, **changes: Any) -> Learne
 
 
 def some_items(data: Any) -> list[dict[str, Any]]:
-    return [
-        {**item, "mask": data.store.true_mask(item["id"]), "kind": LABELLED} for item in data.items("train")[:4]
-    ]
+    return [{**item, "mask": data.store.true_mask(item["id"]), "kind": LABELLED} for item in data.items("train")[:4]]
 
 
 def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:

@@ -139,7 +139,7 @@ def test_unknown_settings_are_refused(settings: dict):
         tiny_net(**settings)
 
 
-@pytest.mark.parametrize("backbone", ["efficientnet-b0", "tv_resnet18"])
+@pytest.mark.parametrize("backbone", ["efficientnet-b0", "resnet18"])
 @pytest.mark.parametrize("size", [(64, 64), (33, 50)])
 def test_other_encoders_without_weights(backbone: str, size: tuple[int, int]):
     net = tiny_net(backbone=backbone).eval()
@@ -153,7 +153,7 @@ def test_other_encoders_without_weights(backbone: str, size: tuple[int, int]):
     ("backbone", "mean", "std"),
     [
         ("efficientnet_lite0", [127 / 255] * 3, [128 / 255] * 3),
-        ("tv_resnet18", [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+        ("resnet18", [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
     ],
 )
 def test_the_encoder_gets_scaled_images(backbone: str, mean: list[float], std: list[float]):

@@ -138,9 +138,7 @@ class TestEnds:
         assert sorted(happened["metrics"]) == [0, 1, 2]
         assert happened["metrics"][2]["masks"] == 12
 
-    def test_budget_ends_the_run_and_can_be_raised_later(
-        self, shapes_data: Any, tmp_path: Path, learners: Any
-    ) -> None:
+    def test_budget_ends_the_run_and_can_be_raised_later(self, shapes_data: Any, tmp_path: Path, learners: Any) -> None:
         changes = {"active#rounds": 4, "active#initial_per_class": 2}
         loop = tiny_loop(shapes_data, tmp_path, **changes, **{"active#budget": 5})
         loop.run()
@@ -195,8 +193,8 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("key", "value"),
         [("lr", 0.5), ("selection", "joint"), ("val_interval", 2), ("loss#scale_seg_u", 0.3), ("max_epochs", 2),
-         ("active#query_per_class", 2), ("active#methods#label_prop#propagation#k", 3), ("active#compute_matched", True),
-         ("active#stage0#overrides#max_epochs", 2), ("mask_rule#foreground", "over:127.5")],
+         ("active#query_per_class", 2), ("active#methods#label_prop#propagation#k", 3),
+         ("active#compute_matched", True), ("active#stage0#overrides#max_epochs", 2), ("mask_rule#foreground", "over:127.5")],
     )  # fmt: skip
     def test_a_changed_setting_is_refused_by_name(
         self, shapes_data: Any, tmp_path: Path, learners: Any, key: str, value: Any
@@ -265,9 +263,7 @@ class TestRepeats:
                 tiny_loop(shapes_data, folder).run()
                 assert what_happened(loop.folder) == expected, (event, index)
 
-    def test_a_finished_run_only_writes_its_report_again(
-        self, shapes_data: Any, tmp_path: Path, learners: Any
-    ) -> None:
+    def test_a_finished_run_only_writes_its_report_again(self, shapes_data: Any, tmp_path: Path, learners: Any) -> None:
         loop = tiny_loop(shapes_data, tmp_path)
         loop.run()
         before = what_happened(loop.folder)

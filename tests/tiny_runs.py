@@ -54,7 +54,7 @@ def make_images(
     for split, count in (sizes or SIZES).items():
         for number in range(count):
             name, kind = f"{split}_{number:02d}", "ab"[number % 2]
-            y, x, r = rng.integers(side // 3, 2 * side // 3, 2).tolist() + [side // 6 + number % 3 * 3]
+            y, x, r = *rng.integers(side // 3, 2 * side // 3, 2).tolist(), side // 6 + number % 3 * 3
             dy, dx = np.abs(rows - y), np.abs(columns - x)
             inside = (dy**2 + dx**2 <= r**2) if kind == "a" else np.maximum(dy, dx) <= r
             pixels = np.where(inside[..., None], (120, 40, 110), (225, 190 + number % 4 * 10, 215))
@@ -116,6 +116,7 @@ class FakeLearner:
     theta0: Theta0
     overrides: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
+    name: str = "run"
     metric: Callable[[tuple[int, int]], float] = lambda purpose: 0.5
     calls: list[Call] = field(default_factory=list)
     scored: list[tuple[str, float]] = field(default_factory=list)

@@ -1,0 +1,45 @@
+"""Messages for users: every problem with its cure, and no traceback around it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from scripts.errors import InputError, Problem, user_error_of
+
+
+def test_one_problem_is_one_line_with_all_its_parts() -> None:
+    text = str(InputError(Problem("mask has another size", "a.png", "10 x 20", "10 x 21", "Replace it.")))
+    assert text == "a.png: mask has another size; expected 10 x 20; found 10 x 21. Replace it."
+
+
+def test_all_problems_are_listed() -> None:
+    error = InputError([Problem("empty", "a.png"), Problem("missing", "b.png")])
+    assert len(error.problems) == 2
+    assert str(error).splitlines() == ["2 problems:", "  - a.png: empty", "  - b.png: missing"]
+
+
+def test_found_in_a_chain() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        try:
+            raise InputError(Problem("empty", "a.png"))
+        except InputError as error:
+            raise RuntimeError("Failed to instantiate component") from error
+    found = user_error_of(caught.value)
+    assert found is not None
+    assert found.problems[0].where == "a.png"
+    assert user_error_of(ValueError("other")) is None
+
+
+@pytest.mark.parametrize(("error", "shown"), [("InputError(Problem('empty', 'a.png'))", False), ("KeyError('x')", True)])
+def test_only_other_errors_show_a_traceback(error: str, shown: bool) -> None:
+    program = (
+        "from scripts.errors import *\nshow_user_errors_plainly()\n"
+        f"try:\n    raise {error}\nexcept Exception as e:\n    raise RuntimeError('wrapped') from e\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert ("Traceback" in done.stderr) is shown
+    assert ("error: a.png: empty" in done.stderr) is not shown
