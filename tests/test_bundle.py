@@ -94,13 +94,18 @@ class TestMetadata:
 
 class TestProperties:
     @pytest.mark.parametrize("overlay", [None, *OVERLAYS])
-    def test_training_has_all(self, overlay: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_training_has_all(
+        self, overlay: str | None, shapes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(sys, "path", [*sys.path])
         monkeypatch.setattr(sys, "excepthook", sys.excepthook)
         files = [str(CONFIGS / name) for name in ("train.json", overlay) if name]
+        # MONAI builds what it checks
+        small = {"dataset_dir": str(shapes_folder), "data#table": None, "data#split_column": "split", "demo": None}
+        small |= {"image_size": [64, 64], "network_def#pretrained": False, "output_dir": str(tmp_path)}
         workflow = ConfigWorkflow(
             config_file=files, meta_file=str(CONFIGS / "metadata.json"), logging_file=False, workflow_type="train",
-            output_dir=str(tmp_path),
+            **small,
         )  # fmt: skip
         workflow.initialize()
         assert workflow.check_properties() == []

@@ -85,7 +85,7 @@ class TestTrain:
         learner.train(items, (2, 1), {"lr": 0.25})
         parser, start = seen[0]
         assert start is theta.weights
-        assert (parser["max_epochs"], parser["lr"], parser["cycle"]["name"]) == (7, 0.25, "round_02_cycle1")
+        assert (parser["max_epochs"], parser["lr"], parser["cycle"]["name"]) == (7, 0.25, "run/round_02_cycle1")
         assert [item["id"] for item in parser["train#dataset#data"]] == [item["id"] for item in items]
         assert parser["network_def#pretrained"] is False  # theta0 replaces those weights, so none are read
 

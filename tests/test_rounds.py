@@ -194,7 +194,8 @@ class TestSettings:
         ("key", "value"),
         [("lr", 0.5), ("selection", "joint"), ("val_interval", 2), ("loss#scale_seg_u", 0.3), ("max_epochs", 2),
          ("active#query_per_class", 2), ("active#methods#label_prop#propagation#k", 3),
-         ("active#compute_matched", True), ("active#stage0#overrides#max_epochs", 2), ("mask_rule#foreground", "over:127.5")],
+         ("active#compute_matched", True), ("active#stage0#overrides#max_epochs", 2),
+         ("mask_rule#foreground", "over:127.5")],
     )  # fmt: skip
     def test_a_changed_setting_is_refused_by_name(
         self, shapes_data: Any, tmp_path: Path, learners: Any, key: str, value: Any
