@@ -154,6 +154,23 @@ class BatchPlan(Sampler[list[tuple[int, int]]]):
             epoch += 1
 
 
+def stratified_scale(scale: float, plan: BatchPlan) -> float:
+    """Return the weight of pseudo-masks that makes batches with a fixed share of oracle masks stand for the whole set.
+
+    A batch of n_L oracle masks and n_P pseudo-masks, drawn from N_L and N_P images, shows each oracle mask
+    (n_L / N_L) / (n_P / N_P) times as often as each pseudo-mask. Multiplying the weight by that keeps the two sums of
+    Equation 1 in proportion, so that the share chooses what a batch holds and not what counts.
+
+    Args:
+        scale: lambda of Equation 1, >= 0.
+        plan: the batches of the training.
+    """
+    if len(plan.groups) < 2:
+        return scale
+    (labelled, n_labelled), (pseudo, n_pseudo) = plan.groups
+    return scale * (n_labelled / len(labelled)) * (len(pseudo) / n_pseudo)
+
+
 def kinds_of(data: Sequence[Mapping[str, Any]]) -> list[int]:
     """Return the kind of each item: its own, or by whether it has a mask."""
     return [

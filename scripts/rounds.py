@@ -124,7 +124,9 @@ class ActiveLearning:
         if outputs != len(data.classes):
             found = f"{len(data.classes)} classes in the data: {', '.join(data.classes)}"
             cure = f"Add --num_classes {len(data.classes)} to the command, or to an overlay."
-            raise InputError(Problem("network and data differ in their classes", "num_classes", f"{outputs}", found, cure))
+            raise InputError(
+                Problem("network and data differ in their classes", "num_classes", f"{outputs}", found, cure)
+            )
         _refuse_below(1, rounds=rounds, initial_per_class=initial_per_class, query_per_class=query_per_class)
         self.data, self.name, self.method, self.oracle = data, method, methods[method], oracle
         self.output_dir, self.seed = Path(output_dir), int(seed)

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from scripts.config import RunConfig
 from scripts.data import RunData, open_data
-from scripts.dataset import BatchPlan, DrawnDataset, FromStored, collate, kinds_of, plan_batches
+from scripts.dataset import BatchPlan, DrawnDataset, FromStored, collate, kinds_of, plan_batches, stratified_scale
 from scripts.errors import InputError
 from scripts.features import FeatureBank
 from scripts.image_store import ImageStore
@@ -246,3 +246,16 @@ def test_a_kept_version_is_not_drawn_again_and_its_mask_is_the_same(data: RunDat
         assert not again["image"].any()
     assert torch.equal(banked[5, 0]["mask"], before[2]["mask"])  # epoch 5 shows version 1 again
     assert banked[0, 2]["image"].any()  # not kept: drawn
+
+
+@pytest.mark.parametrize("share", [None, 0.25, 0.375, 0.5])
+def test_the_weight_of_pseudo_masks_does_not_depend_on_the_share(share: float | None):
+    """Over many batches, every image weighs what Equation 1 gives it, up to one factor."""
+    kinds = [L] * 5 + [P] * 40
+    plan = BatchPlan(kinds, batch_size=8, batches=900, seed=1, labelled_share=share)
+    weight = {L: 1.0, P: stratified_scale(0.2, plan)}
+    totals = Counter()
+    for batch in plan:
+        for _, index in batch:
+            totals[kinds[index]] += weight[kinds[index]]
+    assert (totals[P] / 40) / (totals[L] / 5) == pytest.approx(0.2, rel=0.02)

@@ -33,7 +33,9 @@ def test_found_in_a_chain() -> None:
     assert user_error_of(ValueError("other")) is None
 
 
-@pytest.mark.parametrize(("error", "shown"), [("InputError(Problem('empty', 'a.png'))", False), ("KeyError('x')", True)])
+@pytest.mark.parametrize(
+    ("error", "shown"), [("InputError(Problem('empty', 'a.png'))", False), ("KeyError('x')", True)]
+)
 def test_only_other_errors_show_a_traceback(error: str, shown: bool) -> None:
     program = (
         "from scripts.errors import *\nshow_user_errors_plainly()\n"

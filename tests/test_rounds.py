@@ -192,7 +192,7 @@ class TestSettings:
 
     @pytest.mark.parametrize(
         ("key", "value"),
-        [("lr", 0.5), ("selection", "joint"), ("val_interval", 2), ("loss#scale_seg_u", 0.3), ("max_epochs", 2),
+        [("lr", 0.5), ("selection", "joint"), ("val_interval", 2), ("scale_seg_u", 0.3), ("max_epochs", 2),
          ("active#query_per_class", 2), ("active#methods#label_prop#propagation#k", 3),
          ("active#compute_matched", True), ("active#stage0#overrides#max_epochs", 2),
          ("mask_rule#foreground", "over:127.5")],
@@ -301,7 +301,7 @@ class TestRealTraining:
         assert what_happened(loop.folder) == what_happened(whole.folder)
 
     def test_without_weight_on_pseudo_masks(self, shapes_data: Any, tmp_path: Path) -> None:
-        loop = tiny_loop(shapes_data, tmp_path, **{"active#rounds": 1, "loss#scale_seg_u": 0.0})
+        loop = tiny_loop(shapes_data, tmp_path, **{"active#rounds": 1, "scale_seg_u": 0.0})
         loop.run()
         happened = what_happened(loop.folder)
         assert happened["phases"] == {0: LABEL_PROP}

@@ -120,7 +120,7 @@ def test_pseudo_masks_teach_less_than_true_ones(config, data, theta, first):
     """The kind of an item reaches the loss: with lambda 0 pseudo-masks teach nothing."""
     items = [{**item, "kind": PSEUDO} for item in data.items("train")]
     objects = {"data": data, "train#dataset#data": items, "features": FeatureBank()}
-    off = {"loss#scale_seg_u": 0.0, "optimizer#weight_decay": 0.0}
+    off = {"scale_seg_u": 0.0, "optimizer#weight_decay": 0.0}
     found = train(config.parser(off, objects), 7, theta).weights
     parameters = [name for name, _ in JointNet(pretrained=False, decoder_channels=(8,) * 5).named_parameters()]
     assert all(torch.equal(found[name], theta[name]) for name in parameters)
