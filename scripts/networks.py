@@ -16,7 +16,6 @@ from scripts.encoders import IMAGENET_SCALING, INPUT_SCALING
 from scripts.errors import InputError, Problem
 from scripts.pooling import ClassMapHead, WildcatPool, pack_outputs
 
-
 TORCHVISION = {name: f"tv_{name}" for name in ("resnet18", "resnet34", "resnet50")}
 """MONAI's ResNets differ from torchvision's, so ImageNet weights need the encoders of ours."""
 
