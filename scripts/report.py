@@ -31,8 +31,8 @@ original resolution; an image without foreground scores 0. <b>mIoU</b> is the me
 (+1 smoothing). <b>PxAP</b> is the average precision over pixels of the class-activation map (CAM), which needs no
 threshold. <b>acc.</b> is the classification accuracy. All are fractions from 0 to 1.</p>
 <p><b>Masks</b> counts images whose mask the oracle drew; <b>Mpixels</b> and <b>border px</b> are the same budget in
-pixels of the annotated images and in pixels along the drawn borders. Masks of the validation images choose the model
-and the threshold, and are not counted, as in the published protocol. <b>AUC</b> is the area under the curve of Dice
+foreground pixels drawn and in pixels along their borders. Masks of the validation images choose the model and the
+threshold, and are not counted, as in the published protocol. <b>AUC</b> is the area under the curve of Dice
 over unit-spaced rounds (trapezoid rule), that is, the mean over the rounds with half weight on both ends.</p>
 <p>The <b>threshold</b> turns probabilities into a mask; it is the one with the best mIoU on the validation images. A
 <b>pseudo-mask</b> is the network's own mask of an image that the oracle has not seen, used for training because a

@@ -255,7 +255,7 @@ class ActiveLearning:
             "cost": f"stage 0, then {steps} of {self.config['batch_size']} images",
             "device": _device_name(str(self.config.parser().get_parsed_content("device"))),
             "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
-            "done": "nothing yet" if state.last() is None else "up to round {}, {}".format(*(state.last() or ())),
+            "done": _last_phase(state),
         }
         logger.info("active learning\n%s", "\n".join(f"  {name:9s} {text}" for name, text in lines.items()))
 
@@ -269,6 +269,13 @@ def _require_same_start(state: RunState, start: Theta0) -> None:
         raise StateError(
             Problem("theta0 is not the one the run started from", str(state.run_dir), stored, start.sha256, cure)
         )
+
+
+def _last_phase(state: RunState) -> str:
+    last = state.last()
+    if last is None:
+        return "nothing yet"
+    return "stage 0" if last[0] < 0 else f"up to round {last[0]}, {last[1]}"
 
 
 def _device_name(device: str) -> str:
