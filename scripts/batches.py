@@ -43,9 +43,6 @@ class JointCriterion(nn.Module):
     Args:
         network: gives the pooling and the stride of the class maps.
         loss: the loss of unpacked outputs.
-
-    Attributes:
-        terms: the loss terms of the last batch, by name, as floats: for logs and progress bars.
     """
 
     _network: JointNetwork
@@ -55,12 +52,17 @@ class JointCriterion(nn.Module):
         # not a submodule: the network's parameters must not appear twice in state dicts or optimizers
         object.__setattr__(self, "_network", joint_network(network))
         self.loss = loss
-        self.terms: dict[str, float] = {}
+        self._terms: dict[str, torch.Tensor] = {}
+
+    @property
+    def terms(self) -> dict[str, float]:
+        """Loss terms of the last batch; reading them waits for the device, so not in every step."""
+        return {name: float(value) for name, value in self._terms.items()}
 
     def forward(self, packed: torch.Tensor, targets: Mapping[str, Any]) -> torch.Tensor:
         """Return the total loss, scalar float32, of (B, 1 + C, H, W) outputs and :class:`PrepareJointBatch` targets."""
         logits, maps = unpack_outputs(packed, self._network.stride)
         scores = self._network.pool(maps)
         terms = self.loss.terms(scores, logits, targets["label"], targets["mask"], targets["kind"])
-        self.terms = {name: float(value.detach()) for name, value in terms.items()}
+        self._terms = {name: value.detach() for name, value in terms.items()}
         return terms["total"]

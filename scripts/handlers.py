@@ -153,7 +153,7 @@ class CycleHandler(PhaseHandler):
         items = context.training_items(before, stage)
         if not items:
             return None
-        trained = run.learner.train(items, (context.index, self.cycle), run.training_overrides)
+        trained = run.learner.train(items, (context.index, self.cycle))
         blob = run.state.put_blob(pack_weights(trained.weights, run.learner.theta0.weights), ".pt")
         logger.info(
             "round %d, cycle %d: %d images, best validation %.4f in epoch %d, %.0f s",

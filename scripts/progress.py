@@ -31,10 +31,9 @@ class StepBar:
         self._bar = tqdm(total=steps, desc=self.name.replace("_", " "), unit="step", leave=False, dynamic_ncols=True)
 
     def _step(self, _: Engine) -> None:
-        if self._bar is not None:
+        if self._bar is not None and self._bar.update():  # true when the bar was drawn: terms are read only then
             terms = {name: f"{value:.3f}" for name, value in self.criterion.terms.items() if value != 0.0}
             self._bar.set_postfix(terms, refresh=False)
-            self._bar.update()
 
     def _close(self, _: Engine, error: BaseException | None = None) -> None:
         if self._bar is not None:

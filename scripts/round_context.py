@@ -5,8 +5,7 @@ So a round that was interrupted and one that was not look the same to every hand
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -53,7 +52,6 @@ class Run:
     query_per_class: int = 1
     budget: int | None = None
     protect_pseudo: bool = True
-    training_overrides: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def train_ids(self) -> list[str]:
@@ -155,8 +153,3 @@ class RoundState(State):
 def round_state(engine: Engine) -> RoundState:
     """Return the state of an engine of rounds; :mod:`scripts.rounds` puts the round into it."""
     return cast(RoundState, engine.state)
-
-
-def split_ids(data: RunData, split: str) -> Sequence[str]:
-    """Return the ids of a split that have a true mask, in the order of the data list."""
-    return [item["id"] for item in data.items(split) if item["mask"]]

@@ -12,10 +12,10 @@ from scripts.losses import LABELLED, PSEUDO
 from scripts.methods import Method
 from scripts.oracles import SimulatedOracle, mask_to_png
 from scripts.propagation import NearestNeighbours
-from scripts.round_context import RoundContext, Run, split_ids
+from scripts.round_context import RoundContext, Run
 from scripts.state import LabelRow, PseudoRow, RunState
 from scripts.training import pack_weights
-from tests.tiny_runs import FakeLearner, fake_theta0, make_images, open_tiny
+from tests.tiny_runs import FakeLearner, fake_theta0
 
 ONES, ZEROS = np.ones((64, 64), dtype=np.uint8), np.zeros((64, 64), dtype=np.uint8)
 
@@ -61,10 +61,6 @@ class TestRun:
             near = [run.graph.ids[i] for i in run.graph.neighbours[row] if i >= 0]
             assert {run.class_of[other] for other in near} == {run.class_of[key]}
             assert key not in near
-
-    def test_split_ids_leaves_out_images_without_mask(self, tmp_path: Path) -> None:
-        data = open_tiny(make_images(tmp_path, {"train": 4, "val": 4, "test": 2}, without_mask={"val_01"}))
-        assert split_ids(data, "val") == ["val_00", "val_02", "val_03"]
 
 
 class TestSets:
