@@ -138,7 +138,10 @@ class OracleHandler(PhaseHandler):
 
 
 class CycleHandler(PhaseHandler):
-    """Train from theta0: cycle 0 on L and the pseudo-masks of the round before, cycle 1 on L and this round's."""
+    """Train from theta0: cycle 0 on L and the pseudo-masks of the round before, cycle 1 on L and this round's.
+
+    A method that does not ``carry`` pseudo-masks over trains cycle 0 on L alone.
+    """
 
     def __init__(self, cycle: int) -> None:
         self.cycle = cycle
@@ -149,8 +152,7 @@ class CycleHandler(PhaseHandler):
         run = context.run
         if self.cycle >= run.method.cycles:
             return None
-        before, stage = (context.index - 1, "final") if self.cycle == 0 else (context.index, "cycle0")
-        items = context.training_items(before, stage)
+        items = self._items(context)
         if not items:
             return None
         trained = run.learner.train(items, (context.index, self.cycle))
@@ -163,6 +165,11 @@ class CycleHandler(PhaseHandler):
             "artifacts": {f"weights_cycle{self.cycle}": blob},
             "metrics": {f"selection_cycle{self.cycle}": trained.metric},
         }
+
+    def _items(self, context: RoundContext) -> list[dict[str, Any]]:
+        if self.cycle == 1:
+            return context.training_items(context.index, "cycle0")
+        return context.training_items(context.index - 1 if context.run.method.carry else None, "final")
 
 
 class PseudoLabelHandler(PhaseHandler):

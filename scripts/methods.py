@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from scripts.errors import InputError, Problem
 from scripts.propagation import Propagation
 from scripts.strategies import Strategy, random_order
 
@@ -24,9 +25,14 @@ class Method:
         cycles: trainings per round: 2 for pseudo-labels that are made in mid-round (published Label_prop), 1 without
             or with those of the round before only, 0 for no segmentation training at all (WSL).
         propagation: pairs unlabelled images with labelled ones (:mod:`scripts.propagation`); None for no pseudo-masks.
+        carry: train the first cycle on the pseudo-masks of the round before too (published). False trains it on oracle
+            masks alone, so that errors in pseudo-masks are not taught from round to round; needs ``cycles`` 2.
         label_all: ask for all masks in the first round (full supervision).
         rounds: number of rounds where the method fixes it; None takes the run's.
         overrides: config values of its trainings by nested id.
+
+    Raises:
+        InputError: pseudo-masks that no training would see.
     """
 
     strategy: Strategy = random_order
@@ -34,6 +40,18 @@ class Method:
     passes: int = 0
     cycles: int = 1
     propagation: Propagation | None = None
+    carry: bool = True
     label_all: bool = False
     rounds: int | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.propagation is not None and not self.carry and self.cycles < 2:
+            raise InputError(
+                Problem(
+                    "pseudo-masks that no training would see",
+                    "active#methods",
+                    "cycles 2, or carry true",
+                    f"cycles {self.cycles}, carry false",
+                )
+            )

@@ -101,17 +101,17 @@ class RoundContext:
         previous = {row.id: Donor(row.donor, row.distance, 0) for row in self.run.state.pseudo(self.index - 1, "final")}
         return pseudo_pool(previous, pairs, labelled)
 
-    def training_items(self, pseudo_round: int, stage: str) -> list[dict[str, Any]]:
+    def training_items(self, pseudo_round: int | None, stage: str) -> list[dict[str, Any]]:
         """Items of L ∪ P with their masks, P as stored in a stage of a round; oracle masks win.
 
         Args:
-            pseudo_round: round whose pseudo-masks are taken.
+            pseudo_round: round whose pseudo-masks are taken; None for none, so L alone.
             stage: ``"cycle0"`` or ``"final"``.
         """
         state = self.run.state
         labelled = state.labelled(self.index)
         masks = {key: (png_to_mask(state.read_blob(row.blob)), LABELLED) for key, row in labelled.items()}
-        for row in state.pseudo(pseudo_round, stage):
+        for row in [] if pseudo_round is None else state.pseudo(pseudo_round, stage):
             if row.id not in masks:
                 masks[row.id] = (png_to_mask(state.read_blob(row.blob)), PSEUDO)
         return [
