@@ -65,7 +65,9 @@ class RunConfig:
 
         Args:
             overrides: config values by nested id, set in this order.
-            objects: ready objects by nested id (images, feature bank) that are shared instead of built again.
+            objects: ready objects by nested id (images, feature bank) that are shared instead of built again. A list
+                arrives as a tuple, which MONAI does not look into: text from data that begins with ``$``, ``@`` or
+                ``%`` would be evaluated.
 
         Raises:
             InputError: an override changes an id that the config does not have. Arguments of a ``_target_`` may be new:
@@ -77,8 +79,10 @@ class RunConfig:
             raise InputError(
                 [Problem("no such id in the config", key, cure="Correct the override.") for key in unknown]
             )
-        for key, value in {**(overrides or {}), **(objects or {})}.items():
+        for key, value in (overrides or {}).items():
             parser[key] = value
+        for key, value in (objects or {}).items():
+            parser[key] = tuple(value) if isinstance(value, list) else value
         return parser
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import logging
+import pickle
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,7 +110,8 @@ def load_weights(path: Path, sha256: str) -> dict[str, torch.Tensor]:
     """Return the state dict in ``path``, on the CPU, once its SHA-256 begins with ``sha256``.
 
     Raises:
-        InputError: the hash is another one, so the file is damaged or not what its name says.
+        InputError: the hash is another one, so the file is damaged or not what its name says; or the file holds other
+            objects than tensors, which are not unpickled.
     """
     with path.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -123,7 +125,12 @@ def load_weights(path: Path, sha256: str) -> dict[str, torch.Tensor]:
                 cure="Remove it and bring it again.",
             )
         )
-    return torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise InputError(
+            Problem("not a file of plain tensors", str(path), found=type(error).__name__, cure="Bring another file.")
+        ) from error
 
 
 def _download(file: WeightFile, target: Path) -> None:
