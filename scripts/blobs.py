@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
+import itertools
 import os
 import re
 import secrets
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
 from scripts.errors import Problem, StateError
 
@@ -59,14 +62,14 @@ def write_atomic(path: Path, data: bytes) -> None:
             last step (fsync of the folder) failed, when the new one may be there.
     """
     make_folder(path.parent)
-    temporary = path.parent / f".write-{secrets.token_hex(8)}.tmp"
     with _explained(path):
+        file, temporary = _own_temporary(path.parent)
         try:
-            with open(temporary, "xb") as file:
+            with file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, path)
+                os.replace(temporary, path)  # still locked: nobody takes the file for a leftover
             fsync_folder(path.parent)
         finally:
             # After a failed fsync the kernel may have dropped the pages: the temporary file is never used again.
@@ -74,18 +77,53 @@ def write_atomic(path: Path, data: bytes) -> None:
                 temporary.unlink(missing_ok=True)
 
 
-def remove_leftovers(folder: Path) -> int:
-    """Remove temporary files that a killed :func:`write_atomic` left anywhere under ``folder``; return how many.
+def remove_leftovers(folder: Path, deep: bool = True) -> int:
+    """Remove temporary files that a killed :func:`write_atomic` left under ``folder``; return how many.
 
-    Only names of our own pattern are touched, and links to folders are not followed. Raises ``StateError``.
+    Only names of our own pattern are touched, and links to folders are not followed. A file that a living process
+    writes is locked and stays, so runs may share a folder.
+
+    Args:
+        folder: where to look; it need not exist.
+        deep: look into the folders in it too.
+
+    Raises:
+        StateError: one cannot be removed.
     """
     count = 0
     with _explained(folder):
-        for parent, _, names in os.walk(folder):
+        for parent, _, names in os.walk(folder) if deep else itertools.islice(os.walk(folder), 1):
             for name in filter(_TEMPORARY.fullmatch, names):
-                (Path(parent) / name).unlink(missing_ok=True)
-                count += 1
+                count += _remove_unless_locked(Path(parent) / name)
     return count
+
+
+def _own_temporary(folder: Path) -> tuple[BinaryIO, Path]:
+    """Make a temporary file and lock it; another process may have taken it for a leftover before the lock: try anew."""
+    while True:
+        temporary = folder / f".write-{secrets.token_hex(8)}.tmp"
+        file = open(temporary, "xb")  # noqa: SIM115 - the caller closes it
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            continue
+        except OSError:
+            file.close()
+            temporary.unlink(missing_ok=True)
+            raise
+        if temporary.exists():
+            return file, temporary
+        file.close()
+
+
+def _remove_unless_locked(path: Path) -> bool:
+    """Remove a temporary file whose writer is dead: the kernel drops a lock with the process that held it."""
+    with contextlib.suppress(FileNotFoundError, BlockingIOError), open(path, "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
+        return True
+    return False
 
 
 class BlobStore:

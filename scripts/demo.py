@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from scripts.blobs import write_atomic
+from scripts.blobs import remove_leftovers, write_atomic
 from scripts.demo_tissue import CLASSES, random_slide, render_tissue
 from scripts.errors import InputError, Problem
 from scripts.rng import numpy_generator
@@ -48,7 +48,8 @@ def make_demo(
     """Write the demo data set and return the path of its table; data that are complete already are left untouched.
 
     The bytes depend on the arguments alone. Every file is written atomically and the manifest, with the SHA-256 of
-    each file, last: an interrupted or altered folder is noticed and written again. Nothing is ever deleted.
+    each file, last: an interrupted or altered folder is noticed and written again. Nothing is
+    deleted but the temporary files of an interrupted writer.
 
     Args:
         folder: where to write; made if absent.
@@ -64,6 +65,7 @@ def make_demo(
     height, width = (int(side) for side in size)
     _check(counts, (height, width))
     settings = {"version": VERSION, "seed": int(seed), **counts, "height": height, "width": width}
+    remove_leftovers(root)
     if _complete(root, settings):
         logger.info("demo data: kept %s", root)
         return root / TABLE

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scripts.blobs import write_atomic
+from scripts.blobs import remove_leftovers, write_atomic
 from scripts.curve import Row, curve_auc, curve_rows, versions
 from scripts.curve_plot import FLAT, NAMES, draw_curves, method_name
 from scripts.errors import Problem, StateError
@@ -100,6 +100,7 @@ def write_report(output_dir: Path | str, title: str = "Active learning with a we
         runs.append(run)
     runs.sort(key=lambda run: (_place(run.method), run.seed or 0, run.name))
     curve = draw_curves(_curves(runs), title)
+    remove_leftovers(output_dir, deep=False)
     write_atomic(output_dir / "learning_curve.png", curve)
     sections = [
         ("Result", _result(runs, curve, broken)),

@@ -234,6 +234,10 @@ class ActiveLearning:
             **self.config.with_references(sections, APART),
         }
 
+    def _finished(self, state: RunState) -> bool:
+        last = "evaluate" if self.method.propagation is None else "refresh"
+        return all(state.done(index, last) for index in range(self.rounds))
+
     def _announce(self, state: RunState) -> None:
         counts = self.data.datalist.counts()
         sizes = "; ".join(
@@ -255,7 +259,7 @@ class ActiveLearning:
             "cost": f"stage 0, then {steps} of {self.config['batch_size']} images",
             "device": _device_name(str(self.config.parser().get_parsed_content("device"))),
             "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
-            "done": _last_phase(state),
+            "done": "the whole run; only the report is written again" if self._finished(state) else _last_phase(state),
         }
         logger.info("active learning\n%s", "\n".join(f"  {name:9s} {text}" for name, text in lines.items()))
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scripts.blobs import write_atomic
+from scripts.blobs import remove_leftovers, write_atomic
 from scripts.config import RunConfig
 from scripts.data import RunData
 from scripts.errors import Problem, StateError
@@ -67,6 +67,7 @@ def theta0(config: RunConfig, data: RunData, overrides: Mapping[str, Any], folde
     settings = stage0_settings(config, data, overrides, seed)
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
     record = Path(folder) / f"{key}.json"
+    remove_leftovers(record.parent)
     if record.is_file():
         return _stored(record)
     logger.info("stage 0: training encoder and classifier on %d image labels", len(data.items("train")))

@@ -174,8 +174,9 @@ class RunState(StateReader):
                     raise StateError(problems)
             else:
                 db.executemany("INSERT INTO images VALUES (?, ?, ?, ?)", map(astuple, images))
-            values = [("settings", json.dumps(settings, allow_nan=False)), ("data_sha256", data_sha256)]
-            db.executemany("INSERT OR REPLACE INTO run VALUES (?, ?)", values)
+            values = {"settings": json.dumps(settings, allow_nan=False), "data_sha256": data_sha256}
+            changed = values.items() - stored.items()  # none when nothing changed: then the file stays as it is
+            db.executemany("INSERT OR REPLACE INTO run VALUES (?, ?)", sorted(changed))
 
     def commit(
         self,

@@ -103,6 +103,27 @@ def test_leftovers_go_and_foreign_files_stay(tmp_path: Path) -> None:
     assert (outside / half).exists()
 
 
+def test_the_file_of_a_living_writer_is_no_leftover(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, removed = os.replace, []
+
+    def cleaned_first(old: Path, new: Path) -> None:
+        removed.append(remove_leftovers(tmp_path))
+        real(old, new)
+
+    monkeypatch.setattr(os, "replace", cleaned_first)
+    write_atomic(tmp_path / "file", b"1")
+    assert (removed, files(tmp_path)) == ([0], ["file"])
+
+
+def test_leftovers_of_one_folder_alone(tmp_path: Path) -> None:
+    (tmp_path / "deeper").mkdir()
+    for folder in (tmp_path, tmp_path / "deeper"):
+        (folder / ".write-0123456789abcdef.tmp").write_bytes(b"half")
+    assert remove_leftovers(tmp_path, deep=False) == 1
+    assert (tmp_path / "deeper" / ".write-0123456789abcdef.tmp").exists()
+    assert remove_leftovers(tmp_path / "absent") == 0
+
+
 def test_blob_is_named_by_its_sha256(tmp_path: Path) -> None:
     name = BlobStore(tmp_path).put(b"mask", ".npz")
     digest = hashlib.sha256(b"mask").hexdigest()

@@ -264,14 +264,20 @@ class TestRepeats:
                 tiny_loop(shapes_data, folder).run()
                 assert what_happened(loop.folder) == expected, (event, index)
 
-    def test_a_finished_run_only_writes_its_report_again(self, shapes_data: Any, tmp_path: Path, learners: Any) -> None:
+    def test_a_finished_run_only_writes_its_report_again(
+        self, shapes_data: Any, tmp_path: Path, learners: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
         loop = tiny_loop(shapes_data, tmp_path)
         loop.run()
         before = what_happened(loop.folder)
         (loop.folder / "curve.csv").unlink()
         files = sorted((loop.folder / "tensorboard").iterdir())
         loop = tiny_loop(shapes_data, tmp_path)
-        loop.run()
+        stored = (loop.folder / "state.sqlite").read_bytes()
+        with caplog.at_level("INFO"):
+            loop.run()
+        assert "the whole run; only the report is written again" in caplog.text
+        assert (loop.folder / "state.sqlite").read_bytes() == stored
         assert (learners[1].calls, learners[1].scored) == ([], [])
         assert what_happened(loop.folder) == before
         assert (loop.folder / "curve.csv").is_file()
