@@ -83,8 +83,9 @@ class TestAlgorithm:
         tiny_loop(shapes_data, tmp_path, **{"active#rounds": 3}).run()
         assert {call.theta for call in learners[0].calls} == {0.0}
 
-    def test_what_each_cycle_trains_on(self, shapes_data: Any, tmp_path: Path, learners: Any) -> None:
-        loop = tiny_loop(shapes_data, tmp_path, **{"active#rounds": 3})
+    @pytest.mark.parametrize("carry", [True, False])
+    def test_what_each_cycle_trains_on(self, shapes_data: Any, tmp_path: Path, learners: Any, carry: bool) -> None:
+        loop = tiny_loop(shapes_data, tmp_path, **{"active#rounds": 3, "active#methods#label_prop#carry": carry})
         loop.run()
         happened = what_happened(loop.folder)
         final = {rows[0].round: {row.id for row in rows} for rows in happened["pseudo"][1::2]}
@@ -92,7 +93,8 @@ class TestAlgorithm:
         for call in learners[0].calls:
             round_, cycle = call.purpose
             oracle = {row.id for row in happened["labels"] if row.round <= round_}
-            expected = middle[round_] if cycle == 1 else final.get(round_ - 1, set()) - oracle
+            carried = final.get(round_ - 1, set()) - oracle if carry else set()
+            expected = middle[round_] if cycle == 1 else carried
             assert {key for key, kind in call.kinds.items() if kind == PSEUDO} == expected
             assert {key for key, kind in call.kinds.items() if kind != PSEUDO} == oracle
 
