@@ -126,18 +126,33 @@ class RoundContext:
         Args:
             upto_cycle: the last cycle that counts; None for all.
         """
-        state, theta = self.run.state, self.run.learner.theta0.weights
-        metrics = state.metrics(self.index).get(self.index, {})
         last = self.run.method.cycles - 1 if upto_cycle is None else upto_cycle
-        scored = [(metrics[f"selection_cycle{c}"], c) for c in range(last + 1) if f"selection_cycle{c}" in metrics]
-        if not scored:
-            return theta
-        blob = state.artifact(self.index, f"weights_cycle{max(scored)[1]}")
-        return unpack_weights(state.read_blob(blob), theta, str(state.blob_path(blob)))
+        return weights_of_round(self.run.state, self.index, self.run.learner.theta0.weights, last)[0]
 
     def previous(self) -> RoundContext:
         """The round before."""
         return RoundContext(self.run, self.index - 1)
+
+
+def weights_of_round(
+    state: RunState, index: int, theta: Weights, last_cycle: int | None = None
+) -> tuple[Weights, str | None]:
+    """Return the weights of the best validation over a round's cycles (the later of equals), and their blob's name.
+
+    Args:
+        state: of the run.
+        index: the round.
+        theta: theta0, from which the stored weights differ; returned itself, with None, where no cycle was trained.
+        last_cycle: the last cycle that counts; None for all that were trained.
+    """
+    metrics = state.metrics(index).get(index, {})
+    prefix = "selection_cycle"
+    cycles = [int(name.removeprefix(prefix)) for name in metrics if name.startswith(prefix)]
+    scored = [(metrics[f"{prefix}{c}"], c) for c in cycles if last_cycle is None or c <= last_cycle]
+    if not scored:
+        return theta, None
+    blob = state.artifact(index, f"weights_cycle{max(scored)[1]}")
+    return unpack_weights(state.read_blob(blob), theta, str(state.blob_path(blob))), blob
 
 
 class RoundState(State):

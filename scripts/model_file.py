@@ -1,0 +1,162 @@
+"""A model as a file: plain tensors and a description of what they belong to. Reading one executes nothing of it.
+
+Two forms, told apart by the suffix:
+
+* ``.safetensors``: the description is JSON text in the file's metadata, under :data:`KEY`.
+* ``.pt``: a state dict, read with ``weights_only=True``; the description lies beside it as ``<name>.json``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+
+from scripts.blobs import write_atomic
+from scripts.errors import InputError, Problem
+from scripts.training import Weights, pack_weights, unpack_weights
+
+VERSION = 1
+KEY = "model"
+SUFFIXES = (".safetensors", ".pt")
+MASK_SOURCES = ("decoder", "cam")
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What weights belong to.
+
+    Attributes:
+        network: ``_target_`` and the arguments of the network, JSON values.
+        classes: names of the image classes, in the order of the network's scores.
+        image_size: (height, width) in pixels that images are resized to; None for each image's own size.
+        threshold: cut of the foreground's probability, in [0, 1].
+        mask_from: ``"decoder"``, or ``"cam"`` for a model whose decoder was never trained (method ``wsl``).
+        provenance: where the weights come from, JSON values.
+
+    Raises:
+        InputError: with everything that is wrong with the values.
+    """
+
+    network: Mapping[str, Any]
+    classes: tuple[str, ...]
+    image_size: tuple[int, int] | None
+    threshold: float
+    mask_from: str = "decoder"
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        size = self.image_size
+        checks = (
+            ("network", isinstance(self.network, Mapping) and isinstance(self.network.get("_target_"), str),
+             "an object with _target_", self.network),
+            ("classes", isinstance(self.classes, tuple) and bool(self.classes)
+             and all(isinstance(name, str) for name in self.classes), "names", self.classes),
+            ("image_size", size is None or (isinstance(size, tuple) and len(size) == 2 and all(map(_is_side, size))),
+             "(height, width) in pixels, or null", size),
+            ("threshold", _is_number(self.threshold) and 0 <= self.threshold <= 1, "a number in [0, 1]",
+             self.threshold),
+            ("mask_from", self.mask_from in MASK_SOURCES, " or ".join(MASK_SOURCES), self.mask_from),
+            ("provenance", isinstance(self.provenance, Mapping), "an object", self.provenance),
+        )  # fmt: skip
+        problems = [
+            Problem("description of the model", name, expected, repr(found)[:200])
+            for name, good, expected, found in checks
+            if not good
+        ]
+        if problems:
+            raise InputError(problems)
+
+    def to_json(self) -> str:
+        """Return the description as JSON text, with the version of its form."""
+        return json.dumps({"version": VERSION, **asdict(self)}, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str, where: str) -> ModelInfo:
+        """Return the description in JSON ``text`` from the file ``where``.
+
+        Raises:
+            InputError: no such description, or one of another version.
+        """
+        try:
+            found = json.loads(text)
+        except ValueError as error:
+            raise InputError(Problem("description of the model is not JSON", where, found=str(error))) from error
+        if not isinstance(found, dict) or found.pop("version", None) != VERSION:
+            raise InputError(Problem("description of the model cannot be read", where, f"an object, version {VERSION}"))
+        unknown = sorted(set(found) - set(cls.__dataclass_fields__))
+        missing = sorted({"network", "classes", "image_size", "threshold"} - set(found))
+        if unknown or missing:
+            problem = Problem("description of the model does not fit", where, f"also {missing}", f"unknown {unknown}")
+            raise InputError(problem)
+        for name in ("classes", "image_size"):
+            found[name] = tuple(found[name]) if isinstance(found[name], list) else found[name]
+        return cls(**found)
+
+
+def write_model(path: Path | str, weights: Weights, info: ModelInfo) -> None:
+    """Write a model in the form of its suffix; a ``.pt`` gets its ``.json`` first.
+
+    Args:
+        path: ends in ``.safetensors`` or ``.pt``.
+        weights: state dict.
+        info: its description.
+
+    Raises:
+        InputError: another suffix.
+        StateError: the file cannot be written.
+    """
+    path = _known(path)
+    if path.suffix == ".pt":
+        write_atomic(_beside(path), (info.to_json() + "\n").encode())
+        write_atomic(path, pack_weights(weights))
+        return
+    tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+    write_atomic(path, safetensors.torch.save(tensors, {KEY: info.to_json()}))
+
+
+def read_model(path: Path | str) -> tuple[Weights, ModelInfo]:
+    """Return the state dict (CPU) and the description of a model file.
+
+    Raises:
+        InputError: another suffix, a file that is missing or damaged, no description.
+        StateError: a ``.pt`` that holds anything but plain tensors.
+    """
+    path = _known(path)
+    try:
+        if path.suffix == ".pt":
+            content, text = path.read_bytes(), _beside(path).read_text(encoding="utf-8")
+            return unpack_weights(content, where=str(path)), ModelInfo.from_json(text, str(_beside(path)))
+        with safetensors.safe_open(path, framework="pt", device="cpu") as file:
+            described = (file.metadata() or {}).get(KEY)
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+    except (OSError, UnicodeDecodeError, safetensors.SafetensorError) as error:
+        expected = "model.safetensors, or model.pt with model.json beside it"
+        raise InputError(Problem("model cannot be read", str(path), expected, str(error))) from error
+    if described is None:
+        raise InputError(Problem("file has no description of the model", str(path), f"metadata {KEY!r}"))
+    return weights, ModelInfo.from_json(described, str(path))
+
+
+def _known(path: Path | str) -> Path:
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise InputError(Problem("not the name of a model", str(path), " or ".join(SUFFIXES), path.suffix or "none"))
+    return path
+
+
+def _beside(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _is_side(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
