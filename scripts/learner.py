@@ -47,6 +47,14 @@ class Prediction:
         return cam_mask(self.class_maps[None], torch.tensor([label]), self.size)[0, 0].numpy()
 
 
+def prediction(key: str, packed: torch.Tensor, network: JointNetwork, size: tuple[int, int]) -> Prediction:
+    """Return what a packed output (1, 1 + C, h, w) says about the image ``key`` of original ``size``; no gradients."""
+    logits, maps = unpack_outputs(packed.detach(), network.stride)
+    with torch.no_grad():
+        scores = network.pool(maps)[0]
+    return Prediction(key, restore(logits[0, 0], size).cpu().numpy(), scores.cpu().numpy(), maps[0].cpu(), size)
+
+
 class Learner:
     """Trainings and predictions of one run.
 
@@ -100,9 +108,7 @@ class Learner:
             size = self.data.store.original_size(key)
             with torch.no_grad():
                 packed = inferer(self._image(key, device), network, keys=[f"{key}#plain"])
-                logits, maps = unpack_outputs(packed, network.stride)
-                scores = network.pool(maps)[0]
-            yield Prediction(key, restore(logits[0, 0], size).cpu().numpy(), scores.cpu().numpy(), maps[0].cpu(), size)
+                yield prediction(key, packed, network, size)
 
     def score(
         self,

@@ -96,6 +96,35 @@ def read_mask(path: Path | str, rule: MaskRule = NONZERO) -> np.ndarray:
             values, or a coloured mask by a list of values.
     """
     path = Path(path)
+    return rule.apply(_single_channel(_values(path, rule), path, rule))
+
+
+def read_instances(path: Path | str, rule: MaskRule = NONZERO) -> np.ndarray | None:
+    """Return the objects of a mask file that numbers them (GlaS), None for one that does not.
+
+    A mask numbers its objects if its rule is ``"nonzero"``, it has one channel of integers, and its foreground holds
+    two values or more.
+
+    Args:
+        path: see :func:`read_mask`.
+        rule: which values are foreground.
+
+    Returns:
+        int64 (H, W): 0 for background and for ignored pixels, else the number in the file.
+
+    Raises:
+        InputError: as :func:`read_mask`.
+    """
+    path = Path(path)
+    values = _values(path, rule)
+    if rule.foreground != "nonzero" or values.ndim != 2 or not np.issubdtype(values.dtype, np.integer):
+        return None
+    objects = np.where(rule.apply(values) == 1, values.astype(np.int64), 0)
+    return objects if len(np.unique(objects[objects != 0])) > 1 else None
+
+
+def _values(path: Path, rule: MaskRule) -> np.ndarray:
+    """Return the stored values of a mask file that ``rule`` can be applied to, (H, W) or (H, W, C)."""
     if is_nifti(path):
         values = nifti_values(path)
     else:
@@ -108,7 +137,7 @@ def read_mask(path: Path | str, rule: MaskRule = NONZERO) -> np.ndarray:
                 )  # fmt: skip
             values = _raw_values(picture)
         refuse_non_finite(values, path)
-    return rule.apply(_single_channel(values, path, rule))
+    return values
 
 
 def _raw_values(picture: Image.Image) -> np.ndarray:

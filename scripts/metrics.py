@@ -194,25 +194,52 @@ class PxAP:
         Raises:
             InputError: shapes differ, or the map is not finite.
         """
-        cam = np.asarray(cam, dtype=np.float64)
-        if not np.isfinite(cam).all():
-            raise InputError(Problem("map is not finite", "PxAP", "finite values", "NaN or infinity"))
-        low, high = cam.min(), cam.max()
-        scaled = (cam - low) / (high - low) if high > low else np.zeros_like(cam)
-        counts = confusion_over_thresholds(scaled, truth, self.thresholds)
+        counts = cam_counts(cam, truth, self.thresholds)
         self._tp += counts.tp
         self._fp += counts.fp
         self._positives += int(counts.tp[0] + counts.fn[0])
 
     def compute(self) -> float:
         """Return the area in [0, 1]; NaN when no image had a foreground pixel, since recall is then undefined."""
-        if self._positives == 0:
-            return float("nan")
-        predicted = self._tp + self._fp
-        # Where nothing is predicted, recall does not move either, so the precision chosen there has no effect.
-        precision = np.divide(self._tp, predicted, out=np.zeros(len(predicted)), where=predicted > 0)[::-1]
-        recall = (self._tp / self._positives)[::-1]
-        return float(np.sum(np.diff(recall, prepend=0.0) * precision))
+        return float(pixel_average_precision(self._tp, self._fp, np.asarray(self._positives)))
+
+
+def cam_counts(cam: np.ndarray, truth: np.ndarray, thresholds: np.ndarray) -> Confusion:
+    """Count the pixels of a localisation map, scaled to [0, 1] by its own minimum and maximum, at all thresholds.
+
+    Args:
+        cam: (H, W) float of any finite range; a constant map becomes 0 everywhere.
+        truth: (H, W) uint8 in {0, 1, 255}.
+        thresholds: (T,) float64, ascending.
+
+    Raises:
+        InputError: shapes differ, or the map is not finite.
+    """
+    cam = np.asarray(cam, dtype=np.float64)
+    if not np.isfinite(cam).all():
+        raise InputError(Problem("map is not finite", "PxAP", "finite values", "NaN or infinity"))
+    low, high = cam.min(), cam.max()
+    scaled = (cam - low) / (high - low) if high > low else np.zeros_like(cam)
+    return confusion_over_thresholds(scaled, truth, thresholds)
+
+
+def pixel_average_precision(tp: np.ndarray, fp: np.ndarray, positives: np.ndarray) -> np.ndarray:
+    """Return the area of :class:`PxAP` from counts, for one or many sets of images.
+
+    Args:
+        tp: (..., T) counts by ascending threshold, the first of which no pixel fails.
+        fp: (..., T) likewise.
+        positives: (...) true foreground pixels.
+
+    Returns:
+        (...) float64 in [0, 1]; NaN without a foreground pixel.
+    """
+    predicted = np.asarray(tp + fp, dtype=np.float64)
+    # Where nothing is predicted, recall does not move either, so the precision chosen there has no effect.
+    precision = np.divide(tp, predicted, out=np.zeros_like(predicted), where=predicted > 0)[..., ::-1]
+    known = np.asarray(positives, dtype=np.float64)[..., None]
+    recall = np.divide(tp, known, out=np.full_like(predicted, np.nan), where=known > 0)[..., ::-1]
+    return np.sum(np.diff(recall, prepend=0.0, axis=-1) * precision, axis=-1)
 
 
 def auc_over_rounds(curve: Sequence[float]) -> float:

@@ -78,7 +78,7 @@ def object_sums(pred: np.ndarray, truth: np.ndarray) -> ObjectSums:
         covered = 2 * shared[of_pred, np.arange(len(pred_area))] >= true_area[of_pred]
         tp = len(np.unique(of_pred[covered]))
     numbers = (tp, len(true_area), len(pred_area), true_area.sum(), pred_area.sum(), true_dice, pred_dice)
-    return ObjectSums(*(np.float64(number) for number in numbers))
+    return ObjectSums(*(np.asarray(number, dtype=np.float64) for number in numbers))
 
 
 def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:

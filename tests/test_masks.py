@@ -9,7 +9,7 @@ from monai.bundle import ConfigParser
 from PIL import Image
 
 from scripts.errors import InputError
-from scripts.masks import MaskRule, read_mask
+from scripts.masks import MaskRule, read_instances, read_mask
 
 IDS = np.array([[0, 1, 2], [7, 128, 255]], np.uint8)
 
@@ -108,3 +108,26 @@ def test_rule_comes_from_a_config_and_can_be_hashed() -> None:
     parser = ConfigParser({"rule": {"_target_": "scripts.masks.MaskRule", "foreground": [2, 7], "ignore": 9}})
     assert parser.get_parsed_content("rule") == MaskRule((2, 7), 9)
     assert hash(MaskRule([2, 7])) == hash(MaskRule((2, 7)))
+
+
+class TestInstances:
+    def test_numbers_are_kept(self, tmp_path: Path) -> None:
+        for mode, name in ((None, "a.png"), (None, "a.bmp"), ("P", "p.png")):
+            np.testing.assert_array_equal(read_instances(saved(tmp_path, IDS, name, mode)), IDS)
+
+    def test_numbers_above_255(self, tmp_path: Path) -> None:
+        ids = np.array([[0, 300], [65535, 300]], np.uint16)
+        np.testing.assert_array_equal(read_instances(saved(tmp_path, ids)), ids)
+
+    def test_ignored_pixels_are_no_object(self, tmp_path: Path) -> None:
+        found = read_instances(saved(tmp_path, IDS), MaskRule(ignore=255))
+        np.testing.assert_array_equal(found, [[0, 1, 2], [7, 128, 0]])
+
+    @pytest.mark.parametrize("rule", [MaskRule("over:127.5"), MaskRule([1, 2])])
+    def test_rules_for_which_values_are_no_numbers(self, rule: MaskRule, tmp_path: Path) -> None:
+        assert read_instances(saved(tmp_path, IDS), rule) is None
+
+    def test_masks_of_one_value_or_of_colours_number_nothing(self, tmp_path: Path) -> None:
+        assert read_instances(saved(tmp_path, np.array([[0, 255], [255, 0]], np.uint8))) is None
+        assert read_instances(saved(tmp_path, np.zeros((2, 3), np.uint8))) is None
+        assert read_instances(saved(tmp_path, np.stack([IDS] * 3, axis=2), "c.png")) is None

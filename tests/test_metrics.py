@@ -20,6 +20,7 @@ from scripts.metrics import (
     iou_fg,
     mean_std,
     miou,
+    pixel_average_precision,
 )
 
 TABLE_3 = {
@@ -190,3 +191,22 @@ def test_auc_and_mean_std_by_hand():
     for function in (auc_over_rounds, mean_std):
         with pytest.raises(InputError):
             function([])
+
+
+def test_pixel_average_precision_of_many_sets_at_once() -> None:
+    rng = np.random.default_rng(0)
+    cams, truths = rng.random((3, 8, 8)), (rng.random((3, 8, 8)) < 0.4).astype(np.uint8)
+    truths[2] = 0
+    areas = []
+    tp, fp, positives = np.zeros((3, 101)), np.zeros((3, 101)), np.zeros(3)
+    for at, (cam, truth) in enumerate(zip(cams, truths, strict=True)):
+        one = PxAP(101)
+        one.update(cam, truth)
+        areas.append(one.compute())
+        scaled = (cam - cam.min()) / (cam.max() - cam.min())
+        for t, threshold in enumerate(np.linspace(0, 1, 101)):
+            tp[at, t] = ((scaled >= threshold) & (truth == 1)).sum()
+            fp[at, t] = ((scaled >= threshold) & (truth == 0)).sum()
+        positives[at] = truth.sum()
+    np.testing.assert_allclose(pixel_average_precision(tp, fp, positives), areas, atol=1e-12)
+    assert np.isnan(areas[2])
