@@ -115,6 +115,9 @@ class BatchPlan(Sampler[list[tuple[int, int]]]):
         labelled_share: share of images with an oracle mask in each batch, in (0, 1), while there are images of both
             kinds; None mixes all images alike, as published, and so do batches of one image.
 
+    Attributes:
+        start: batches that are left out at the beginning, for a training that is taken up.
+
     Raises:
         InputError: there is no image.
     """
@@ -129,7 +132,7 @@ class BatchPlan(Sampler[list[tuple[int, int]]]):
     ) -> None:
         if not kinds:
             raise InputError(Problem("no image to train on", "train#dataset#data"))
-        self.batch_size, self.batches, self.seed = batch_size, batches, seed
+        self.batch_size, self.batches, self.seed, self.start = batch_size, batches, seed, 0
         pseudo = [i for i, kind in enumerate(kinds) if kind == PSEUDO]
         others = [i for i, kind in enumerate(kinds) if kind != PSEUDO]
         if labelled_share is None or not pseudo or not others or batch_size < 2:
@@ -139,12 +142,14 @@ class BatchPlan(Sampler[list[tuple[int, int]]]):
             self.groups = [(others, first), (pseudo, batch_size - first)]
 
     def __len__(self) -> int:
-        return self.batches
+        return self.batches - self.start
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         streams = [self._stream(group, members) for group, (members, _) in enumerate(self.groups)]
-        for _ in range(self.batches):
-            yield [next(stream) for stream, (_, n) in zip(streams, self.groups, strict=True) for _ in range(n)]
+        for number in range(self.batches):
+            batch = [next(stream) for stream, (_, n) in zip(streams, self.groups, strict=True) for _ in range(n)]
+            if number >= self.start:
+                yield batch
 
     def _stream(self, group: int, members: Sequence[int]) -> Iterator[tuple[int, int]]:
         epoch = 0

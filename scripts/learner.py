@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from scripts.checkpoints import CheckpointFile
 from scripts.config import RunConfig
 from scripts.data import RunData
 from scripts.features import FeatureBank
@@ -66,6 +68,7 @@ class Learner:
         overrides: config values of all trainings and predictions of the method.
         seed: of the run.
         name: of the run, for logs.
+        checkpoint: where the training that is going on is kept; None keeps nothing.
     """
 
     def __init__(
@@ -77,8 +80,9 @@ class Learner:
         overrides: Mapping[str, Any] | None = None,
         seed: int = 0,
         name: str = "run",
+        checkpoint: CheckpointFile | None = None,
     ) -> None:
-        self.name = name
+        self.name, self.checkpoint = name, checkpoint
         self.config, self.data, self.bank, self.theta0 = config, data, bank, theta0
         self.overrides, self.seed = dict(overrides or {}), seed
         if bank is not None:
@@ -98,7 +102,11 @@ class Learner:
         name = f"{self.name}/round_{round_:02d}_cycle{cycle}"
         changes = {"cycle#name": name, "cycle#seed": derive_seed(self.seed, *purpose, "order"), **(overrides or {})}
         objects = {"train#dataset#data": list(items), "validate#dataset#data": self.data.items("val")}
-        return train(self._parser(changes, objects), derive_seed(self.seed, *purpose, "train"), self.theta0.weights)
+        checkpoint = None
+        if self.checkpoint is not None:
+            checkpoint = self.checkpoint.of(name, self.seed, self.theta0.sha256, _fingerprint(items))
+        seed = derive_seed(self.seed, *purpose, "train")
+        return train(self._parser(changes, objects), seed, self.theta0.weights, checkpoint)
 
     def predict(self, ids: Sequence[str], weights: Weights) -> Iterator[Prediction]:
         """Yield a prediction per id, with the evaluation's inferer."""
@@ -157,3 +165,13 @@ class Learner:
 
     def _image(self, key: str, device: torch.device) -> torch.Tensor:
         return (self.data.store.image(key)[None].to(device).float() / 255.0).contiguous()
+
+
+def _fingerprint(items: Sequence[Mapping[str, Any]]) -> str:
+    """Return a hash of the ids, kinds and masks that a training learns from."""
+    digest = hashlib.sha256()
+    for item in items:
+        mask = np.asarray(item["mask"])
+        digest.update(repr((item["id"], int(item["kind"]), mask.shape, mask.dtype.str)).encode())
+        digest.update(mask.tobytes())
+    return digest.hexdigest()

@@ -28,7 +28,8 @@ class StepBar:
 
     def _open(self, trainer: Engine) -> None:
         steps = (trainer.state.max_epochs or 0) * (trainer.state.epoch_length or 0)
-        self._bar = tqdm(total=steps, desc=self.name.replace("_", " "), unit="step", leave=False, dynamic_ncols=True)
+        name, done = self.name.replace("_", " "), trainer.state.iteration
+        self._bar = tqdm(total=steps, initial=done, desc=name, unit="step", leave=False, dynamic_ncols=True)
 
     def _step(self, _: Engine) -> None:
         if self._bar is not None and self._bar.update():  # true when the bar was drawn: terms are read only then

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 
+from scripts.checkpoints import CheckpointFile
 from scripts.config import RunConfig, running_config
 from scripts.curve import curve_rows, summary_table, versions
 from scripts.data import RunData
@@ -88,6 +89,7 @@ class ActiveLearning:
         protect_pseudo: see :class:`scripts.round_context.Run`.
         compute_matched: give methods of one training per round as many optimisation steps as those of two.
         max_overlays: pictures per round.
+        checkpoint_seconds: least time between two checkpoints of a training; 0 makes one at the end of every epoch.
         phases: handlers of the round; None for :func:`default_phases`.
         config: the bundle config; None takes the one that is being resolved. Its ``active#stage0#overrides`` are the
             config values of stage 0 by nested id, read as they stand: they refer to objects of that training.
@@ -114,6 +116,7 @@ class ActiveLearning:
         protect_pseudo: bool = True,
         compute_matched: bool = False,
         max_overlays: int = 4,
+        checkpoint_seconds: float = 30.0,
         phases: Sequence[PhaseHandler] | None = None,
         config: RunConfig | None = None,
     ) -> None:
@@ -136,6 +139,7 @@ class ActiveLearning:
         self.stage0_dir, self.stage0_seed = Path(stage0_dir), int(stage0_seed)
         self.features, self.budget, self.protect_pseudo = features, budget, protect_pseudo
         self.compute_matched, self.max_overlays = compute_matched, max_overlays
+        self.checkpoint_seconds = float(checkpoint_seconds)
         self.phases = phases
 
     @property
@@ -151,15 +155,21 @@ class ActiveLearning:
             ]
             state.register_run(self._settings(), HARMLESS, items, self.data.datalist.sha256)
             self._announce(state)
-            start = theta0(self.config, self.data, self.stage0, self.stage0_dir, self.stage0_seed)
+            start = theta0(
+                self.config, self.data, self.stage0, self.stage0_dir, self.stage0_seed, self.checkpoint_seconds
+            )
             _require_same_start(state, start)
             changes = self._overrides()
-            learner = Learner(self.config, self.data, self.features, start, changes, self.seed, self.folder.name)
+            checkpoint = CheckpointFile(self.folder / "training.ckpt", self.checkpoint_seconds)
+            learner = Learner(
+                self.config, self.data, self.features, start, changes, self.seed, self.folder.name, checkpoint
+            )
             run = Run(
                 state, self.data, learner, self.method, self.oracle, self.seed, self.folder,
                 self.initial_per_class, self.query_per_class, self.budget, self.protect_pseudo,
             )  # fmt: skip
             self.engine(run).run([None], max_epochs=self.rounds)
+            checkpoint.remove()
             table = summary_table(curve_rows(state))
         report = write_report(self.output_dir)
         logger.info("%s, seed %d\n%s", self.name, self.seed, table)

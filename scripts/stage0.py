@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.blobs import remove_leftovers, write_atomic
+from scripts.checkpoints import CheckpointFile
 from scripts.config import RunConfig
 from scripts.data import RunData
 from scripts.errors import Problem, StateError
@@ -51,7 +52,14 @@ class Theta0:
     seconds: float
 
 
-def theta0(config: RunConfig, data: RunData, overrides: Mapping[str, Any], folder: Path | str, seed: int = 0) -> Theta0:
+def theta0(
+    config: RunConfig,
+    data: RunData,
+    overrides: Mapping[str, Any],
+    folder: Path | str,
+    seed: int = 0,
+    checkpoint_seconds: float = 30.0,
+) -> Theta0:
     """Return theta0, from ``folder`` where it has been trained with the same settings, else trained now.
 
     Args:
@@ -60,19 +68,22 @@ def theta0(config: RunConfig, data: RunData, overrides: Mapping[str, Any], folde
         overrides: config values of this stage by nested id.
         folder: where theta0 is kept, as ``<key>.pt`` and ``<key>.json``.
         seed: of this stage; its own, so that runs of several seeds share theta0, as published.
+        checkpoint_seconds: least time between two checkpoints of the training, ``<key>.ckpt``.
 
     Raises:
-        StateError: a stored theta0 is damaged.
+        StateError: a stored theta0, or the checkpoint of its training, is damaged.
     """
     settings = stage0_settings(config, data, overrides, seed)
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
     record = Path(folder) / f"{key}.json"
     remove_leftovers(record.parent)
+    checkpoint = CheckpointFile(record.with_suffix(".ckpt"), checkpoint_seconds)
     if record.is_file():
+        checkpoint.remove()
         return _stored(record)
     logger.info("stage 0: training encoder and classifier on %d image labels", len(data.items("train")))
     started = time.perf_counter()
-    trained = train(stage0_parser(config, data, overrides, seed), seed)
+    trained = train(stage0_parser(config, data, overrides, seed), seed, checkpoint=checkpoint.of(settings))
     content = pack_weights(trained.weights)
     seconds = round(time.perf_counter() - started, 3)
     sha256 = hashlib.sha256(content).hexdigest()
@@ -86,6 +97,7 @@ def theta0(config: RunConfig, data: RunData, overrides: Mapping[str, Any], folde
     record.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(record.with_suffix(".pt"), content)
     write_atomic(record, json.dumps(found, indent=1).encode())
+    checkpoint.remove()
     logger.info("stage 0: validation accuracy %.4f after %.0f s", trained.metric, seconds)
     return Theta0(trained.weights, sha256, trained.metric, seconds)
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import torch
 from monai.bundle import ConfigParser
 
-from scripts.errors import Problem, StateError
+from scripts.checkpoints import TrainingCheckpoint
+from scripts.errors import InputError, Problem, StateError
 from scripts.rng import isolated_rng
 from scripts.validation import BestWeights, copied_weights
 
@@ -34,7 +35,12 @@ class Trained:
     seconds: float
 
 
-def train(parser: ConfigParser, seed: int, theta: Mapping[str, torch.Tensor] | None = None) -> Trained:
+def train(
+    parser: ConfigParser,
+    seed: int,
+    theta: Mapping[str, torch.Tensor] | None = None,
+    checkpoint: TrainingCheckpoint | None = None,
+) -> Trained:
     """Run ``train#trainer`` of a parser that nobody used before, with validation by ``validate#evaluator``.
 
     The last epoch is always validated, whatever the interval, so every training has a key metric.
@@ -43,6 +49,11 @@ def train(parser: ConfigParser, seed: int, theta: Mapping[str, torch.Tensor] | N
         parser: see :meth:`scripts.config.RunConfig.parser`.
         seed: of initial weights and dropout; the order of images and the augmentation have seeds in the config.
         theta: weights to start from; None starts from the network as the config makes it.
+        checkpoint: where the training is taken up, and kept while it goes on; None keeps nothing.
+
+    Raises:
+        InputError: a loss or a weight is not finite, or a batch does not fit into memory.
+        StateError: the checkpoint is damaged.
     """
     started = time.perf_counter()
     device = torch.device(parser.get_parsed_content("device"))
@@ -55,11 +66,23 @@ def train(parser: ConfigParser, seed: int, theta: Mapping[str, torch.Tensor] | N
         evaluator = parser.get_parsed_content("validate#evaluator")
         best = BestWeights(network)
         best.attach(evaluator)
+        if checkpoint is not None:
+            schedule = parser.get_parsed_content("lr_scheduler") if "lr_scheduler" in parser else None
+            checkpoint.attach(trainer, evaluator, best, schedule, theta)
         trainer.run()
         if evaluator.state.epoch != trainer.state.epoch:  # the interval of validations left out the last epoch
             evaluator.run(trainer.state.epoch)
     weights = best.weights if best.weights is not None else copied_weights(network)
+    _require_finite(weights, getattr(trainer, "name", "training"))
     return Trained(weights, best.metric, best.epoch or trainer.state.epoch, time.perf_counter() - started)
+
+
+def _require_finite(weights: Weights, name: str) -> None:
+    broken = [key for key, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        cure = "Nothing of this training was stored. Start a new run with a lower lr."
+        found = f"{len(broken)} of {len(weights)} tensors with other values, the first {broken[0]}"
+        raise InputError(Problem("the trained weights are not finite", name, "numbers", found, cure))
 
 
 def pack_weights(weights: Mapping[str, torch.Tensor], base: Mapping[str, torch.Tensor] | None = None) -> bytes:

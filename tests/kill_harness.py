@@ -53,6 +53,7 @@ SMALL = {
 KILLED_AT = (
     ".png half written", ".csv half written", ".json half written", ".pt half written", ".html half written",
     "data.csv complete under its temporary name", ".pt complete under its temporary name",
+    "training.ckpt not yet written", ".ckpt half written", ".ckpt renamed, folder not synced", "training.ckpt written",
     ".pt renamed, folder not synced", "theta0.pt written", "theta0.json renamed, folder not synced",
     "state.sqlite complete under its temporary name", "state made, empty",
     "before commit", "inside the transaction", "after commit", "before step 1", "before step 4",

@@ -75,7 +75,7 @@ class TestTrain:
     ) -> None:
         seen: list[Any] = []
 
-        def train(parser: Any, seed: int, start: Any) -> Trained:
+        def train(parser: Any, seed: int, start: Any, checkpoint: Any) -> Trained:
             seen.append((parser, start))
             return Trained({}, 0.0, 1, 0.0)
 

@@ -28,7 +28,7 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Instead of training, note the seed."""
     seeds: list[int] = []
 
-    def train(parser: Any, seed: int) -> Trained:
+    def train(parser: Any, seed: int, checkpoint: Any) -> Trained:
         seeds.append(seed)
         return Trained({"w": torch.tensor([float(len(seeds))])}, 0.75, 3, 2.0)
 

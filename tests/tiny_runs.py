@@ -117,6 +117,7 @@ class FakeLearner:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     name: str = "run"
+    checkpoint: Any = None
     metric: Callable[[tuple[int, int]], float] = lambda purpose: 0.5
     calls: list[Call] = field(default_factory=list)
     scored: list[tuple[str, float]] = field(default_factory=list)
