@@ -4,7 +4,8 @@ One SQLite file holds the facts, content-addressed files hold masks and weights.
 one transaction then stores all rows of a phase, names the files and moves the phase. So the state names no file that is
 not there, and a phase either happened or did not: one that did not is simply run again.
 
-Layout of the run folder: ``state.sqlite``, ``blobs/``, ``lock``. Nothing else writes them.
+Layout of the run folder: ``state.sqlite``, ``blobs/``, ``lock``. One process writes the run, under the lock; beside it
+:mod:`scripts.desk` adds what people send, each time in one transaction. Nothing else writes them.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from scripts.lock import RunLock
 from scripts.state_checks import changed_images, changed_settings, flatten_settings, shortened
 from scripts.state_reader import StateReader
 from scripts.state_rows import (
+    claim_labels,
     insert_labels,
     insert_pseudo,
     insert_queries,
@@ -127,12 +129,14 @@ class RunState(StateReader):
     def gc(self) -> int:
         """Remove blobs that nothing names and return how many.
 
-        Only :meth:`open` calls it: later it would take the blobs of the phase at work, which no commit names yet.
+        Only :meth:`open` calls it: later it would take the blobs of the phase at work, which no commit names yet. A
+        :class:`scripts.desk.Desk` writes and names its blobs in one transaction, so none of its is without a name here.
         """
         self._require_writer()
-        unnamed = set(self._blobs.names()) - self._named_blobs()
-        for name in unnamed:
-            self._blobs.remove(name)
+        with self._database.transaction():
+            unnamed = set(self._blobs.names()) - self._named_blobs()
+            for name in unnamed:
+                self._blobs.remove(name)
         if unnamed:
             logger.info("removed %d files of an interrupted phase from %s", len(unnamed), self.run_dir)
         return len(unnamed)
@@ -184,7 +188,9 @@ class RunState(StateReader):
         phase: str,
         *,
         queries: Sequence[QueryRow | tuple[str, float | None]] = (),
+        reserves: Sequence[tuple[str, float | None]] = (),
         labels: Sequence[LabelRow] = (),
+        claim: bool = False,
         pseudo: Sequence[PseudoRow] = (),
         metrics: Mapping[str, float] | None = None,
         artifacts: Mapping[str, str] | None = None,
@@ -197,6 +203,8 @@ class RunState(StateReader):
             round: round of the phase, and of its metrics and artifacts.
             phase: its name; once per round.
             queries: rows, or pairs (id, score) which get this round and the ranks 0, 1, ... in their order.
+            reserves: pairs (id, score) that people are asked for in place of queries that they skip, by rank.
+            claim: this round takes the masks that people sent and no round has taken yet.
             labels: masks drawn; a further mask of an image becomes its next version, the earlier ones are kept.
             pseudo: pseudo-masks; never of an image that has an accepted mask in that round or before.
             metrics: finite numbers by name, each name once per round.
@@ -212,12 +220,13 @@ class RunState(StateReader):
         query_rows = [
             row if isinstance(row, QueryRow) else QueryRow(round, rank, *row) for rank, row in enumerate(queries)
         ]
+        reserve_rows = [QueryRow(round, rank, *row) for rank, row in enumerate(reserves)]
         metrics, artifacts = dict(metrics or {}), dict(artifacts or {})
         require_finite(
-            [*numbers_of((*query_rows, *labels, *pseudo)), *metrics.items(), (f"seconds of {phase}", seconds)]
+            [*numbers_of((*query_rows, *reserve_rows, *labels, *pseudo)), *metrics.items(), (f"seconds of {phase}", seconds)]
         )
         self._require_blobs({row.blob for row in labels} | {row.blob for row in pseudo} | set(artifacts.values()))
-        used = [row.id for row in query_rows] + [row.id for row in labels]
+        used = [row.id for row in (*query_rows, *reserve_rows)] + [row.id for row in labels]
         used += [name for row in pseudo for name in (row.id, row.donor)]
         with self._database.transaction() as db:
             if db.execute("SELECT 1 FROM phases WHERE round = ? AND phase = ?", (round, phase)).fetchone():
@@ -228,7 +237,10 @@ class RunState(StateReader):
             columns = "(round, phase, seconds, rng)"
             db.execute(f"INSERT INTO phases {columns} VALUES (?, ?, ?, ?)", (round, phase, float(seconds), state))
             insert_queries(db, query_rows)
+            insert_queries(db, reserve_rows, "reserves")
             insert_labels(db, labels)
+            if claim:
+                claim_labels(db, round)
             insert_pseudo(db, pseudo)
             db.executemany("INSERT INTO metrics VALUES (?, ?, ?)", [(round, k, float(v)) for k, v in metrics.items()])
             db.executemany("INSERT INTO artifacts VALUES (?, ?, ?)", [(round, k, v) for k, v in artifacts.items()])

@@ -6,10 +6,11 @@ import json
 from typing import Any
 
 from scripts.database import Database
+from scripts.state_people import LABEL_COLUMNS, PeopleReader
 from scripts.state_schema import ImageRow, LabelRow, PseudoRow, QueryRow
 
 
-class StateReader:
+class StateReader(PeopleReader):
     """Questions to the database of a run. Each raises ``StateError`` when the file cannot be read.
 
     Args:
@@ -50,10 +51,13 @@ class StateReader:
         return [QueryRow(*row) for row in self._rows(query, *values)]
 
     def labels(self, up_to_round: int | None = None) -> list[LabelRow]:
-        """Return all versions of all masks whose round is at most ``up_to_round``, in the order they were stored."""
+        """Return all versions of all masks whose round is at most ``up_to_round``, in the order they were stored.
+
+        Without ``up_to_round`` those that wait for a round are among them.
+        """
         where, values = ("", ()) if up_to_round is None else (" WHERE round <= ?", (up_to_round,))
-        columns = "id, round, blob, cost_px, boundary_px, seconds, user, version, status"
-        return [LabelRow(*row) for row in self._rows(f"SELECT {columns} FROM labels{where} ORDER BY seq", *values)]
+        query = f"SELECT {LABEL_COLUMNS} FROM labels{where} ORDER BY seq"
+        return [LabelRow(*row) for row in self._rows(query, *values)]
 
     def labelled(self, up_to_round: int | None = None) -> dict[str, LabelRow]:
         """Return the latest accepted mask of each image that has one, in the order of the images' first masks."""

@@ -57,21 +57,30 @@ def require_train(db: sqlite3.Connection, ids: Iterable[str]) -> None:
         raise StateError(shortened(problems))
 
 
-def insert_queries(db: sqlite3.Connection, rows: Sequence[QueryRow]) -> None:
-    """Store queries; scores may be NumPy numbers."""
+def insert_queries(db: sqlite3.Connection, rows: Sequence[QueryRow], table: str = "queries") -> None:
+    """Store queries, or, in the table ``"reserves"``, what stands in for skipped ones; scores may be NumPy numbers."""
     values = [(row.round, row.rank, row.id, None if row.score is None else float(row.score)) for row in rows]
-    db.executemany("INSERT INTO queries (round, rank, id, score) VALUES (?, ?, ?, ?)", values)
+    db.executemany(f"INSERT INTO {table} (round, rank, id, score) VALUES (?, ?, ?, ?)", values)
 
 
-def insert_labels(db: sqlite3.Connection, rows: Sequence[LabelRow]) -> None:
-    """Store masks, each as the next version of its image."""
-    columns = "(id, round, blob, cost_px, boundary_px, seconds, user, status, version)"
+def insert_labels(db: sqlite3.Connection, rows: Sequence[LabelRow]) -> list[int]:
+    """Store masks, each as the next version of its image, and return the versions."""
+    fixed = "id, round, blob, cost_px, boundary_px, seconds, user, status, at, said, origin, origin_sha256"
     version = "(SELECT COALESCE(MAX(version), 0) + 1 FROM labels WHERE id = ?)"
+    query = f"INSERT INTO labels ({fixed}, version) VALUES ({', '.join('?' * 12)}, {version}) RETURNING version"
+    versions = []
     # One by one: two masks of one image in the same phase get two versions.
     for row in rows:
         cost = (int(row.cost_px), int(row.boundary_px), float(row.seconds))
-        values = (row.id, row.round, row.blob, *cost, row.user, row.status, row.id)
-        db.execute(f"INSERT INTO labels {columns} VALUES (?, ?, ?, ?, ?, ?, ?, ?, {version})", values)
+        told = (row.user, row.status, row.at, row.said, row.origin, row.origin_sha256)
+        found = db.execute(query, (row.id, row.round, row.blob, *cost, *told, row.id)).fetchall()
+        versions.append(int(found[0][0]))
+    return versions
+
+
+def claim_labels(db: sqlite3.Connection, round: int) -> None:
+    """Give the masks that no round has taken yet to ``round``."""
+    db.execute("UPDATE labels SET round = ? WHERE round IS NULL AND status = 'accepted'", (round,))
 
 
 def insert_pseudo(db: sqlite3.Connection, rows: Sequence[PseudoRow]) -> None:
@@ -80,7 +89,8 @@ def insert_pseudo(db: sqlite3.Connection, rows: Sequence[PseudoRow]) -> None:
     Raises:
         StateError: an image has an accepted mask in the row's round or before; a drawn mask always wins.
     """
-    first = dict(db.execute("SELECT id, MIN(round) FROM labels WHERE status = 'accepted' GROUP BY id").fetchall())
+    drawn = "SELECT id, MIN(round) FROM labels WHERE status = 'accepted' AND round IS NOT NULL GROUP BY id"
+    first = dict(db.execute(drawn).fetchall())
     problems = [
         Problem("pseudo-mask of an image that has a drawn mask", where=f"round {row.round}, {row.id}")
         for row in rows

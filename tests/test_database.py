@@ -97,7 +97,7 @@ def test_damage_is_refused_or_read_but_never_another_error(path: Path) -> None:
     whole = path.read_bytes()
     rng = random.Random(0)
     refused = 0
-    for _ in range(60):
+    for _ in range(120):
         spoiled = bytearray(whole)
         at = rng.randrange(len(whole) - 64)
         spoiled[at : at + 64] = rng.randbytes(64)

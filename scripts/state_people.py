@@ -1,0 +1,121 @@
+"""What a run's state tells about the people who draw: what is asked of them, what they sent, skipped and hold."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from scripts.state_schema import LabelRow, LeaseRow, QueryRow, RefusalRow, SkipRow
+
+LABEL_COLUMNS = (
+    "id, round, blob, cost_px, boundary_px, seconds, user, version, status, at, said, origin, origin_sha256"
+)
+
+
+class PeopleReader(ABC):
+    """Questions about annotators; a part of :class:`scripts.state_reader.StateReader`."""
+
+    @abstractmethod
+    def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Return all rows of one query."""
+
+    def open_round(self) -> int | None:
+        """Return the round whose images are asked for and whose masks are not complete; ``None`` while it trains."""
+        rows = self._rows(
+            "SELECT MAX(round) FROM phases WHERE phase = 'query' AND round NOT IN "
+            "(SELECT round FROM phases WHERE phase = 'oracle')"
+        )
+        return rows[0][0]
+
+    def asked(self, round: int) -> list[str]:
+        """Return the images that people are asked to draw in a round: skipped ones are replaced, in order of rank."""
+        queries, reserves = self._ranked("queries", round), self._ranked("reserves", round)
+        label_of = dict(self._rows("SELECT id, label FROM images WHERE split = 'train'"))
+        return with_replacements(queries, reserves, label_of, self.skipped())
+
+    def waiting(self, round: int) -> list[str]:
+        """Return the images of :meth:`asked` that nobody has drawn yet."""
+        drawn = {key for (key,) in self._rows("SELECT DISTINCT id FROM labels WHERE status = 'accepted'")}
+        return [key for key in self.asked(round) if key not in drawn]
+
+    def was_asked(self, key: str) -> bool:
+        """Tell whether anybody was ever asked for the mask of an image, by a query or by handing it out."""
+        asked = "SELECT 1 FROM queries WHERE id = ? UNION SELECT 1 FROM leases WHERE id = ?"
+        if self._rows(f"{asked} UNION SELECT 1 FROM labels WHERE id = ?", key, key, key):
+            return True
+        return any(key in self.asked(at) for (at,) in self._rows("SELECT round FROM reserves WHERE id = ?", key))
+
+    def pending(self) -> list[LabelRow]:
+        """Return the accepted masks that no round has taken yet, in the order in which they came."""
+        query = f"SELECT {LABEL_COLUMNS} FROM labels WHERE round IS NULL AND status = 'accepted' ORDER BY seq"
+        return [LabelRow(*row) for row in self._rows(query)]
+
+    def drawn(self, up_to_round: int) -> dict[str, list[LabelRow]]:
+        """Return, for each image of L, the latest accepted mask of each of its annotators, by first mask.
+
+        Args:
+            up_to_round: masks of later rounds do not count.
+        """
+        query = f"SELECT {LABEL_COLUMNS} FROM labels WHERE round <= ? AND status = 'accepted' ORDER BY seq"
+        found: dict[str, dict[str, LabelRow]] = {}
+        for values in self._rows(query, up_to_round):
+            row = LabelRow(*values)
+            found.setdefault(row.id, {})[row.user] = row
+        return {key: list(rows.values()) for key, rows in found.items()}
+
+    def taken(self, origin: str, origin_sha256: str) -> bool:
+        """Tell whether a file with this name and content was accepted before."""
+        return bool(
+            self._rows("SELECT 1 FROM labels WHERE origin = ? AND origin_sha256 = ?", origin, origin_sha256)
+        )
+
+    def skipped(self) -> dict[str, SkipRow]:
+        """Return the images that somebody cannot annotate and that were not given back since, by id."""
+        rows = self._rows("SELECT id, user, at, reason FROM skips WHERE undone = '' ORDER BY seq")
+        return {row[0]: SkipRow(*row) for row in rows}
+
+    def leases(self, now: float) -> dict[str, LeaseRow]:
+        """Return the images that are in somebody's hands at ``now``, seconds since 1970."""
+        rows = self._rows("SELECT id, user, since, until FROM leases WHERE until > ? ORDER BY since, id", now)
+        return {row[0]: LeaseRow(*row) for row in rows}
+
+    def refusals(self) -> list[RefusalRow]:
+        """Return the masks that were not taken, in the order in which they came."""
+        columns = "id, user, at, origin, origin_sha256, reason"
+        return [RefusalRow(*row) for row in self._rows(f"SELECT {columns} FROM refusals ORDER BY seq")]
+
+    def scores(self, name: str) -> dict[str, float]:
+        """Return the scores of one kind that were made last, by id; empty where none were made."""
+        return dict(self._rows("SELECT id, value FROM scores WHERE name = ? ORDER BY id", name))
+
+    def scored_model(self, name: str) -> str | None:
+        """Return the name of the model that the scores of one kind are of; ``None`` where none were made."""
+        rows = self._rows("SELECT model FROM scores WHERE name = ? LIMIT 1", name)
+        return rows[0][0] if rows else None
+
+    def _ranked(self, table: str, round: int) -> list[QueryRow]:
+        rows = self._rows(f"SELECT round, rank, id, score FROM {table} WHERE round = ? ORDER BY rank", round)
+        return [QueryRow(*row) for row in rows]
+
+
+def with_replacements(
+    queries: Sequence[QueryRow], reserves: Iterable[QueryRow], label_of: Mapping[str, int], skipped: Collection[str]
+) -> list[str]:
+    """Return the images to draw: queries that are not skipped, then a reserve of its class for each that is.
+
+    A reserve that is skipped in turn is passed over. Where a class has no more reserves, the round has fewer images.
+
+    Args:
+        queries: of a round, by rank.
+        reserves: what the strategy would choose next, by rank.
+        label_of: class index of each training image.
+        skipped: ids that nobody can annotate.
+    """
+    asked = [row.id for row in queries if row.id not in skipped]
+    missing = [label_of[row.id] for row in queries if row.id in skipped]
+    for row in reserves:
+        if row.id not in skipped and label_of[row.id] in missing:
+            missing.remove(label_of[row.id])
+            asked.append(row.id)
+    return asked
