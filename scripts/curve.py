@@ -126,8 +126,9 @@ def versions() -> dict[str, str]:
 
 
 def _costs(state: RunState, at: int, values: Mapping[str, float], trained: int) -> Row:
-    labels = state.labelled(up_to_round=at).values()
-    masks = int(values.get("masks", len(labels)))
+    drawn = state.drawn(at)
+    labels = [label for labels in drawn.values() for label in labels]
+    masks = int(values.get("masks", len(drawn)))
     return {
         "masks": masks,
         "percent_masks": 100.0 * masks / trained if trained else None,

@@ -15,14 +15,16 @@ from ignite.engine import Engine, EventEnum
 
 from scripts.evaluation import evaluate, pseudo_quality
 from scripts.oracles import mask_to_png
+from scripts.person_oracle import PersonOracle
 from scripts.rng import python_generator
 from scripts.round_context import RoundContext, round_state
 from scripts.state import LabelRow, PseudoRow
-from scripts.strategies import initial_draw, query_pool, select_per_class
+from scripts.strategies import initial_draw, query_pool, random_order, select_per_class
 from scripts.thresholds import pseudo_mask
 from scripts.training import pack_weights
 
 logger = logging.getLogger(__name__)
+_LISTED = 10
 
 
 class RoundEvents(EventEnum):
@@ -82,8 +84,9 @@ class QueryHandler(PhaseHandler):
         """Return the queries; see :class:`PhaseHandler`."""
         run = context.run
         labelled = list(run.state.labelled(context.index - 1))
-        known = set(labelled)
-        pool = [key for key in run.train_ids if key not in known and run.oracle.can_answer(key)]
+        known = {*labelled, *(row.id for row in run.state.pending())}
+        skipped = run.state.skipped()
+        pool = [k for k in run.train_ids if k not in known and k not in skipped and run.oracle.can_answer(k)]
         if run.method.cycles == 0:
             return {"queries": []} if context.index == 0 else None
         rng = python_generator(run.seed)  # published: the same generator is seeded anew in every round
@@ -103,10 +106,26 @@ class QueryHandler(PhaseHandler):
         else:
             ids = []
         if run.budget is not None and not run.method.label_all:
-            ids = ids[: max(run.budget - len(labelled), 0)]
+            ids = ids[: max(run.budget - len(known), 0)]
         if not ids and context.index > 0:
             return None
-        return {"queries": [(key, scores.get(key)) for key in ids]}
+        found = {"queries": [(key, scores.get(key)) for key in ids]}
+        if isinstance(run.oracle, PersonOracle) and not run.method.label_all:
+            rest = [key for key in pool if key not in set(ids)]
+            found["reserves"] = [(key, scores.get(key)) for key in self._reserves(context, rest, labelled, scores)]
+        return found
+
+    def _reserves(
+        self, context: RoundContext, rest: list[str], labelled: list[str], scores: dict[str, float]
+    ) -> list[str]:
+        """What people are asked for in place of images they cannot draw: as many again of each class."""
+        run = context.run
+        n = run.initial_per_class if context.index == 0 else run.query_per_class
+        rng = python_generator(run.seed, context.index, "reserves")
+        strategy = random_order if context.index == 0 else run.method.strategy
+        return select_per_class(
+            strategy, scores or None, run.data.histograms, labelled, rest, run.class_of, rng, n_per_class=n
+        )
 
     def _scores(self, context: RoundContext, pool: list[str]) -> dict[str, float]:
         method = context.run.method
@@ -117,15 +136,20 @@ class QueryHandler(PhaseHandler):
 
 
 class OracleHandler(PhaseHandler):
-    """Ask the oracle for the masks of this round's queries and merge them into L."""
+    """Ask the oracle for the masks of this round's queries and merge them into L.
+
+    People take their time: while masks are missing nothing is committed, so that the run can end and be taken up. All
+    that they sent until the phase ends belongs to this round, what comes later to the next.
+    """
 
     event = RoundEvents.ORACLE
 
     def run(self, context: RoundContext) -> dict[str, Any] | None:
         """Return the label rows; see :class:`PhaseHandler`."""
-        run = context.run
-        asked = [row.id for row in run.state.queries(context.index)]
-        answers = run.oracle.answer(asked)
+        run, oracle = context.run, context.run.oracle
+        if isinstance(oracle, PersonOracle):
+            return {"claim": True} if self._all_came(context, oracle) else None
+        answers = oracle.answer([row.id for row in run.state.queries(context.index)])
         blobs = run.state.put_blobs([mask_to_png(answer.mask) for answer in answers], ".png")
         rows = [
             LabelRow(
@@ -134,7 +158,26 @@ class OracleHandler(PhaseHandler):
             )
             for a, blob in zip(answers, blobs, strict=True)
         ]  # fmt: skip
-        return {"labels": rows}
+        return {"labels": rows, "claim": True}
+
+    def _all_came(self, context: RoundContext, oracle: PersonOracle) -> bool:
+        """Take in what came, ask for the rest, and wait for it where the oracle says so."""
+        told: list[str] = []
+        while True:
+            oracle.collect(context)
+            waiting = context.run.state.waiting(context.index)
+            if not waiting:
+                context.run.todo = ""
+                return True
+            if waiting != told:
+                told = waiting
+                head = f"round {context.index}: {len(waiting)} images wait for a mask: {shortened(waiting)}"
+                context.run.todo = f"{head}\n  {oracle.ask(context, waiting)}"
+                if oracle.poll_seconds:
+                    logger.info("%s", context.run.todo)
+            if not oracle.poll_seconds:
+                return False
+            time.sleep(oracle.poll_seconds)
 
 
 class CycleHandler(PhaseHandler):
@@ -219,6 +262,13 @@ class EvaluateHandler(PhaseHandler):
         """Return the metrics; see :class:`PhaseHandler`."""
         run = context.run
         found = evaluate(run.learner, context.weights(), wsl=run.method.cycles == 0)
-        labels = run.state.labelled(context.index).values()
-        found |= {"masks": float(len(labels)), "pixels": float(sum(row.cost_px for row in labels))}
+        drawn = run.state.drawn(context.index)
+        pixels = sum(row.cost_px for rows in drawn.values() for row in rows)
+        found |= {"masks": float(len(drawn)), "pixels": float(pixels)}
         return {"metrics": found}
+
+
+def shortened(ids: list[str]) -> str:
+    """Return the first ten of some ids as text, and how many more there are."""
+    more = f" and {len(ids) - _LISTED} more" if len(ids) > _LISTED else ""
+    return ", ".join(ids[:_LISTED]) + more

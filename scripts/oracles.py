@@ -12,6 +12,7 @@ from PIL import Image
 
 from scripts.data import RunData
 from scripts.errors import InputError, Problem
+from scripts.state_schema import SIMULATED
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Answer:
 
     id: str
     mask: np.ndarray
-    user: str = "simulated"
+    user: str = SIMULATED
     seconds: float = 0.0
 
     @property

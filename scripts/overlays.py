@@ -63,7 +63,7 @@ def overlay_panel(
     fields = {
         "image": base,
         "truth": _outlined(_veiled(base, small["truth"]), small["truth"], "truth"),
-        "cam": None if small["cam"] is None else _outlined(_heat(base, small["cam"]), small["truth"], "truth"),
+        "cam": None if small["cam"] is None else _outlined(heat_map(base, small["cam"]), small["truth"], "truth"),
         "prediction": _predicted(base, small),
         "pseudo": _outlined(_outlined(base, small["truth"], "truth"), small["pseudo"], "pseudo"),
     }
@@ -131,7 +131,8 @@ def _veiled(field: npt.NDArray, truth: npt.NDArray | None) -> npt.NDArray:
     return drawn
 
 
-def _heat(field: npt.NDArray, cam: npt.NDArray) -> npt.NDArray:
+def heat_map(field: npt.NDArray, cam: npt.NDArray) -> npt.NDArray:
+    """Return an image under a map of any range, (H, W, 3) uint8: grey tinted from violet (least) to yellow (most)."""
     low, high = float(cam.min()), float(cam.max())
     return _tinted(field, (cam - low) / (high - low) if high > low else np.zeros_like(cam), 0.6)
 

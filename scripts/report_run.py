@@ -14,6 +14,7 @@ from PIL import Image
 
 from scripts.curve import Row
 from scripts.report_html import folded, picture, table, text
+from scripts.report_people import people_section
 from scripts.state import PseudoRow, RunState
 
 STAGES = {"cycle0": "before the last training", "final": "after it"}
@@ -50,9 +51,9 @@ def run_section(state: RunState, run_dir: Path, rows: Sequence[Row], classes: Se
         pictures: whether the overlays are shown.
     """
     if not rows:
-        return "<p>No round has been evaluated yet.</p>"
+        return f"<p>No round has been evaluated yet.</p>\n{people_section(state)}"
     parts = ["<h3>Rounds</h3>", _rounds(rows), "<h3>Seconds per phase</h3>", _times(rows)]
-    parts += [_queries(state, rows, classes), _pseudo_masks(state, rows)]
+    parts += [_queries(state, rows, classes), people_section(state), _pseudo_masks(state, rows)]
     if pictures:
         parts.append(_pictures(run_dir))
     return "\n".join(part for part in parts if part)

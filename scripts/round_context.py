@@ -10,13 +10,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 from ignite.engine import Engine, State
 
+from scripts.consensus import consensus
 from scripts.data import RunData
 from scripts.learner import Learner
 from scripts.losses import LABELLED, PSEUDO
 from scripts.methods import Method
 from scripts.oracles import Oracle, png_to_mask
+from scripts.person_oracle import PersonOracle
 from scripts.propagation import Donor, pseudo_pool
 from scripts.similarity import NeighbourGraph, neighbour_graph
 from scripts.state import RunState
@@ -39,19 +42,21 @@ class Run:
         query_per_class: masks per class in later rounds.
         budget: most masks in the whole run; None for no limit.
         protect_pseudo: published rule that keeps images with a pseudo-mask out of the query while others are left.
+        todo: what people have to do before the run can go on; empty while it goes on by itself.
     """
 
     state: RunState
     data: RunData
     learner: Learner
     method: Method
-    oracle: Oracle
+    oracle: Oracle | PersonOracle
     seed: int
     folder: Path
     initial_per_class: int = 4
     query_per_class: int = 1
     budget: int | None = None
     protect_pseudo: bool = True
+    todo: str = ""
 
     @cached_property
     def train_ids(self) -> list[str]:
@@ -109,8 +114,7 @@ class RoundContext:
             stage: ``"cycle0"`` or ``"final"``.
         """
         state = self.run.state
-        labelled = state.labelled(self.index)
-        masks = {key: (png_to_mask(state.read_blob(row.blob)), LABELLED) for key, row in labelled.items()}
+        masks = {key: (mask, LABELLED) for key, mask in self.oracle_masks().items()}
         for row in [] if pseudo_round is None else state.pseudo(pseudo_round, stage):
             if row.id not in masks:
                 masks[row.id] = (png_to_mask(state.read_blob(row.blob)), PSEUDO)
@@ -119,6 +123,14 @@ class RoundContext:
             for item in self.run.data.items("train")
             if item["id"] in masks
         ]
+
+    def oracle_masks(self) -> dict[str, np.ndarray]:
+        """Masks of L, uint8 (H, W): what most annotators say, each in the latest version (:mod:`scripts.consensus`)."""
+        state = self.run.state
+        return {
+            key: consensus([png_to_mask(state.read_blob(row.blob)) for row in rows])
+            for key, rows in state.drawn(self.index).items()
+        }
 
     def weights(self, upto_cycle: int | None = None) -> Weights:
         """Weights of the best validation over this round's cycles (the later of equals); theta0 before any.

@@ -29,6 +29,7 @@ from scripts.handlers import (
 from scripts.learner import Learner
 from scripts.methods import Method
 from scripts.oracles import Oracle
+from scripts.person_oracle import PersonOracle
 from scripts.report import write_report
 from scripts.report_handler import ReportHandler
 from scripts.round_context import RoundContext, Run, round_state
@@ -38,8 +39,11 @@ from scripts.state import RunState
 
 logger = logging.getLogger(__name__)
 
-HARMLESS = ("active#rounds", "active#budget", "active#max_overlays", "device", "num_workers", "amp", "features", "data")
-"""Settings that may differ when a run is taken up again."""
+HARMLESS = (
+    "active#rounds", "active#budget", "active#max_overlays", "device", "num_workers", "amp", "features", "data",
+    "oracle", "active#oracle",
+)  # fmt: skip
+"""Settings that may differ when a run is taken up again; people may take over from masks on disk, and the other way."""
 
 
 def default_phases() -> list[PhaseHandler]:
@@ -61,6 +65,8 @@ def run_round(engine: Engine, _: Any) -> None:
     if engine.should_terminate:  # no image was left
         return
     engine.fire_event(RoundEvents.ORACLE)  # L_r = L_{r-1} + U'_r with the oracle's masks
+    if engine.should_terminate:  # people still draw
+        return
     engine.fire_event(RoundEvents.CYCLE_0)  # theta <- theta0; train on L_r and P_{r-1}
     engine.fire_event(RoundEvents.PSEUDO_LABEL)  # U''_r: near, same class; P_r = P_{r-1} + U''_r - L_r; label P_r
     engine.fire_event(RoundEvents.CYCLE_1)  # theta <- theta0; train on L_r and P_r
@@ -76,7 +82,8 @@ class ActiveLearning:
         data: images of the run.
         method: name of an entry of ``methods``.
         methods: the presets.
-        oracle: draws the masks.
+        oracle: name of an entry of ``oracles``.
+        oracles: who may draw the masks.
         output_dir: folder of all runs; this one is ``<output_dir>/<method>_seed<seed>``.
         rounds: number of rounds, the initial draw included.
         initial_per_class: masks per class in round 0.
@@ -95,7 +102,7 @@ class ActiveLearning:
             config values of stage 0 by nested id, read as they stand: they refer to objects of that training.
 
     Raises:
-        InputError: an unknown method, or numbers that make no run.
+        InputError: an unknown method or oracle, or numbers that make no run.
     """
 
     def __init__(
@@ -103,7 +110,8 @@ class ActiveLearning:
         data: RunData,
         method: str,
         methods: Mapping[str, Method],
-        oracle: Oracle,
+        oracle: str,
+        oracles: Mapping[str, Oracle | PersonOracle],
         output_dir: str,
         rounds: int,
         initial_per_class: int,
@@ -123,6 +131,8 @@ class ActiveLearning:
         self.config = config or running_config()
         if method not in methods:
             raise InputError(Problem("unknown method", "active#method", ", ".join(sorted(methods)), repr(method)))
+        if oracle not in oracles:
+            raise InputError(Problem("unknown oracle", "oracle", ", ".join(sorted(oracles)), repr(oracle)))
         outputs = self.config.get("num_classes", len(data.classes))
         if outputs != len(data.classes):
             found = f"{len(data.classes)} classes in the data: {', '.join(data.classes)}"
@@ -131,7 +141,8 @@ class ActiveLearning:
                 Problem("network and data differ in their classes", "num_classes", f"{outputs}", found, cure)
             )
         _refuse_below(1, rounds=rounds, initial_per_class=initial_per_class, query_per_class=query_per_class)
-        self.data, self.name, self.method, self.oracle = data, method, methods[method], oracle
+        self.data, self.name, self.method, self.oracle = data, method, methods[method], oracles[oracle]
+        self.oracle_name = oracle
         self.output_dir, self.seed = Path(output_dir), int(seed)
         self.rounds = self.method.rounds or int(rounds)
         self.initial_per_class, self.query_per_class = int(initial_per_class), int(query_per_class)
@@ -169,12 +180,15 @@ class ActiveLearning:
                 self.initial_per_class, self.query_per_class, self.budget, self.protect_pseudo,
             )  # fmt: skip
             self.engine(run).run([None], max_epochs=self.rounds)
-            checkpoint.remove()
+            if not run.todo:
+                checkpoint.remove()
             table = summary_table(curve_rows(state))
         report = write_report(self.output_dir)
         logger.info("%s, seed %d\n%s", self.name, self.seed, table)
         written = [self.folder / "curve.csv", self.folder / "overlays", self.output_dir / "learning_curve.png", report]
         logger.info("written:\n  %s", "\n  ".join(str(path) for path in written))
+        if run.todo:
+            logger.info("%s", run.todo)
         return report
 
     def engine(self, run: Run) -> Engine:
@@ -195,6 +209,11 @@ class ActiveLearning:
             index = round_state(engine).round.index
             if index > 0 and not run.state.queries(index):
                 logger.info("round %d: no image left to ask about, the run ends here", index)
+                engine.terminate()
+
+        @engine.on(RoundEvents.ORACLE)
+        def stop_while_people_draw(engine: Engine) -> None:
+            if run.todo:
                 engine.terminate()
 
         @engine.on(RoundEvents.REPORT)
@@ -225,13 +244,14 @@ class ActiveLearning:
     def _settings(self) -> dict[str, Any]:
         """Return what the run depends on and the report shows, as JSON values."""
         raw = self.config["active"]
-        kept = ("oracle", "compute_matched", "protect_pseudo", "max_overlays", "rounds", "budget")
+        kept = ("compute_matched", "protect_pseudo", "max_overlays", "rounds", "budget")
         sections = ["network_def", "loss", "optimizer", "lr_scheduler", "train", "max_epochs", "epoch_length"]
         sections += ["batch_size", "image_size", "freeze_classifier", "variants", "amp", "labelled_share", "device"]
         sections += ["validate", "mask_rule"]
         return {
             "method": self.name,
             "seed": self.seed,
+            "oracle": self.oracle_name,
             "classes": list(self.data.classes),
             "patients_in_several_splits": len(patients_in_several_splits(self.data.datalist.items)),
             "active": {

@@ -223,7 +223,11 @@ class RunState(StateReader):
         reserve_rows = [QueryRow(round, rank, *row) for rank, row in enumerate(reserves)]
         metrics, artifacts = dict(metrics or {}), dict(artifacts or {})
         require_finite(
-            [*numbers_of((*query_rows, *reserve_rows, *labels, *pseudo)), *metrics.items(), (f"seconds of {phase}", seconds)]
+            [
+                *numbers_of((*query_rows, *reserve_rows, *labels, *pseudo)),
+                *metrics.items(),
+                (f"seconds of {phase}", seconds),
+            ]
         )
         self._require_blobs({row.blob for row in labels} | {row.blob for row in pseudo} | set(artifacts.values()))
         used = [row.id for row in (*query_rows, *reserve_rows)] + [row.id for row in labels]

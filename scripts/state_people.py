@@ -6,11 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from scripts.state_schema import LabelRow, LeaseRow, QueryRow, RefusalRow, SkipRow
+from scripts.state_schema import SIMULATED, LabelRow, LeaseRow, QueryRow, RefusalRow, SkipRow
 
-LABEL_COLUMNS = (
-    "id, round, blob, cost_px, boundary_px, seconds, user, version, status, at, said, origin, origin_sha256"
-)
+LABEL_COLUMNS = "id, round, blob, cost_px, boundary_px, seconds, user, version, status, at, said, origin, origin_sha256"
 
 
 class PeopleReader(ABC):
@@ -30,9 +28,13 @@ class PeopleReader(ABC):
 
     def asked(self, round: int) -> list[str]:
         """Return the images that people are asked to draw in a round: skipped ones are replaced, in order of rank."""
-        queries, reserves = self._ranked("queries", round), self._ranked("reserves", round)
+        queries = self._ranked("queries", round)
         label_of = dict(self._rows("SELECT id, label FROM images WHERE split = 'train'"))
-        return with_replacements(queries, reserves, label_of, self.skipped())
+        return with_replacements(queries, self.reserves(round), label_of, self.skipped())
+
+    def reserves(self, round: int) -> list[QueryRow]:
+        """Return the images that stand in for skipped ones of a round, by rank; most of them are never asked for."""
+        return self._ranked("reserves", round)
 
     def waiting(self, round: int) -> list[str]:
         """Return the images of :meth:`asked` that nobody has drawn yet."""
@@ -54,6 +56,8 @@ class PeopleReader(ABC):
     def drawn(self, up_to_round: int) -> dict[str, list[LabelRow]]:
         """Return, for each image of L, the latest accepted mask of each of its annotators, by first mask.
 
+        A simulated mask counts only where no person has drawn.
+
         Args:
             up_to_round: masks of later rounds do not count.
         """
@@ -62,18 +66,23 @@ class PeopleReader(ABC):
         for values in self._rows(query, up_to_round):
             row = LabelRow(*values)
             found.setdefault(row.id, {})[row.user] = row
+        for rows in found.values():
+            if len(rows) > 1:
+                rows.pop(SIMULATED, None)
         return {key: list(rows.values()) for key, rows in found.items()}
 
     def taken(self, origin: str, origin_sha256: str) -> bool:
         """Tell whether a file with this name and content was accepted before."""
-        return bool(
-            self._rows("SELECT 1 FROM labels WHERE origin = ? AND origin_sha256 = ?", origin, origin_sha256)
-        )
+        return bool(self._rows("SELECT 1 FROM labels WHERE origin = ? AND origin_sha256 = ?", origin, origin_sha256))
 
     def skipped(self) -> dict[str, SkipRow]:
         """Return the images that somebody cannot annotate and that were not given back since, by id."""
-        rows = self._rows("SELECT id, user, at, reason FROM skips WHERE undone = '' ORDER BY seq")
+        rows = self._rows("SELECT id, user, at, reason, origin FROM skips WHERE undone = '' ORDER BY seq")
         return {row[0]: SkipRow(*row) for row in rows}
+
+    def gave_back(self, origin: str) -> bool:
+        """Tell whether an image was given back that had been skipped from this place, such as a file."""
+        return bool(self._rows("SELECT 1 FROM skips WHERE origin = ? AND undone != ''", origin))
 
     def leases(self, now: float) -> dict[str, LeaseRow]:
         """Return the images that are in somebody's hands at ``now``, seconds since 1970."""

@@ -1,7 +1,7 @@
 """Tables of a run's state and the rows that go in and out of them.
 
-Queries, labels, pseudo-masks and all that people do refer to ``(id, 'train')`` of ``images``: the database itself refuses to store one for
-an image of the validation or test split, whatever the code above it does.
+Queries, labels, pseudo-masks and all that people do refer to ``(id, 'train')`` of ``images``: the database itself
+refuses to store one for an image of the validation or test split, whatever the code above it does.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 APPLICATION_ID = 0x57414C31  # "WAL1": tells a state from any other SQLite file
 VERSION = 2
+SIMULATED = "simulated"  # annotator of the masks that lie on disk
 
 _TRAIN_ONLY = """
     split TEXT NOT NULL DEFAULT 'train' CHECK (split = 'train'),
@@ -49,6 +50,7 @@ CREATE TABLE skips (
     user TEXT NOT NULL,
     at TEXT NOT NULL,
     reason TEXT NOT NULL,
+    origin TEXT NOT NULL DEFAULT '',
     undone TEXT NOT NULL DEFAULT '',{_TRAIN_ONLY}
 );
 CREATE UNIQUE INDEX skipped_once ON skips (id) WHERE undone = '';
@@ -195,7 +197,7 @@ class LabelRow:
     cost_px: int
     boundary_px: int
     seconds: float
-    user: str = "simulated"
+    user: str = SIMULATED
     version: int = 1
     status: str = "accepted"
     at: str = ""
@@ -236,12 +238,14 @@ class SkipRow:
         user: who said so.
         at: when, ISO 8601 in UTC.
         reason: in the annotator's words.
+        origin: where that was said, such as the name of a file.
     """
 
     id: str
     user: str
     at: str
     reason: str
+    origin: str = ""
 
 
 @dataclass(frozen=True)

@@ -188,8 +188,8 @@ class TestSettings:
         loop = tiny_loop(shapes_data, tmp_path)
         with pytest.raises(InputError, match=f"active#{name}"):
             ActiveLearning(
-                shapes_data, "m", {"m": loop.method}, loop.oracle, str(tmp_path), seed=0, stage0_dir="",
-                config=loop.config, **arguments,
+                shapes_data, "m", {"m": loop.method}, "o", {"o": loop.oracle}, str(tmp_path), seed=0,
+                stage0_dir="", config=loop.config, **arguments,
             )  # fmt: skip
 
     @pytest.mark.parametrize(
