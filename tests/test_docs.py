@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from monai.bundle import ConfigParser
 
-from scripts import benchmark, datalist_commands
+from scripts import annotations, benchmark, datalist_commands
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -135,11 +135,12 @@ def test_commands_of_scripts_name_arguments_that_exist() -> None:
     words_of = [words for page in PAGES for words in commands_in(page) if words[2].startswith("scripts.")]
     assert words_of
     for words in words_of:
-        if words[2] == "scripts.benchmark":
+        module: Any = {"scripts.datalist": datalist_commands, "scripts.annotations": annotations}.get(words[2])
+        if module is None:
+            assert words[2] == "scripts.benchmark", words
             function: Any = benchmark.benchmark
         else:
-            assert words[2] == "scripts.datalist", words
-            function = getattr(datalist_commands, words[3])
+            function = getattr(module, words[3])
         options = {word.strip("[]").lstrip("-") for word in words if word.strip("[").startswith("--")}
         assert options <= inspect.signature(function).parameters.keys(), words
 
