@@ -186,7 +186,7 @@ class ActiveLearning:
         report = write_report(self.output_dir)
         logger.info("%s, seed %d\n%s", self.name, self.seed, table)
         written = [self.folder / "curve.csv", self.folder / "overlays", self.output_dir / "learning_curve.png", report]
-        logger.info("written:\n  %s", "\n  ".join(str(path) for path in written))
+        logger.info("written:\n  %s", "\n  ".join(str(path) for path in written if path.exists()))
         if run.todo:
             logger.info("%s", run.todo)
         return report
