@@ -62,8 +62,11 @@ def gradient_cams(network: JointNetwork, image: torch.Tensor, label: int) -> tup
     """
     found = []
     for kind in (GradCAM, GradCAMpp):
-        cam = kind(ScoreNet(network), target_layers="last")
+        # in eval mode itself, or MONAI would leave the network in the mode it found here: training
+        scores = ScoreNet(network).eval()
+        cam = kind(scores, target_layers="last")
         found.append(cam.compute_map(image, class_idx=label)[0, 0].detach().float().cpu().numpy())
+        scores.zero_grad()  # the classifier's gradients are not wanted
     return found[0], found[1]
 
 

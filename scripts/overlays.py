@@ -102,13 +102,15 @@ def prediction_panel(
     fields: dict[str, npt.NDArray | None] = {"image": base, "cam": _heat(base, _resized(cam, size))}
     if probs is not None:
         fields["probability"] = _tinted(base, _resized(probs, size), 0.6)
-    fields["prediction"] = outlined(base, _resized(pred, size), "prediction")
+    drawn = Image.fromarray((pred == FOREGROUND).view(np.uint8) * np.uint8(255))  # a byte per pixel: it may be large
+    mask = np.asarray(drawn.resize(size, Image.Resampling.BILINEAR)) >= 128
+    fields["prediction"] = outlined(base, mask, "prediction")
     return _assembled(fields, size, title, labels or {})
 
 
-def heat_colours(values: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
-    """Return (H, W, 3) uint8: a map (H, W) in viridis, dark violet at its minimum and yellow at its maximum."""
-    low, high = float(values.min()), float(values.max())
+def heat_colours(values: npt.NDArray[np.floating], limits: tuple[float, float]) -> npt.NDArray[np.uint8]:
+    """Return (H, W, 3) uint8: a map (H, W) in viridis, dark violet at the lower limit and yellow at the upper one."""
+    low, high = limits
     levels = np.zeros(values.shape) if high <= low else (values - low) / (high - low)
     return (matplotlib.colormaps["viridis"](levels, bytes=True))[..., :3]
 

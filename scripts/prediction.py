@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -78,13 +80,14 @@ class PredictionSaver:
         model: their model.
         bits: 8 or 16, of probabilities in PNG.
         overlays: whether overlays are drawn.
+        writers: threads that encode and write while the next image is predicted; as many images wait for them at most.
         progress: show a bar on stderr.
 
     Attributes:
         problems: of images that were skipped.
 
     Raises:
-        InputError: another number of bits.
+        InputError: another number of bits, or no writer.
     """
 
     def __init__(
@@ -94,14 +97,19 @@ class PredictionSaver:
         model: ModelSource,
         bits: int = 8,
         overlays: bool = True,
+        writers: int = 2,
         progress: bool = True,
     ) -> None:
         if bits not in BITS:
             raise InputError(Problem("unknown depth of a PNG", "save#bits", "8 or 16", repr(bits)))
+        if writers < 1:
+            raise InputError(Problem("no thread to write", "save#writers", "1 or more", repr(writers)))
         self.folder, self.dataset, self.model = Path(output_dir), dataset, model
-        self.bits, self.overlays, self.progress = bits, overlays, progress
+        self.bits, self.overlays, self.writers, self.progress = bits, overlays, int(writers), progress
         self.problems: list[Problem] = []
         self._rows: list[dict[str, Any]] = []
+        self._pool: ThreadPoolExecutor | None = None
+        self._waiting: deque[Future[None]] = deque()
         self._bar: tqdm | None = None
         self._since = 0.0
 
@@ -119,6 +127,7 @@ class PredictionSaver:
             (self.folder / name).unlink(missing_ok=True)
         write_atomic(self.folder / MARK, b"Results of a prediction: not searched for images.\n")
         self.problems, self._rows, self._since = [], [], time.perf_counter()
+        self._pool = ThreadPoolExecutor(self.writers)
         total = len(self.dataset)
         self._bar = tqdm(total=total, desc="predicting", unit="image", disable=not self.progress, dynamic_ncols=True)
 
@@ -132,8 +141,16 @@ class PredictionSaver:
             image, prediction = self.dataset.data[int(sample["index"])], found["prediction"]
             mask = torch.as_tensor(found["pred"]).cpu().numpy().T  # (W, H) -> (H, W)
             preview = torch.as_tensor(sample["preview"]).cpu().numpy()
-            write_results(self.folder, image, prediction, mask, preview, self.model.info, self.bits, self.overlays)
+            self._write(image, prediction, mask, preview, self.model.info, self.bits, self.overlays)
             self._note(self._row(image, prediction, found["result"]))
+
+    def _write(self, *result: Any) -> None:
+        """Write a result in a thread; raises what went wrong with earlier ones."""
+        if self._pool is None:
+            raise RuntimeError("the evaluator did not start")
+        self._waiting.append(self._pool.submit(write_results, self.folder, *result))
+        while len(self._waiting) > self.writers:
+            self._waiting.popleft().result()
 
     def _skip(self, image: ListedImage, problems: Sequence[Problem]) -> None:
         remove_results(self.folder, image)
@@ -165,6 +182,8 @@ class PredictionSaver:
             self._bar.update()
 
     def _finish(self, _: Engine) -> None:
+        while self._waiting:
+            self._waiting.popleft().result()
         content = {
             "model": json.loads(self.model.info.to_json()),
             "images": len(self._rows),
@@ -175,6 +194,9 @@ class PredictionSaver:
         write_atomic(self.folder / "predictions.json", (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 
     def _close(self, _: Engine, error: BaseException | None = None) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+        self._waiting.clear()
         if self._bar is not None:
             self._bar.close()
         if error is not None:
