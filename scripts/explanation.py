@@ -151,7 +151,7 @@ def _explained(
 ) -> Explanation:
     trained, network = model.load(), model.network
     info = trained.info
-    if label is not None and label not in info.classes:
+    if label is not None and str(label) not in info.classes:  # the command line makes numbers of digits
         raise InputError(Problem("unknown class", "explain#label", ", ".join(info.classes), str(label)))
     pixels = read_image(path)
     size = (pixels.shape[0], pixels.shape[1])
@@ -164,7 +164,7 @@ def _explained(
                 dropout_spread(inferer, network, x, size, passes, dropout, seed),
                 flip_spread(inferer, network, x, size),
             )
-    index = int(found.scores.argmax()) if label is None else info.classes.index(label)
+    index = int(found.scores.argmax()) if label is None else info.classes.index(str(label))
     folder = None if dataset_dir is None else Path(dataset_dir)
     return Explanation(
         path.name, pixels, info, found, class_probabilities(found), mask_of(found, info), index,

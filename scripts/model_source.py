@@ -78,6 +78,7 @@ class ModelSource:
             InputError, StateError: see :func:`scripts.trained_model.load_model`.
         """
         if self._model is None:
+            self._refuse_missing()
             model = load_model(**self._arguments)
             self._model = replace(model, info=self._changed(model.info))
         return self._model
@@ -91,6 +92,7 @@ class ModelSource:
         """
         if self._model is not None or self.path is None:
             return self.load().info
+        self._refuse_missing()
         stamp = self._stamp(self.path)
         if self._described is None or self._described[0] != stamp:
             self._described = stamp, self._changed(read_info(self.path))
@@ -105,6 +107,11 @@ class ModelSource:
     def network(self) -> JointNetwork:
         """The loaded network, or that of the config, for what does not depend on weights: pooling and stride."""
         return joint_network(self._default if self._model is None else self._model.network)
+
+    def _refuse_missing(self) -> None:
+        if self.path is not None and not self.path.is_file():
+            cure = "Name a file with --ckpt, or a folder of runs with --model#output_dir."
+            raise InputError(Problem("model is missing", str(self.path), "a model file", "nothing there", cure))
 
     def _changed(self, info: ModelInfo) -> ModelInfo:
         return replace(info, **{name: value for name, value in self._changes.items() if value is not None})

@@ -90,8 +90,11 @@ class TestRuns:
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be read"):
-        _ = ModelSource(ColourNet(), released=tmp_path / "model.pt").info
+    source = ModelSource(ColourNet(), released=tmp_path / "model.pt")
+    with pytest.raises(InputError, match="model is missing"):
+        source.load()
+    with pytest.raises(InputError, match="--ckpt"):
+        _ = source.info
 
 
 def test_descriptions_of_older_files_are_read() -> None:

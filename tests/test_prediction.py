@@ -377,6 +377,14 @@ class TestPage:
         for name, default in found:
             assert self.CONFIG[name] == json.loads(default), name
 
+    def test_commands_name_ids_that_exist(self) -> None:
+        commands = re.findall(r"^python -m monai.bundle run (.*)$", self.PAGE, re.MULTILINE)
+        assert len(commands) == 3
+        for command in commands:
+            first = command.split()[0]
+            keys = [*re.findall(r"--([\w#]+)", command), *([] if first.startswith("--") else [first])]
+            assert [key for key in keys if key not in self.CONFIG] == ["config_file"]
+
     def test_names_every_column_and_array(self) -> None:
         named = set(re.findall(r"`(\w+)`", self.PAGE))
         assert {
