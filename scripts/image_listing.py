@@ -35,7 +35,7 @@ class ListedImage:
     Attributes:
         id: names its results; may hold ``/``, never leads out of a folder.
         path: absolute.
-        name: path below the folder that was asked for, with suffix.
+        name: path below the folder that was asked for, with suffix; for people, so bytes that are no text are ``?``.
     """
 
     id: str
@@ -67,7 +67,7 @@ def list_images(dataset_dir: str | Path, output_dir: str | Path | None = None) -
     if root.suffix.lower() in (".csv", ".json") and root.is_file():
         return _of_table(root)
     if root.is_file() and image_suffix(root):
-        return [ListedImage(image_stem(root), root, root.name)]
+        return [ListedImage(image_stem(root), root, readable(root.name))]
     found = root.suffix or "a file without suffix" if root.is_file() else "nothing there"
     cure = "Name a folder, a CSV with a column image, or an image file with --dataset_dir."
     raise InputError(Problem("no images there", str(root), _accepted(), found, cure))
@@ -83,6 +83,11 @@ def image_names(paths: Sequence[Path], root: Path) -> list[str]:
     if len(set(mixed)) == len(set(paths)):
         return mixed
     return [path.as_posix() for path in within]  # "a.png" beside "a.jpg" and "a.png.tif"
+
+
+def readable(name: str) -> str:
+    """Return a file name as text that can be written; Python keeps bytes that are no UTF-8 as lone surrogates."""
+    return name.encode(errors="replace").decode()
 
 
 def _of_folder(root: Path, output: Path | None) -> list[ListedImage]:
@@ -126,7 +131,10 @@ def _of_table(path: Path) -> list[ListedImage]:
 
 def _listed(paths: Sequence[Path], root: Path) -> list[ListedImage]:
     names = image_names(paths, root)
-    return [ListedImage(name, path, _within(path, root).as_posix()) for name, path in zip(names, paths, strict=True)]
+    return [
+        ListedImage(name, path, readable(_within(path, root).as_posix()))
+        for name, path in zip(names, paths, strict=True)
+    ]
 
 
 def _within(path: Path, root: Path) -> Path:

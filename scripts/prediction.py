@@ -24,7 +24,7 @@ from scripts.blobs import remove_leftovers, write_atomic
 from scripts.curve import versions
 from scripts.errors import InputError, Problem, user_error_of
 from scripts.evaluation_tables import csv_bytes
-from scripts.image_listing import MARK, ListedImage
+from scripts.image_listing import MARK, ListedImage, readable
 from scripts.learner import Prediction
 from scripts.model_source import ModelSource
 from scripts.prediction_files import BITS, remove_results, write_results
@@ -155,7 +155,7 @@ class PredictionSaver:
     def _skip(self, image: ListedImage, problems: Sequence[Problem]) -> None:
         remove_results(self.folder, image)
         self.problems.extend(problems)
-        self._note({**self._row(image, None, None), _ERROR: "; ".join(str(problem) for problem in problems)})
+        self._note({**self._row(image, None, None), _ERROR: readable("; ".join(str(problem) for problem in problems))})
 
     def _row(self, image: ListedImage, found: Prediction | None, result: Mapping[str, Any] | None) -> dict[str, Any]:
         """Return a row of ``predictions.csv``; what an image that was skipped does not have is empty."""
@@ -165,7 +165,7 @@ class PredictionSaver:
         probs: Mapping[str, float] = named.get("probabilities", {})
         return {
             "image": image.name,
-            "id": image.id,
+            "id": readable(image.id),
             "class": named.get("class", ""),
             **{f"probability_{name}": _rounded(probs.get(name)) for name in self.model.info.classes},
             "foreground_fraction": _rounded(values.get("foreground_fraction")),

@@ -214,6 +214,20 @@ class TestOddImages:
         assert "a.png" in refusal(settings(tmp_path, tmp_path / "in"))
         assert files(tmp_path / "out") == {"predictions.csv", "predictions.json", MARK}
 
+    def test_names_that_are_no_text(self, tmp_path: Path) -> None:
+        data = tmp_path / "in"
+        try:
+            save(data, os.fsdecode(b"a\xff.png"))
+            (data / os.fsdecode(b"b\xff.png")).write_text("no image")
+        except OSError:
+            pytest.skip("the file system takes only names that are text")
+        refusal(settings(tmp_path, data))
+        assert [(row["image"], row["error"] == "") for row in rows(tmp_path / "out")] == [
+            ("a?.png", True),
+            ("b?.png", False),
+        ]
+        assert (tmp_path / "out" / "masks" / os.fsdecode(b"a\xff.png")).is_file()
+
     def test_a_row_without_its_file(self, predict: Predict, tmp_path: Path) -> None:
         save(tmp_path / "in", "a.png")
         (tmp_path / "in" / "list.csv").write_text("image\nnowhere.png\na.png\n")
