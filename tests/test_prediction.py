@@ -146,6 +146,18 @@ class TestResults:
         out = predict(save(tmp_path / "in", "a.png", pixels))
         assert np.array_equal(np.asarray(Image.open(out / "masks" / "a.png")) == 255, pixels[..., 0] == 255)
 
+    @pytest.mark.gpu
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+    def test_a_gpu_gives_the_same(self, predict: Predict, tmp_path: Path) -> None:
+        save(tmp_path / "in", "small.png")
+        save(tmp_path / "in", "large.png", asymmetric((150, 400), (100, 140, 300, 390)))
+        outs = [predict(tmp_path / "in", tmp_path / kind, device=kind) for kind in ("cpu", "cuda")]
+        for name in ("small", "large"):
+            masks = [np.asarray(Image.open(out / "masks" / f"{name}.png")) for out in outs]
+            assert np.array_equal(*masks)
+        image = str(tmp_path / "in" / "small.png")
+        settings(tmp_path, tmp_path / "in", device="cuda", image=image).get_parsed_content("explain")
+
     def test_options(self, predict: Predict, tmp_path: Path) -> None:
         save(tmp_path / "in", "a.png")
         out = predict(tmp_path / "in", **{"save#overlays": False, "save#bits": 16, "model#threshold": 1.0})
