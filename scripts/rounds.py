@@ -38,7 +38,10 @@ from scripts.state import RunState
 
 logger = logging.getLogger(__name__)
 
-HARMLESS = ("active#rounds", "active#budget", "active#max_overlays", "device", "num_workers", "amp", "features", "data")
+HARMLESS = (
+    "active#rounds", "active#budget", "active#max_overlays", "device", "num_workers", "amp", "features", "data",
+    "native_size",  # that of the images, which older runs did not store
+)  # fmt: skip
 """Settings that may differ when a run is taken up again."""
 
 
@@ -233,6 +236,7 @@ class ActiveLearning:
             "method": self.name,
             "seed": self.seed,
             "classes": list(self.data.classes),
+            "native_size": list(self.data.native_size()),
             "patients_in_several_splits": len(patients_in_several_splits(self.data.datalist.items)),
             "active": {
                 "initial_per_class": self.initial_per_class,
