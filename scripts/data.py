@@ -36,6 +36,12 @@ class RunData:
         """Return the items of ``"train"``, ``"val"`` or ``"test"``."""
         return self.datalist.split(split)
 
+    def native_size(self) -> tuple[int, int]:
+        """Return the median (H, W) in pixels of the training images before they were resized."""
+        sizes = [self.store.original_size(item["id"]) for item in self.items("train")]
+        height, width = np.median(sizes, axis=0)
+        return int(height), int(width)
+
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names, in the order of the labels."""

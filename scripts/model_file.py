@@ -9,7 +9,8 @@ Two forms, told apart by the suffix:
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ class ModelInfo:
         threshold: cut of the foreground's probability, in [0, 1].
         mask_from: ``"decoder"``, or ``"cam"`` for a model whose decoder was never trained (method ``wsl``).
         provenance: where the weights come from, JSON values.
+        native_size: (height, width) in pixels that training images typically had before they were resized; None where
+            that is not known.
 
     Raises:
         InputError: with everything that is wrong with the values.
@@ -49,16 +52,16 @@ class ModelInfo:
     threshold: float
     mask_from: str = "decoder"
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    native_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        size = self.image_size
         checks = (
             ("network", isinstance(self.network, Mapping) and isinstance(self.network.get("_target_"), str),
              "an object with _target_", self.network),
             ("classes", isinstance(self.classes, tuple) and bool(self.classes)
              and all(isinstance(name, str) for name in self.classes), "names", self.classes),
-            ("image_size", size is None or (isinstance(size, tuple) and len(size) == 2 and all(map(_is_side, size))),
-             "(height, width) in pixels, or null", size),
+            ("image_size", _is_size(self.image_size), "(height, width) in pixels, or null", self.image_size),
+            ("native_size", _is_size(self.native_size), "(height, width) in pixels, or null", self.native_size),
             ("threshold", _is_number(self.threshold) and 0 <= self.threshold <= 1, "a number in [0, 1]",
              self.threshold),
             ("mask_from", self.mask_from in MASK_SOURCES, " or ".join(MASK_SOURCES), self.mask_from),
@@ -94,7 +97,7 @@ class ModelInfo:
         if unknown or missing:
             problem = Problem("description of the model does not fit", where, f"also {missing}", f"unknown {unknown}")
             raise InputError(problem)
-        for name in ("classes", "image_size"):
+        for name in {"classes", "image_size", "native_size"} & set(found):
             found[name] = tuple(found[name]) if isinstance(found[name], list) else found[name]
         return cls(**found)
 
@@ -128,19 +131,40 @@ def read_model(path: Path | str) -> tuple[Weights, ModelInfo]:
         StateError: a ``.pt`` that holds anything but plain tensors.
     """
     path = _known(path)
-    try:
+    info = read_info(path)
+    with _readable(path):
         if path.suffix == ".pt":
-            content, text = path.read_bytes(), _beside(path).read_text(encoding="utf-8")
-            return unpack_weights(content, where=str(path)), ModelInfo.from_json(text, str(_beside(path)))
+            return unpack_weights(path.read_bytes(), where=str(path)), info
         with safetensors.safe_open(path, framework="pt", device="cpu") as file:
-            described = (file.metadata() or {}).get(KEY)
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+            return {name: file.get_tensor(name) for name in file.keys()}, info  # noqa: SIM118 - it is no mapping
+
+
+def read_info(path: Path | str) -> ModelInfo:
+    """Return the description of a model file without its weights.
+
+    Raises:
+        InputError: see :func:`read_model`.
+    """
+    path = _known(path)
+    where = _beside(path) if path.suffix == ".pt" else path
+    with _readable(path):
+        if path.suffix == ".pt":
+            text: str | None = where.read_text(encoding="utf-8")
+        else:
+            with safetensors.safe_open(path, framework="pt", device="cpu") as file:
+                text = (file.metadata() or {}).get(KEY)
+    if text is None:
+        raise InputError(Problem("file has no description of the model", str(path), f"metadata {KEY!r}"))
+    return ModelInfo.from_json(text, str(where))
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, UnicodeDecodeError, safetensors.SafetensorError) as error:
         expected = "model.safetensors, or model.pt with model.json beside it"
         raise InputError(Problem("model cannot be read", str(path), expected, str(error))) from error
-    if described is None:
-        raise InputError(Problem("file has no description of the model", str(path), f"metadata {KEY!r}"))
-    return weights, ModelInfo.from_json(described, str(path))
 
 
 def _known(path: Path | str) -> Path:
@@ -152,6 +176,10 @@ def _known(path: Path | str) -> Path:
 
 def _beside(path: Path) -> Path:
     return path.with_suffix(".json")
+
+
+def _is_size(value: Any) -> bool:
+    return value is None or (isinstance(value, tuple) and len(value) == 2 and all(map(_is_side, value)))
 
 
 def _is_side(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""One picture per queried image: image | truth | CAM | prediction | pseudo-mask, with contours and captions.
+"""One picture per image: image | truth | CAM | prediction | pseudo-mask, or fewer of them, with contours and captions.
 
 Contours have a dark rim, so that they stand out on pale lumen and on dark nuclei alike, and colours of the
 colour-blind-safe palette of Okabe and Ito; the truth is drawn in every column, to compare by eye.
@@ -19,6 +19,7 @@ from scripts.errors import InputError, Problem
 COLOURS = {"truth": (86, 220, 255), "prediction": (255, 230, 40), "pseudo": (255, 150, 0)}
 COLUMNS = ("image", "truth", "cam", "prediction", "pseudo")
 NAMES = {"image": "image", "truth": "truth", "cam": "CAM", "prediction": "prediction", "pseudo": "pseudo-mask"}
+NAMES |= {"probability": "probability"}  # a column of prediction_panel alone
 FOREGROUND, IGNORE = 1, 255
 LONG_SIDE = 320
 _GAP, _TITLE_ROW, _CAPTION_ROW = 6, 30, 24
@@ -62,14 +63,56 @@ def overlay_panel(
     small = {name: None if values is None else _resized(values, size) for name, values in maps.items()}
     fields = {
         "image": base,
-        "truth": _outlined(_veiled(base, small["truth"]), small["truth"], "truth"),
-        "cam": None if small["cam"] is None else _outlined(heat_map(base, small["cam"]), small["truth"], "truth"),
+        "truth": outlined(_veiled(base, small["truth"]), small["truth"], "truth"),
+        "cam": None if small["cam"] is None else outlined(heat_map(base, small["cam"]), small["truth"], "truth"),
         "prediction": _predicted(base, small),
-        "pseudo": _outlined(_outlined(base, small["truth"], "truth"), small["pseudo"], "pseudo"),
+        "pseudo": outlined(outlined(base, small["truth"], "truth"), small["pseudo"], "pseudo"),
     }
     missing = {"truth": truth is None, "prediction": pred is None and probs is None, "pseudo": pseudo is None}
     shown = {name: None if missing.get(name) else field for name, field in fields.items()}
     return _assembled(shown, size, title, labels or {})
+
+
+def prediction_panel(
+    image: npt.NDArray[np.uint8],
+    cam: npt.NDArray[np.floating],
+    probs: npt.NDArray[np.floating] | None,
+    pred: npt.NDArray,
+    title: str,
+    labels: Mapping[str, str] | None = None,
+    long_side: int = 448,
+) -> Image.Image:
+    """Draw image | CAM | probability | prediction of an image without a true mask.
+
+    Args:
+        image: (h, w, 3) uint8 RGB.
+        cam, probs, pred: (H, W) of any size each, stretched over the image; as in :func:`overlay_panel`. Without
+            ``probs`` there is no such column.
+        title: line above the row.
+        labels: as in :func:`overlay_panel`.
+        long_side: of each column, in pixels.
+
+    Returns:
+        RGB picture.
+    """
+    height, width = image.shape[:2]
+    scale = long_side / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    base = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+    fields: dict[str, npt.NDArray | None] = {"image": base, "cam": heat_map(base, _resized(cam, size))}
+    if probs is not None:
+        fields["probability"] = _tinted(base, _resized(probs, size), 0.6)
+    drawn = Image.fromarray((pred == FOREGROUND).view(np.uint8) * np.uint8(255))  # a byte per pixel: it may be large
+    mask = np.asarray(drawn.resize(size, Image.Resampling.BILINEAR)) >= 128
+    fields["prediction"] = outlined(base, mask, "prediction")
+    return _assembled(fields, size, title, labels or {})
+
+
+def heat_colours(values: npt.NDArray[np.floating], limits: tuple[float, float]) -> npt.NDArray[np.uint8]:
+    """Return (H, W, 3) uint8: a map (H, W) in viridis, dark violet at the lower limit and yellow at the upper one."""
+    low, high = limits
+    levels = np.zeros(values.shape) if high <= low else (values - low) / (high - low)
+    return (matplotlib.colormaps["viridis"](levels, bytes=True))[..., :3]
 
 
 def _check(image: npt.NDArray, maps: Mapping[str, npt.NDArray | None], labels: Mapping[str, str]) -> None:
@@ -107,8 +150,11 @@ def _grown(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     return rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]
 
 
-def _outlined(field: npt.NDArray, mask: npt.NDArray | None, colour: str) -> npt.NDArray:
-    """The field with the contour of the mask's foreground; the line lies on the inside, its rim around it."""
+def outlined(field: npt.NDArray, mask: npt.NDArray | None, colour: str) -> npt.NDArray:
+    """Return (H, W, 3) ``field`` with the contour of the mask's foreground, in a colour of :data:`COLOURS`.
+
+    The line lies on the inside, its rim around it.
+    """
     if mask is None:
         return field
     inside = mask == FOREGROUND
@@ -147,7 +193,7 @@ def _tinted(field: npt.NDArray, values: npt.NDArray, weight: float) -> npt.NDArr
 def _predicted(base: npt.NDArray, small: Mapping[str, npt.NDArray | None]) -> npt.NDArray:
     probs = small["probs"]
     field = base if probs is None else _tinted(base, probs, 0.45)
-    return _outlined(_outlined(field, small["truth"], "truth"), small["pred"], "prediction")
+    return outlined(outlined(field, small["truth"], "truth"), small["pred"], "prediction")
 
 
 def _assembled(

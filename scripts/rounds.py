@@ -41,6 +41,7 @@ logger = logging.getLogger(__name__)
 
 HARMLESS = (
     "active#rounds", "active#budget", "active#max_overlays", "device", "num_workers", "amp", "features", "data",
+    "native_size",  # that of the images, which older runs did not store
     "oracle", "active#oracle",
 )  # fmt: skip
 """Settings that may differ when a run is taken up again; people may take over from masks on disk, and the other way."""
@@ -253,6 +254,7 @@ class ActiveLearning:
             "seed": self.seed,
             "oracle": self.oracle_name,
             "classes": list(self.data.classes),
+            "native_size": list(self.data.native_size()),
             "patients_in_several_splits": len(patients_in_several_splits(self.data.datalist.items)),
             "active": {
                 "initial_per_class": self.initial_per_class,

@@ -119,4 +119,4 @@ def pseudo_mask(probs: np.ndarray, threshold: float) -> np.ndarray:
 
     The comparison is made in float64, so that it agrees with the counts the threshold was chosen by.
     """
-    return (np.asarray(probs, dtype=np.float64) >= threshold).astype(np.uint8)
+    return (np.asarray(probs) >= np.float64(threshold)).view(np.uint8)  # a float64 scalar widens without a copy

@@ -145,6 +145,7 @@ def read_run(
         network=network_settings(settings, preset.get("overrides") or {}),
         classes=tuple(settings["classes"]),
         image_size=None if settings.get("image_size") is None else tuple(settings["image_size"]),
+        native_size=None if settings.get("native_size") is None else tuple(settings["native_size"]),
         threshold=metrics.get("threshold", DEFAULT_THRESHOLD),
         mask_from="cam" if preset.get("cycles", 1) == 0 else "decoder",
         provenance={

@@ -46,6 +46,10 @@ def test_native_size_without_image_size(tiny_folder: Path):
     assert open_data(str(tiny_folder)).store.image("i0").shape == (3, *ORIGINAL_SIZE)
 
 
+def test_native_size_is_the_median_before_resizing(tiny_folder: Path):
+    assert open_data(str(tiny_folder), image_size=(64, 64)).native_size() == (80, 72)
+
+
 def test_histograms_are_those_of_the_original_training_images(tiny_folder: Path):
     data = open_data(str(tiny_folder), image_size=(16, 16))
     assert list(data.histograms) == [item["id"] for item in data.items("train")]

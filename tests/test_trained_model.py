@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,6 +58,20 @@ class TestRuns:
 
     def test_run_folder_itself_is_accepted(self, finished: Path) -> None:
         assert load_model(finished / "label_prop_seed0").info == load_model(finished, run="label_prop_seed0").info
+
+    def test_size_of_the_training_images(self, shapes_data: Any, tmp_path: Path) -> None:
+        loop = tiny_loop(shapes_data, tmp_path, "random", **{"active#rounds": 1})
+        loop.run()
+        assert load_model(tmp_path).info.native_size == (64, 64)
+        with sqlite3.connect(tmp_path / "random_seed0" / "state.sqlite") as db:  # as an older version left it
+            (text,) = db.execute("SELECT value FROM run WHERE key = 'settings'").fetchone()
+            settings = json.loads(text)
+            del settings["native_size"]
+            db.execute("UPDATE run SET value = ? WHERE key = 'settings'", (json.dumps(settings),))
+        db.close()
+        assert load_model(tmp_path).info.native_size is None
+        loop.run()  # goes on without a complaint, and stores it
+        assert load_model(tmp_path).info.native_size == (64, 64)
 
     def test_rounds_that_were_not_evaluated_are_refused(self, finished: Path) -> None:
         with pytest.raises(InputError, match="one of: 0, 1; found round 7"):
