@@ -8,6 +8,7 @@ Two forms, told apart by the suffix:
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -16,6 +17,7 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 
 from scripts.blobs import write_atomic
 from scripts.errors import InputError, Problem
@@ -24,6 +26,8 @@ from scripts.training import Weights, pack_weights, unpack_weights
 VERSION = 1
 KEY = "model"
 SUFFIXES = (".safetensors", ".pt")
+HASH = "weights_sha256"
+"""Key of the provenance: :func:`weights_sha256` of the weights that a description belongs to."""
 MASK_SOURCES = ("decoder", "cam")
 
 
@@ -141,6 +145,21 @@ def read_model(path: Path | str) -> tuple[Weights, ModelInfo]:
     if described is None:
         raise InputError(Problem("file has no description of the model", str(path), f"metadata {KEY!r}"))
     return weights, ModelInfo.from_json(described, str(path))
+
+
+def weights_sha256(weights: Mapping[str, torch.Tensor]) -> str:
+    """Return a hash over names, types, shapes and values of a state dict; the form of the file does not matter."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        value = weights[name].detach().cpu().contiguous()
+        digest.update(repr((name, str(value.dtype), tuple(value.shape))).encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def is_described(weights: Weights, info: ModelInfo) -> bool:
+    """Tell whether a description belongs to ``weights``; one without a hash is believed."""
+    return info.provenance.get(HASH) in (None, weights_sha256(weights))
 
 
 def _known(path: Path | str) -> Path:

@@ -29,7 +29,7 @@ from tests.tiny_runs import CONFIGS, SMALL, tiny_config, what_happened
 BUNDLE = CONFIGS.parent
 ROOT = BUNDLE.parent
 METADATA = json.loads((CONFIGS / "metadata.json").read_text())
-WHOLE = ("metadata", "train", "inference", "evaluate")
+WHOLE = ("metadata", "train", "inference", "inference_trt", "evaluate", "onnx_export")
 OVERLAYS = sorted(path.name for path in CONFIGS.glob("*.json") if path.stem not in WHOLE)
 STEPS = [f"--{key}={json.dumps(value) if value is not None else 'None'}" for key, value in SMALL.items()]
 
