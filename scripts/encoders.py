@@ -7,8 +7,6 @@ TensorFlow, whose "same" padding puts the odd pixel of a stride-2 convolution af
 Importing this module registers ``"efficientnet_lite0"``; :data:`INPUT_SCALING` names what each encoder expects.
 """
 
-import math
-
 import torch
 from monai.networks.blocks import BaseEncoder
 from monai.networks.nets.flexible_unet import FLEXUNET_BACKBONE
@@ -43,15 +41,15 @@ class SameConv2d(nn.Conv2d):
         # With stride 1 the padding is symmetric, so the convolution does it itself.
         padding = kernel // 2 if stride == 1 else 0
         super().__init__(in_channels, out_channels, kernel, stride, padding, groups=groups, bias=False)
-        self.pads_input = stride > 1
+        self.pads_input = stride > 1 and kernel > 1
+        self.surplus = kernel - stride  # not negative where it is used: no kernel is between 1 and its stride
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Convolve ``x`` (B, C, H, W) to (B, out_channels, ceil(H / stride), ceil(W / stride))."""
         if self.pads_input:
-            height, width = x.shape[-2], x.shape[-1]
-            stride, kernel = self.stride[0], self.kernel_size[0]
-            pad_h = max((math.ceil(height / stride) - 1) * stride + kernel - height, 0)
-            pad_w = max((math.ceil(width / stride) - 1) * stride + kernel - width, 0)
+            # (out - 1) * stride + kernel - side, in whole numbers and without a branch: exporters trace it for any side
+            pad_h = -x.shape[-2] % self.stride[0] + self.surplus
+            pad_w = -x.shape[-1] % self.stride[1] + self.surplus
             x = F.pad(x, [pad_w // 2, pad_w - pad_w // 2, pad_h // 2, pad_h - pad_h // 2])
         return self._conv_forward(x, self.weight, self.bias)
 

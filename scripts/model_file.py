@@ -8,6 +8,7 @@ Two forms, told apart by the suffix:
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 
 from scripts.blobs import write_atomic
 from scripts.errors import InputError, Problem
@@ -25,6 +27,8 @@ from scripts.training import Weights, pack_weights, unpack_weights
 VERSION = 1
 KEY = "model"
 SUFFIXES = (".safetensors", ".pt")
+HASH = "weights_sha256"
+"""Key of the provenance: :func:`weights_sha256` of the weights that a description belongs to."""
 MASK_SOURCES = ("decoder", "cam")
 
 
@@ -165,6 +169,21 @@ def _readable(path: Path) -> Iterator[None]:
     except (OSError, UnicodeDecodeError, safetensors.SafetensorError) as error:
         expected = "model.safetensors, or model.pt with model.json beside it"
         raise InputError(Problem("model cannot be read", str(path), expected, str(error))) from error
+
+
+def weights_sha256(weights: Mapping[str, torch.Tensor]) -> str:
+    """Return a hash over names, types, shapes and values of a state dict; the form of the file does not matter."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        value = weights[name].detach().cpu().contiguous()
+        digest.update(repr((name, str(value.dtype), tuple(value.shape))).encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def is_described(weights: Weights, info: ModelInfo) -> bool:
+    """Tell whether a description belongs to ``weights``; one without a hash is believed."""
+    return info.provenance.get(HASH) in (None, weights_sha256(weights))
 
 
 def _known(path: Path | str) -> Path:

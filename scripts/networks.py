@@ -135,9 +135,10 @@ class JointNet(FlexibleUNet):
         Sides are first rounded up to a multiple of 32 by repeating the last row and column, since the decoder's blocks
         double their input exactly; :meth:`decode` cuts the surplus off again.
         """
-        pad_h, pad_w = -x.shape[2] % 32, -x.shape[3] % 32
-        if pad_h + pad_w > 0:
-            x = F.pad(x, [0, pad_w, 0, pad_h], mode="replicate")
+        # no branch on the size, and sides written as 32 times a number: so an export to ONNX holds for every size
+        pad_h = (x.shape[2] + 31) // 32 * 32 - x.shape[2]
+        pad_w = (x.shape[3] + 31) // 32 * 32 - x.shape[3]
+        x = F.pad(x, [0, pad_w, 0, pad_h], mode="replicate")
         return self.encoder((x - self.mean) / self.std)
 
     def class_maps(self, features: list[torch.Tensor]) -> torch.Tensor:

@@ -20,7 +20,7 @@ from torch import nn
 
 from scripts.errors import InputError, Problem, StateError
 from scripts.evaluation import DEFAULT_THRESHOLD
-from scripts.model_file import ModelInfo, read_model
+from scripts.model_file import ModelInfo, is_described, read_model
 from scripts.rng import isolated_rng
 from scripts.round_context import weights_of_round
 from scripts.state import RunState
@@ -79,6 +79,8 @@ def load_model(
         if run is not None or round is not None:
             raise InputError(Problem("a file and a run are named", "ckpt", "one of both", f"{ckpt}, {run}, {round}"))
         weights, info = read_model(ckpt)
+        if not is_described(weights, info):
+            logger.warning("%s: the weights are not those of its description; threshold and origin may not fit", ckpt)
         info = replace(info, provenance={"file": Path(ckpt).name, **info.provenance})
         split_of: dict[str, str] = {}
     else:

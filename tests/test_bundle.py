@@ -23,13 +23,14 @@ from PIL import Image
 
 from scripts import datalist_commands
 from scripts.datalist import read_datalist
+from scripts.errors import InputError, user_error_of
 from scripts.masks import MaskRule
 from tests.tiny_runs import CONFIGS, SMALL, tiny_config, what_happened
 
 BUNDLE = CONFIGS.parent
 ROOT = BUNDLE.parent
 METADATA = json.loads((CONFIGS / "metadata.json").read_text())
-WHOLE = ("metadata", "train", "inference", "evaluate")
+WHOLE = ("metadata", "train", "inference", "inference_trt", "evaluate", "onnx_export")
 OVERLAYS = sorted(path.name for path in CONFIGS.glob("*.json") if path.stem not in WHOLE)
 STEPS = [f"--{key}={json.dumps(value) if value is not None else 'None'}" for key, value in SMALL.items()]
 
@@ -134,6 +135,31 @@ class TestConfigs:
         train = merged("train.json")
         for text in re.findall(r"@([\w#:]+)", json.dumps(train.get())):
             assert text in train or locate(text) is not None, text
+
+
+class TestTensorRT:
+    FILES = ("inference.json", "inference_trt.json")
+
+    @pytest.fixture
+    def parser(self) -> ConfigParser:
+        if not (CONFIGS / "inference.json").is_file():
+            pytest.skip("the bundle has no inference.json")
+        return merged(*self.FILES)
+
+    def test_overlay_changes_what_there_is(self, parser: ConfigParser) -> None:
+        overlay = json.loads((CONFIGS / "inference_trt.json").read_text())
+        inference = merged("inference.json")
+        assert [key for key in overlay if key not in inference] == ["engine"]
+        assert "@network" in json.dumps(inference["evaluator"])  # so that the engine is what predicts
+
+    def test_without_a_gpu_one_message_tells_what_is_missing(self, parser: ConfigParser, tmp_path: Path) -> None:
+        for key, value in {"bundle_root": str(BUNDLE), "engine": str(tmp_path / "no.ts"), "device": "cpu"}.items():
+            parser[key] = value
+        with pytest.raises(RuntimeError) as caught:  # MONAI wraps what a target raises
+            parser.get_parsed_content("network")
+        error = user_error_of(caught.value)
+        assert isinstance(error, InputError)
+        assert {"device", str(tmp_path / "no.ts")} <= {problem.where for problem in error.problems}
 
 
 def monai_run(run_id: str, folder: Path, config: str, *arguments: str) -> subprocess.CompletedProcess[str]:

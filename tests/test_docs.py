@@ -13,10 +13,13 @@ from typing import Any
 import pytest
 from monai.bundle import ConfigParser
 
-from scripts import annotations, benchmark, datalist_commands
+from scripts import annotations, benchmark, datalist_commands, package, release
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMANDS: dict[str, Any] = {
+    "scripts.benchmark": benchmark.benchmark, "scripts.package": package.package, "scripts.release": release.release,
+}  # fmt: skip
 TRAIN = json.loads((ROOT / "bundle" / "configs" / "train.json").read_text())
 FENCES = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -100,6 +103,11 @@ def test_architecture_names_every_module() -> None:
     assert not listed - modules - {"small_encoder.py"}  # which the example adds
 
 
+def test_method_names_files_that_exist() -> None:
+    names = {name for name in named_in((ROOT / "docs" / "method.md").read_text()) if name.endswith(".py")}
+    assert len(names) > 10 and all((ROOT / "scripts" / name).is_file() for name in names)
+
+
 def test_drawing_names_files_that_exist() -> None:
     names = set(re.findall(r"\w+\.py\b", (ROOT / "docs" / "images" / "architecture.svg").read_text()))
     assert names and all((ROOT / "scripts" / name).is_file() for name in names)
@@ -135,12 +143,8 @@ def test_commands_of_scripts_name_arguments_that_exist() -> None:
     words_of = [words for page in PAGES for words in commands_in(page) if words[2].startswith("scripts.")]
     assert words_of
     for words in words_of:
-        module: Any = {"scripts.datalist": datalist_commands, "scripts.annotations": annotations}.get(words[2])
-        if module is None:
-            assert words[2] == "scripts.benchmark", words
-            function: Any = benchmark.benchmark
-        else:
-            function = getattr(module, words[3])
+        group = {"scripts.datalist": datalist_commands, "scripts.annotations": annotations}.get(words[2])
+        function = COMMANDS[words[2]] if group is None else getattr(group, words[3])
         options = {word.strip("[]").lstrip("-") for word in words if word.strip("[").startswith("--")}
         assert options <= inspect.signature(function).parameters.keys(), words
 
@@ -148,7 +152,7 @@ def test_commands_of_scripts_name_arguments_that_exist() -> None:
 def test_switches_to_the_published_behaviour_exist() -> None:
     card = (ROOT / "docs" / "README.md").read_text()
     config = ConfigParser(TRAIN)
-    keys = set(re.findall(r"--([A-Za-z_]\w*(?:#\w+)*)", card)) - {"config_file", "bundle_root"}
+    keys = set(re.findall(r"--([A-Za-z_]\w*(?:#\w+)*)", card)) - {"config_file", "bundle_root", "ckpt"}
     assert len(keys) > 10
     assert not [key for key in keys if key not in config]
 

@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 
 from scripts.errors import InputError, StateError, UserError
-from scripts.model_file import KEY, ModelInfo, read_model, write_model
+from scripts.model_file import HASH, KEY, ModelInfo, is_described, read_model, weights_sha256, write_model
 from tests.test_security import payloads
 
 INFO = ModelInfo(
@@ -99,3 +99,24 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
                 read_model(path)
             assert isinstance(caught.value, UserError)
     assert not canary.exists()
+
+
+class TestHash:
+    def test_tells_names_values_types_and_shapes_apart(self) -> None:
+        base = {"a": torch.arange(4.0), "b": torch.tensor(1)}
+        others = [
+            {"a": torch.arange(4.0)}, {"A": base["a"], "b": base["b"]}, {**base, "a": base["a"].reshape(2, 2)},
+            {**base, "a": base["a"].double()}, {**base, "a": base["a"] + 1e-6},
+        ]  # fmt: skip
+        hashes = {weights_sha256(weights) for weights in (base, *others)}
+        assert len(hashes) == 1 + len(others)
+
+    def test_order_and_strides_do_not_matter(self) -> None:
+        conv = torch.rand(4, 3, 3, 3)
+        strided = {"b": torch.ones(2), "a": conv.to(memory_format=torch.channels_last)}
+        assert weights_sha256({"a": conv, "b": torch.ones(2)}) == weights_sha256(strided)
+
+    def test_a_description_belongs_to_its_weights(self) -> None:
+        described = replace(INFO, provenance={HASH: weights_sha256(WEIGHTS)})
+        assert is_described(WEIGHTS, described) and is_described(WEIGHTS, INFO)
+        assert not is_described({**WEIGHTS, "steps": torch.tensor(8)}, described)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from scripts.errors import InputError, StateError
-from scripts.model_file import write_model
+from scripts.model_file import HASH, weights_sha256, write_model
 from scripts.round_context import weights_of_round
 from scripts.stage0 import theta0
 from scripts.state import RunState
@@ -134,6 +134,18 @@ class TestFiles:
         write_model(tmp_path / "m.safetensors", model.network.state_dict(), info)
         with pytest.raises(InputError, match="does not fit"):
             load_model("unused", ckpt=tmp_path / "m.safetensors")
+
+    def test_exchanged_weights_are_warned_about(
+        self, finished: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        model, path = load_model(finished), tmp_path / "model.pt"
+        weights = model.network.state_dict()
+        write_model(path, weights, replace(model.info, provenance={HASH: weights_sha256(weights)}))
+        load_model("unused", ckpt=path)
+        assert "not those of its description" not in caplog.text
+        torch.save({name: torch.zeros_like(value) for name, value in weights.items()}, path)
+        load_model("unused", ckpt=path)
+        assert "model.pt: the weights are not those of its description" in caplog.text
 
     def test_a_file_and_a_run_exclude_each_other(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="a file and a run"):
