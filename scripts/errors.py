@@ -54,6 +54,12 @@ class StateError(UserError):
     """The state of a run cannot be read, or does not belong to what was asked."""
 
 
+def listed(names: Sequence[str], most: int = 10) -> str:
+    """Return the first names and how many more there are: ``"a, b and 3 more"``."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def user_error_of(error: BaseException | None) -> UserError | None:
     """Return the :class:`UserError` in a chain of exceptions; frameworks wrap it in their own."""
     seen: set[int] = set()
@@ -65,18 +71,31 @@ def user_error_of(error: BaseException | None) -> UserError | None:
     return None
 
 
-def show_user_errors_plainly() -> None:
-    """Let an uncaught :class:`UserError` end the program with its text alone; other errors keep their traceback.
+def exit_code(error: BaseException) -> int:
+    """Return the exit status of a program that an error ends: 2 input, 3 state, 130 interrupted, 1 anything else."""
+    found = user_error_of(error)
+    if isinstance(found, InputError):
+        return 2
+    if isinstance(found, StateError):
+        return 3
+    return 130 if isinstance(error, KeyboardInterrupt) else 1
 
-    For programs, so it is called by the bundle's ``initialize``. The exit status stays 1.
+
+def show_user_errors_plainly() -> None:
+    """Let an uncaught :class:`UserError` end the program with its text alone, and set the exit status by its kind.
+
+    Other errors keep their traceback. For programs, so it is called by the bundle's ``initialize``.
     """
     usual = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
         found = user_error_of(error)
-        if found is None:
-            usual(kind, error, traceback)
-        else:
+        if found is not None:
             sys.stderr.write(f"\nerror: {found}\n")
+        elif isinstance(error, KeyboardInterrupt):
+            sys.stderr.write("\ninterrupted. The same command goes on where this one stopped.\n")
+        else:
+            usual(kind, error, traceback)
+        raise SystemExit(exit_code(error))  # the interpreter takes the status from here
 
     sys.excepthook = hook

@@ -42,8 +42,8 @@ def entries_of(
         if not row.get("image"):
             problems.append(Problem("no image named", row.where, "a path in column image", "nothing"))
             continue
-        image = _path_inside(row, "image", base, root, problems)
-        mask = _path_inside(row, "mask", base, root, problems) if row.get("mask") else None
+        image = _file_path(row, "image", base, root, problems)
+        mask = _file_path(row, "mask", base, root, problems) if row.get("mask") else None
         if image is not None and (mask is not None or not row.get("mask")):
             paths.append((row, image, mask))
     if id_column is None and "id" in table.columns:
@@ -54,6 +54,18 @@ def entries_of(
         ids = [row.get(id_column) for row, _, _ in paths]
     entries = [Entry(key, row, image, mask) for key, (row, image, mask) in zip(ids, paths, strict=True)]
     return _unique(entries, split_column, problems)
+
+
+def _file_path(row: Row, column: str, base: Path, root: Path, problems: list[Problem]) -> Path | None:
+    """Return the absolute path of a cell, or None with a problem when no file of a data set can be there."""
+    path = _path_inside(row, column, base, root, problems)
+    if path is not None and path.name.startswith("."):
+        cure = "Take the row out: systems keep notes of their own in such files (macOS: ._name)."
+        problems.append(
+            Problem(f"{column} is a hidden file", row.where, "a name without a leading dot", path.name, cure)
+        )
+        return None
+    return path
 
 
 def _path_inside(row: Row, column: str, base: Path, root: Path, problems: list[Problem]) -> Path | None:

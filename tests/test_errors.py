@@ -34,14 +34,23 @@ def test_found_in_a_chain() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "shown"), [("InputError(Problem('empty', 'a.png'))", False), ("KeyError('x')", True)]
+    ("error", "code"),
+    [("InputError(Problem('empty', 'a.png'))", 2), ("StateError(Problem('empty', 'a.png'))", 3), ("KeyError('x')", 1)],
 )
-def test_only_other_errors_show_a_traceback(error: str, shown: bool) -> None:
+def test_only_other_errors_show_a_traceback(error: str, code: int) -> None:
     program = (
         "from scripts.errors import *\nshow_user_errors_plainly()\n"
         f"try:\n    raise {error}\nexcept Exception as e:\n    raise RuntimeError('wrapped') from e\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert ("Traceback" in done.stderr) is shown
-    assert ("error: a.png: empty" in done.stderr) is not shown
+    assert done.returncode == code
+    assert ("Traceback" in done.stderr) is (code == 1)
+    assert ("error: a.png: empty" in done.stderr) is (code != 1)
+
+
+def test_an_interrupted_program_says_so() -> None:
+    program = "from scripts.errors import *\nshow_user_errors_plainly()\nraise KeyboardInterrupt\n"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert "Traceback" not in done.stderr
+    assert "same command goes on" in done.stderr
