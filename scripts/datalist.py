@@ -19,13 +19,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from scripts import datalist_notes
 from scripts.blobs import write_atomic
 from scripts.errors import InputError, Problem, listed
+from scripts.file_watch import FileWatch, Stamp, stamp_of
 from scripts.image_checks import OnRead, check_items
 from scripts.images import file_sha256
 from scripts.masks import NONZERO, MaskRule
 from scripts.rows import Entry, entries_of
-from scripts.splits import SPLITS, make_split, patients_in_several_splits, split_name
+from scripts.splits import SPLITS, make_split, split_name
 from scripts.tables import Table, find_table, read_table
 
 Item = dict[str, Any]
@@ -46,6 +48,7 @@ class DataList:
         split_column: column of the table that the splits were read from.
         mask_sha256: id -> SHA-256 of the mask file, of images that have one.
         quarantined: id -> what is wrong, of images that were left out because their files cannot be used.
+        watch: tells which of the files changed after they were read.
     """
 
     items: tuple[Item, ...]
@@ -56,10 +59,18 @@ class DataList:
     split_column: str
     mask_sha256: Mapping[str, str] = field(default_factory=dict)
     quarantined: Mapping[str, str] = field(default_factory=dict)
+    watch: FileWatch = field(default_factory=FileWatch, compare=False)
 
     def split(self, name: str) -> list[Item]:
         """Return the items of ``"train"``, ``"val"`` or ``"test"``, each a copy."""
         return [dict(item) for item in self.items if item["split"] == name]
+
+    def hashed_items(self) -> list[Item]:
+        """Return copies of all items with ``sha256`` of the image and ``mask_sha256`` (None where there is no mask)."""
+        return [
+            {**item, "sha256": self.image_sha256[item["id"]], "mask_sha256": self.mask_sha256.get(item["id"])}
+            for item in self.items
+        ]
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return split -> class -> number of images, zeros included."""
@@ -119,11 +130,12 @@ def read_datalist(
     problems += unlabelled
     splits = _read_splits(entries, split_column, problems)
     if splits is None:
-        _tell_of_drawing(content, split_column, seed)
+        datalist_notes.tell_of_drawing(content, split_column, seed)
         class_of = {entry.id: entry.row.get("label") for entry in entries}
         patient_of = {entry.id: entry.row.get("patient_id") or None for entry in entries} if group_by_patient else None
         splits = make_split(class_of, seed, val_fraction, test_fraction, patient_of)
     items = [_item(entry, names, splits.get(entry.id, "")) for entry in entries]
+    stamps = {path: stamp_of(path) for item in items for path in _paths(item)}
     bad = check_items(items, mask_rule, progress, on_read) if check else {}
     if on_bad_image == "skip":
         quarantined = {key: "; ".join(map(str, found)) for key, found in bad.items()}
@@ -135,12 +147,10 @@ def read_datalist(
         problems += _classes_without_training(items, names, content.path)
     if problems:
         raise InputError(problems)
-    _warn_of_quarantine(quarantined)
-    _warn_of_patients(items)
-    _warn_of_small_classes(items, names)
     image_sha256, mask_sha256, sha256 = _hashes(items, names)
-    _warn_of_copies(items, image_sha256)
-    return DataList(tuple(items), names, sha256, image_sha256, root, split_column, mask_sha256, quarantined)
+    datalist_notes.tell(items, names, image_sha256, quarantined)
+    watch = _watched(items, image_sha256, mask_sha256, stamps)
+    return DataList(tuple(items), names, sha256, image_sha256, root, split_column, mask_sha256, quarantined, watch)
 
 
 def write_table(items: Iterable[Mapping[str, Any]], path: str | Path, classes: Sequence[str]) -> None:
@@ -227,46 +237,29 @@ def _classes_without_training(items: Sequence[Item], names: Sequence[str], path:
     ]
 
 
-def _warn_of_quarantine(quarantined: Mapping[str, str]) -> None:
-    if quarantined:
-        lines = "\n  - ".join(f"{key}: {reason}" for key, reason in list(quarantined.items())[:20])
-        logger.warning("%d images are left out, as on_bad_image says:\n  - %s", len(quarantined), lines)
+def _paths(item: Item) -> list[str]:
+    return [path for path in (item["image"], item["mask"]) if path]
 
 
-def _warn_of_patients(items: Sequence[Item]) -> None:
-    shared = patients_in_several_splits(items)
-    if shared:
-        patients = [f"{patient} ({'/'.join(splits)})" for patient, splits in shared.items()]
-        logger.warning("%d patients have images in several splits: %s", len(shared), listed(patients))
+def _watched(
+    items: Sequence[Item], images: Mapping[str, str], masks: Mapping[str, str], stamps: Mapping[str, Stamp | None]
+) -> FileWatch:
+    """Return a watch over all files.
 
-
-def _warn_of_small_classes(items: Sequence[Item], names: Sequence[str]) -> None:
-    sizes = Counter(item["label"] for item in items if item["split"] == "train")
-    single = [name for label, name in enumerate(names) if sizes[label] == 1]
-    if single:
-        logger.warning("%d classes have a single training image: %s", len(single), listed(single))
-    if len(names) == 1:
-        text = "all images are of one class, %s: no classifier can be trained, and its maps and accuracy mean nothing"
-        logger.warning(text, names[0])
-
-
-def _warn_of_copies(items: Sequence[Item], image_sha256: Mapping[str, str]) -> None:
-    first: dict[str, Item] = {}
+    Raises:
+        InputError: listing files that changed between their decoding and their hashing.
+    """
+    watch = FileWatch()
+    problems = []
     for item in items:
-        twin = first.setdefault(image_sha256[item["id"]], item)
-        if twin["split"] != item["split"]:
-            names = (twin["id"], twin["split"], item["id"], item["split"])
-            logger.warning("the same file content is in two splits: %s (%s) and %s (%s)", *names)
-
-
-def _tell_of_drawing(table: Table, split_column: str, seed: int) -> None:
-    others = [name for name in table.columns if name.startswith("split") and name != split_column]
-    hint = f"; it has {', '.join(others)}, which split_column would use" if others else ""
-    logger.log(
-        logging.WARNING if others else logging.INFO,
-        "%s has no values in column %s: splits are drawn with seed %d%s",
-        table.path, split_column, seed, hint,
-    )  # fmt: skip
+        for path, kind, hashes in zip(_paths(item), ("image", "mask"), (images, masks), strict=False):
+            watch.add(f"{kind} of {item['id']}", path, hashes[item["id"]], stamps[path])
+            if stamp_of(path) != stamps[path]:
+                cure = "Run the same command again when nothing writes the data any more."
+                problems.append(Problem("file changed while it was read", path, cure=cure))
+    if problems:
+        raise InputError(problems)
+    return watch
 
 
 def _hashes(items: Sequence[Item], names: Sequence[str]) -> tuple[dict[str, str], dict[str, str], str]:

@@ -84,18 +84,24 @@ def exit_code(error: BaseException) -> int:
 def show_user_errors_plainly() -> None:
     """Let an uncaught :class:`UserError` end the program with its text alone, and set the exit status by its kind.
 
-    Other errors keep their traceback. For programs, so it is called by the bundle's ``initialize``.
+    So does a mistake in the config that MONAI finds (:mod:`scripts.config_errors`). Other errors keep their traceback.
+    For programs, so it is called by the bundle's ``initialize``.
     """
+    from scripts.config_errors import config_problem_of  # that module needs this one
+
     usual = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-        found = user_error_of(error)
-        if found is not None:
+        found: BaseException = user_error_of(error) or error
+        if found is error and isinstance(error, Exception):
+            problem = config_problem_of(error)
+            found = error if problem is None else InputError(problem)
+        if isinstance(found, UserError):
             sys.stderr.write(f"\nerror: {found}\n")
         elif isinstance(error, KeyboardInterrupt):
             sys.stderr.write("\ninterrupted. The same command goes on where this one stopped.\n")
         else:
             usual(kind, error, traceback)
-        raise SystemExit(exit_code(error))  # the interpreter takes the status from here
+        raise SystemExit(exit_code(found))  # the interpreter takes the status from here
 
     sys.excepthook = hook

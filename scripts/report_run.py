@@ -76,6 +76,11 @@ def data_section(state: RunState, classes: Sequence[str], patients: Any) -> str:
     ]
     parts = [table(["split", *names, "all"], rows, "Images per split and class")]
     parts.append(f"<p>SHA-256 of the data list: <code>{text(state.data_sha256())}</code></p>")
+    left_out = state.quarantined()
+    if left_out:
+        note = f"{len(left_out)} images were left out, because their files cannot be used"
+        parts.append(f"<p class='warn'>{note}:</p>")
+        parts.append(table(["image", "reason"], sorted(left_out.items())))
     if patients is None:
         parts.append("<p class='note'>The run did not record whether patients occur in several splits.</p>")
     elif int(patients):

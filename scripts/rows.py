@@ -12,6 +12,8 @@ from scripts.images import image_stem
 from scripts.splits import split_name
 from scripts.tables import Row, Table
 
+_LONGEST_ID = 200  # bytes; with a suffix it must be the name of a file
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -105,7 +107,7 @@ def _unique(entries: list[Entry], split_column: str, problems: list[Problem]) ->
         image = entry.image.resolve()
         where, cure = entry.row.where, "Keep one of the rows."
         if not _usable(entry.id):
-            expected = "printable text that is no path out of a folder"
+            expected = f"printable text of at most {_LONGEST_ID} bytes that is no path out of a folder"
             problems.append(Problem("id cannot be used", where, expected, repr(entry.id)))
         elif image in by_image:
             first = by_image[image]
@@ -125,6 +127,7 @@ def _unique(entries: list[Entry], split_column: str, problems: list[Problem]) ->
 
 
 def _usable(key: str) -> bool:
-    """Ids name files of reports: they must not climb out of a folder, nor hide control characters."""
+    """Ids name files of reports: they must not climb out of a folder, hide control characters, or be too long."""
     parts = key.replace("\\", "/").split("/")
-    return bool(key) and key.isprintable() and not any(part in ("", ".", "..") for part in parts)
+    fits = 0 < len(key.encode(errors="replace")) <= _LONGEST_ID
+    return fits and key.isprintable() and not any(part in ("", ".", "..") for part in parts)

@@ -294,3 +294,19 @@ def test_hash_of_each_mask(folder: Path) -> None:
     picture(folder / "masks/3.png", 99)
     after = read(folder).mask_sha256
     assert [key for key in before if before[key] != after[key]] == ["3"]
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(folder: Path) -> None:
+    def meddle(item: dict, image: np.ndarray, mask: np.ndarray | None) -> None:
+        if item["id"] == "3":
+            picture(folder / "images/3.png", 99)
+
+    assert faults(folder, on_read=meddle) == ["file changed while it was read"]
+
+
+def test_files_that_change_later_are_named(folder: Path) -> None:
+    data = read(folder)
+    assert data.watch.changed() == []
+    picture(folder / "images/3.png", 99)
+    (folder / "masks/4.png").unlink()
+    assert [problem.where.split(" (")[0] for problem in data.watch.changed()] == ["image of 3", "mask of 4"]
