@@ -189,7 +189,7 @@ def _jpeg(path: Path, alt: str) -> str:
     """The picture as JPEG, a fifth of the PNG; one that cannot be read is named instead."""
     target = io.BytesIO()
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=["PNG"]) as image:
             image.convert("RGB").save(target, "JPEG", quality=JPEG_QUALITY, subsampling=0)
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         return f"<p class='warn'>{text(path.name)} cannot be read: {text(error)}</p>"

@@ -33,6 +33,12 @@ def test_found_in_a_chain() -> None:
     assert user_error_of(ValueError("other")) is None
 
 
+def test_names_cannot_speak_to_the_terminal() -> None:
+    shown = str(InputError(Problem("no such file", "\x1b[2Ja\u202e\ud800.png", "ä 1")))
+    assert shown == "\\x1b[2Ja\\u202e\\ud800.png: no such file; expected ä 1"
+    assert shown.encode()
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [("InputError(Problem('empty', 'a.png'))", 2), ("StateError(Problem('empty', 'a.png'))", 3), ("KeyError('x')", 1)],
