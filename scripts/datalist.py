@@ -127,7 +127,7 @@ def read_datalist(
     entries = entries_of(content, root, split_column, id_column, problems)
     names = tuple(sorted(set(classes or (entry.row.get("label") for entry in entries)) - {""}))
     unlabelled = _unknown_labels(entries, names)
-    problems += unlabelled
+    problems += unlabelled + _unusable_names(names, content.path)
     splits = _read_splits(entries, split_column, problems)
     if splits is None:
         datalist_notes.tell_of_drawing(content, split_column, seed)
@@ -200,6 +200,15 @@ def _unknown_labels(entries: Sequence[Entry], names: Sequence[str]) -> list[Prob
         )
         for entry in entries
         if entry.row.get("label") not in names
+    ]
+
+
+def _unusable_names(names: Sequence[str], path: Path) -> list[Problem]:
+    expected = "printable text of at most 200 bytes"
+    return [
+        Problem("class name cannot be used", str(path), expected, repr(name)[:80])
+        for name in names
+        if not name.isprintable() or len(name.encode()) > 200
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import pickle
 import re
@@ -105,6 +106,43 @@ def test_bad_images_stop_a_run_or_are_listed_in_its_report(run, tmp_path: Path) 
     assert code == 2
     assert message(text).startswith("error: 3 problems")
     assert not (tmp_path / "canary").exists()
+
+
+def test_text_of_the_data_is_never_evaluated(run, tmp_path: Path) -> None:
+    """Class names, ids and paths that MONAI would evaluate, refer to, or split, if they were part of the config."""
+    call = "$__import__('os').mkdir('{}')"
+    classes = {"a": call.format(tmp_path / "canary"), "b": "@lr#%active"}
+    names = {
+        "train_00": call.format("canary_of_an_id"),
+        "train_01": "@data#1",
+        "val_00": "%train#dataset",
+        "test_01": "#",
+    }
+    data, output = make_images(tmp_path / "data", SIZES), tmp_path / "out"
+    with open(data / "data.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        stem = row["image"].removesuffix(".png")
+        for column, ending in (("image", ".png"), ("mask", "_mask.png")):
+            name = f"{names.get(stem, stem)}{ending}"
+            (data / row[column]).rename(data / name)
+            row[column] = name
+        row["label"] = classes[row["label"]]
+    with open(data / "data.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    for which in ({}, {"run_id": "run"}, {"run_id": "evaluate", "config": OVERLAY}):
+        code, text = run(data, output, f"--ckpt_dir={tmp_path}", "--active#max_overlays=4", **which)
+        assert code == 0, text[-3000:]
+    with RunState.open(output / "random_seed0", readonly=True) as state:
+        assert {image.id for image in state.images()} > set(names.values())
+        assert state.settings()["classes"] == sorted(classes.values())
+    assert {path.name for path in (output / "evaluation").iterdir()} == {
+        "per_image.csv", "summary.csv", "summary.json", "confusion.csv",
+    }  # fmt: skip
+    assert not (tmp_path / "canary").exists()
+    assert not (ROOT / "canary_of_an_id").exists()
 
 
 def test_the_state_of_another_run(run, data: Path, tmp_path: Path) -> None:

@@ -310,3 +310,10 @@ def test_files_that_change_later_are_named(folder: Path) -> None:
     picture(folder / "images/3.png", 99)
     (folder / "masks/4.png").unlink()
     assert [problem.where.split(" (")[0] for problem in data.watch.changed()] == ["image of 3", "mask of 4"]
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "\x1b[2J", "x" * 201])
+def test_class_names_that_could_spoil_a_report(folder: Path, name: str) -> None:
+    text = (folder / "data.csv").read_text().replace("0.png,b,", f'0.png,"{name}",')
+    (folder / "data.csv").write_text(text)
+    assert faults(folder) == ["class name cannot be used"]
