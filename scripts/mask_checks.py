@@ -35,23 +35,23 @@ def refuse_doubtful_values(values: np.ndarray, path: Path, every_value_counts: b
     soft = soft_pixels(values)
     if soft:
         top = np.iinfo(values.dtype).max
-        found = f"{soft} pixels with values between 0 and {top} that form no areas"
+        found = f"{soft} pixels with values between 0 and {values.max()} that form no areas"
         raise InputError(Problem("mask has soft edges", str(path), "a sharp edge", found, f"{cure}over:{top / 2:g}."))
 
 
 def soft_pixels(values: np.ndarray) -> int:
     """Return how many pixels of a smoothed or lossy mask lie between background and foreground; 0 for a sharp one.
 
-    A mask is soft if it reaches the highest value of its type, and of the pixels with other values than 0 and this
-    one (at least ten) fewer than one in twenty have four neighbours of their own value. Numbered objects have areas,
-    and soft edges have none.
+    A mask is soft if its highest value lies in the upper half of its type's range, and of the pixels with values
+    between 0 and this one (at least ten) fewer than one in twenty have four neighbours of their own value. Numbered
+    objects have areas, and soft edges have none.
 
     Args:
         values: (H, W); of other types than unsigned integers none is soft.
     """
-    if values.dtype.kind != "u" or values.size == 0 or values.max() != np.iinfo(values.dtype).max:
+    if values.dtype.kind != "u" or values.size == 0 or values.max() <= np.iinfo(values.dtype).max // 2:
         return 0
-    between = (values != 0) & (values != np.iinfo(values.dtype).max)
+    between = (values != 0) & (values != values.max())
     count = int(between.sum())
     if count < _FEW_PIXELS:
         return 0
