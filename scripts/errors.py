@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -110,3 +111,9 @@ def show_user_errors_plainly() -> None:
         raise SystemExit(exit_code(found))  # the interpreter takes the status from here
 
     sys.excepthook = hook
+    # MONAI's handler of the single training logs every exception with its traceback, before the hook is asked.
+    logging.getLogger("monai.handlers.StatsHandler").addFilter(_is_no_user_error)
+
+
+def _is_no_user_error(record: logging.LogRecord) -> bool:
+    return record.exc_info is None or user_error_of(record.exc_info[1]) is None

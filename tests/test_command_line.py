@@ -172,6 +172,28 @@ def test_a_run_in_use_and_a_damaged_state(run, data: Path, tmp_path: Path) -> No
     assert str(folder / "state.sqlite") in message(text)
 
 
+def test_a_training_that_goes_astray(run, data: Path, tmp_path: Path) -> None:
+    code, text = run(data, tmp_path, "--lr=1e30")
+    assert code == 2
+    told = message(text)
+    assert re.search(r"random_seed0/round_00_cycle0, epoch 1, step 2: the loss is not finite", told)
+    assert "train_0" in told
+
+
+@pytest.mark.parametrize(
+    ("without", "words"), [("val", "no validation image"), ("masks", "no mask of a validation image")]
+)
+def test_the_single_training_needs_validation_too(run, tmp_path: Path, without: str, words: str) -> None:
+    data = make_images(tmp_path / "data", SIZES if without == "masks" else {**SIZES, "val": 0})
+    if without == "masks":
+        text = (data / "data.csv").read_text()
+        (data / "data.csv").write_text(re.sub(r"val_\d\d_mask\.png", "", text))
+    code, text = run(data, tmp_path / "out", f"--ckpt_dir={tmp_path}", run_id="run")
+    assert code == 2
+    assert words in message(text)
+    assert not (tmp_path / "model.pt").exists()
+
+
 def test_no_run_to_evaluate(run, data: Path, tmp_path: Path) -> None:
     code, text = run(data, tmp_path / "out", run_id="evaluate", config=OVERLAY)
     assert code == 2

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from ignite.engine import Engine
 from PIL import Image
 
 from scripts.data import RunData, open_data
 from scripts.errors import InputError, StateError, user_error_of
 from scripts.handlers import RoundEvents
+from scripts.losses import JointLoss
 from scripts.masks import MaskRule
 from scripts.rounds import default_phases
 from scripts.state import RunState
@@ -233,6 +235,30 @@ class TestFilesThatChange:
         assert ("mask" in problem.what) == ("mask" in name)
         assert len(problem.expected) == len(problem.found) == 64
         assert (once.folder / "state.sqlite").read_bytes() == before
+
+
+def test_a_loss_that_is_no_number_leaves_the_state_as_before_the_training(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = JointLoss.terms
+
+    def poisoned(self: JointLoss, *arguments: Any) -> dict[str, torch.Tensor]:
+        found = usual(self, *arguments)
+        return {**found, "total": found["total"] * (1.0 if self.subtask == "classification" else math.nan)}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(JointLoss, "terms", poisoned)
+        loop = tiny_loop(open_tiny(folder), tmp_path, "random")
+        with pytest.raises(InputError) as caught:
+            loop.run()
+    (problem,) = caught.value.problems
+    assert problem.where == "random_seed0/round_00_cycle0, epoch 1, step 1"
+    with RunState.open(loop.folder, readonly=True) as state:
+        assert state.phases(0) == ["query", "oracle"]
+        asked = set(state.labelled())
+    assert set(problem.found.partition("batch of ")[2].split(", ")) <= asked
+    tiny_loop(open_tiny(folder), tmp_path, "random").run()  # the cause is gone: the same command goes on
+    assert set(what_happened(loop.folder)["metrics"]) == {0, 1}
 
 
 class TestQuarantine:

@@ -201,6 +201,15 @@ def test_nothing_is_unpickled_or_unpacked_anywhere() -> None:
     assert sum(loaders.values()) >= 6
 
 
+def test_versions_have_no_hole_that_is_known() -> None:
+    """The first version of each package without the holes that docs/reliability.md names."""
+    least = {"torch": "2.10.0", "monai": "1.6.0", "pillow": "12.3.0", "tqdm": "4.66.3"}
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    for name, version in least.items():
+        assert [int(part) for part in pins[name].split(".")] >= [int(part) for part in version.split(".")], name
+
+
 def test_nifti_cannot_unpack_to_more_than_an_image_may_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images.Image, "MAX_IMAGE_PIXELS", 1000)
     whole = nibabel.Nifti1Image(np.zeros((9, 9), np.uint8), np.eye(4)).to_bytes()
