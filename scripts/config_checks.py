@@ -15,7 +15,7 @@ from scripts.errors import InputError, Problem
 
 _REFERENCE = re.compile(r"[@%]([A-Za-z_]\w*(?:(?:#|::)\w+)*)")
 _READ_BY_CODE = ("active#stage0#overrides",)
-_CONSTANTS = {"true": "True", "false": "False", "null": "None", "none": "None"}
+_CONSTANTS = {"true": "True", "false": "False", "null": "$None", "none": "$None"}
 _OVERRIDES = "active#stage0#overrides"
 
 
@@ -34,6 +34,7 @@ def _is_size(value: Any) -> bool:
 _Rule = tuple[str, Callable[[Any], bool]]
 _POSITIVE: _Rule = ("a whole number from 1", lambda value: _whole(value, 1))
 _COUNT: _Rule = ("a whole number from 0", lambda value: _whole(value, 0))
+_TEXT: _Rule = ("a path", lambda value: isinstance(value, str))
 _INTEGER: _Rule = ("a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool))
 
 RULES: dict[str, _Rule] = {
@@ -41,6 +42,7 @@ RULES: dict[str, _Rule] = {
     **dict.fromkeys(("active#rounds", "active#initial_per_class", "active#query_per_class"), _POSITIVE),
     **dict.fromkeys(("num_workers", "active#max_overlays"), _COUNT),
     **dict.fromkeys(("active#seed", "active#stage0#seed", "data#seed"), _INTEGER),
+    **dict.fromkeys(("dataset_dir", "output_dir", "ckpt_dir", "bundle_root", "active#stage0#dir"), _TEXT),
     "active#budget": ("null or a whole number from 1", lambda value: value is None or _whole(value, 1)),
     "variants": ("null or a whole number from 0", lambda value: value is None or _whole(value, 0)),
     "image_size": ("null or [height, width]", lambda value: value is None or _is_size(value)),
@@ -124,7 +126,7 @@ def _misspelt_constants(content: Mapping[str, Any], prefix: str = "") -> list[Pr
         if isinstance(value, Mapping):
             found += _misspelt_constants(value, name)
         elif isinstance(value, str) and value in _CONSTANTS:
-            cure = "On the command line values are written as in Python."
+            cure = "On the command line values are written as in Python, but None, which MONAI passes over, as $None."
             found.append(Problem("text where a constant seems to be meant", name, _CONSTANTS[value], repr(value), cure))
     return found
 

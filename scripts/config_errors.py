@@ -2,7 +2,7 @@
 
 MONAI wraps whatever happens in errors of its own. Here the cause is found in the chain, and recognised where it can
 only come from the config: an argument that does not exist, an unknown id, class or run id, an expression that fails by
-itself, a value that a class of PyTorch or MONAI refuses. Anything else may be a fault of the program and is left alone.
+itself, a value that a class refuses. Anything else may be a fault of the program and is left alone.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 import traceback
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
 from scripts.errors import Problem
 
@@ -20,8 +21,10 @@ _REFERENCE = re.compile(r"the referring item `(?P<id>@[^`]*)` is not defined in 
 _RUN_ID = re.compile(r"run ID '(?P<id>[^']*)' doesn't exist")
 _TARGET = re.compile(r"Cannot locate class or function path: '(?P<name>[^']*)'")
 _ARGUMENTS = re.compile(r"unexpected keyword argument|missing \d+ required|takes \d+ positional|multiple values for")
-_REFUSALS = (TypeError, ValueError, RuntimeError, AssertionError, KeyError, AttributeError)
+_REFUSALS = (TypeError, ValueError, RuntimeError, AssertionError, KeyError, AttributeError, OSError)
+_WRONG_KINDS = (TypeError, ValueError, AttributeError)
 _CURE = "Check the value in the config and on the command line (docs/configuration.md)."
+_DOUBT = "If it is right, run the command with python -X dev to see where it fails."
 
 
 def config_problem_of(error: BaseException) -> Problem | None:
@@ -56,8 +59,14 @@ def _of_cause(wrapper: BaseException, cause: BaseException) -> Problem | None:
     if isinstance(cause, TypeError) and _ARGUMENTS.search(str(cause)):
         where = component["name"] if component else "config"
         return Problem("arguments that it does not take", where, found=found, cure=_CURE)
-    if component and not component["name"].startswith("scripts.") and isinstance(cause, _REFUSALS):
-        return Problem("cannot be built from its values", component["name"], found=found, cure=_CURE)
+    if component:
+        name = component["name"]
+        foreign = not name.startswith("scripts.")
+        is_class = name.rpartition(".")[2][:1].isupper()  # a function does its work here: it may be its fault
+        if (isinstance(cause, _REFUSALS) and foreign) or (isinstance(cause, _WRONG_KINDS) and is_class):
+            last = frames[-1] if frames else None
+            place = f" ({Path(last.filename).name}, line {last.lineno})" if last else ""
+            return Problem("cannot be built from its values", name, found=f"{found}{place}", cure=f"{_CURE} {_DOUBT}")
     expression = _EXPRESSION.search(str(wrapper))
     if expression and (not frames or frames[-1].filename == "<string>"):
         return Problem("expression of the config fails", expression["text"].strip(), found=found, cure=_CURE)

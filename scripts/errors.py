@@ -90,8 +90,8 @@ def exit_code(error: BaseException) -> int:
 def show_user_errors_plainly() -> None:
     """Let an uncaught :class:`UserError` end the program with its text alone, and set the exit status by its kind.
 
-    So does a mistake in the config that MONAI finds (:mod:`scripts.config_errors`). Other errors keep their traceback.
-    For programs, so it is called by the bundle's ``initialize``.
+    So does a mistake in the config that MONAI finds (:mod:`scripts.config_errors`). Other errors keep their traceback,
+    and all do under ``python -X dev``. For programs, so it is called by the bundle's ``initialize``.
     """
     from scripts.config_errors import config_problem_of  # that module needs this one
 
@@ -102,11 +102,13 @@ def show_user_errors_plainly() -> None:
         if found is error and isinstance(error, Exception):
             problem = config_problem_of(error)
             found = error if problem is None else InputError(problem)
+        if sys.flags.dev_mode:
+            usual(kind, error, traceback)
         if isinstance(found, UserError):
             sys.stderr.write(f"\nerror: {found}\n")
         elif isinstance(error, KeyboardInterrupt):
             sys.stderr.write("\ninterrupted. The same command goes on where this one stopped.\n")
-        else:
+        elif not sys.flags.dev_mode:
             usual(kind, error, traceback)
         raise SystemExit(exit_code(found))  # the interpreter takes the status from here
 

@@ -201,7 +201,7 @@ def test_no_run_to_evaluate(run, data: Path, tmp_path: Path) -> None:
 
 
 def test_faults_of_the_program_keep_their_traceback(run, data: Path, tmp_path: Path) -> None:
-    code, text = run(data, tmp_path, "--active#oracle={'_target_': 'builtins.object'}")
+    code, text = run(data, tmp_path, "--active#oracle={'_target_': 'unittest.mock.Mock'}")
     assert code == 1
     assert "Traceback" in text
 

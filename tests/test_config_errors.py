@@ -20,9 +20,17 @@ def problem(content: dict[str, Any], name: str = "run") -> Any:
     return config_problem_of(caught.value)
 
 
+class Strict:
+    """Stands for a class of this project that does not take every value."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value + 1
+
+
 @pytest.mark.parametrize(
     ("value", "where", "found"),
     [
+        ({"_target_": "tests.test_config_errors.Strict", "value": "x"}, "Strict", "TypeError"),
         ({"_target_": "tests.test_config_errors.typed", "vlaue": 1}, "tests.test_config_errors.typed", "vlaue"),
         ({"_target_": "tests.test_config_errors.typed"}, "tests.test_config_errors.typed", "missing"),
         ({"_target_": "torch.nn.Linear", "in_features": -1, "out_features": 2}, "torch.nn.Linear", "RuntimeError"),
@@ -54,10 +62,19 @@ def test_faults_of_the_program_keep_their_traceback() -> None:
 
 
 def test_faults_inside_our_own_components_are_not_explained_away() -> None:
-    error = RuntimeError("Failed to instantiate component 'scripts.data.open_data' with keywords: x")
-    error.__cause__ = KeyError("fault")
-    assert config_problem_of(error) is None
+    for name, cause in (("scripts.data.open_data", TypeError("x")), ("scripts.methods.Method", KeyError("fault"))):
+        error = RuntimeError(f"Failed to instantiate component '{name}' with keywords: x")
+        error.__cause__ = cause
+        assert config_problem_of(error) is None
     assert config_problem_of(KeyError("fault")) is None
+
+
+def test_a_class_of_ours_that_refuses_a_value_says_where() -> None:
+    error = RuntimeError("Failed to instantiate component 'scripts.methods.Method' with keywords: x")
+    error.__cause__ = TypeError("no")
+    told = config_problem_of(error)
+    assert told is not None
+    assert "python -X dev" in told.cure
 
 
 def test_run_ids() -> None:

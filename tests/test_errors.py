@@ -54,6 +54,13 @@ def test_only_other_errors_show_a_traceback(error: str, code: int) -> None:
     assert ("error: a.png: empty" in done.stderr) is (code != 1)
 
 
+def test_developers_see_every_traceback() -> None:
+    program = "from scripts.errors import *\nshow_user_errors_plainly()\nraise InputError(Problem('empty', 'a.png'))\n"
+    done = subprocess.run([sys.executable, "-X", "dev", "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.index("Traceback") < done.stderr.index("error: a.png: empty")
+
+
 def test_an_interrupted_program_says_so() -> None:
     program = "from scripts.errors import *\nshow_user_errors_plainly()\nraise KeyboardInterrupt\n"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
