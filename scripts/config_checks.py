@@ -102,7 +102,7 @@ def unread_ids(content: Mapping[str, Any]) -> list[str]:
             if isinstance(value, Mapping):
                 if "_target_" not in value:
                     yield from visit(name, value)
-            elif not (_is_indirect(value) or isinstance(value, list | tuple)):
+            elif _is_plain(value):
                 yield name
 
     return list(visit("", content))
@@ -152,6 +152,13 @@ def _similar(name: str, content: Mapping[str, Any]) -> str:
     known = [str(key) for key in siblings if f"{parent}#{key}".strip("#") not in unread]
     near = difflib.get_close_matches(last, known, n=1, cutoff=0.6)
     return f"{parent}#{near[0]}".strip("#") if near else ""
+
+
+def _is_plain(value: Any) -> bool:
+    """Tell values from what can be run: expressions, and lists of them or of objects."""
+    if isinstance(value, list | tuple):
+        return bool(value) and all(_is_plain(each) for each in value)
+    return not (_is_indirect(value) or isinstance(value, Mapping))
 
 
 def _is_indirect(value: Any) -> bool:

@@ -62,6 +62,7 @@ _DECODING_ERRORS = (
     IndexError,
     KeyError,
     TypeError,
+    ArithmeticError,
     struct.error,
     zlib.error,
 )

@@ -56,6 +56,7 @@ def test_ids_that_something_reads() -> None:
     assert unread_ids({"a": {"b": 1, "c": 2}, "run": ["$@a#b + 1"]}) == ["a#c"]
     assert unread_ids({"a": {"b": 1, "c": 2}, "run": ["$@a::b + 1", "%a::c"]}) == []
     assert unread_ids({"a": {"b": {"c": 2}}, "run": ["$f(@a)"]}) == []
+    assert unread_ids({"size": [1, 2], "run": ["$f()"], "end": [{"_target_": "x"}], "none": []}) == ["size"]
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,16 @@ def test_nifti_that_ends_in_its_header(suffix: str, size: int, tmp_path: Path) -
         read_image(path)
 
 
+@pytest.mark.parametrize("offset", [1e30, float("inf"), float("nan"), -1.0, 1e9])
+@pytest.mark.parametrize("at", [76, 108, 112])  # size of a pixel, offset of the data, slope
+def test_nifti_with_numbers_beyond_all_bounds(offset: float, at: int, tmp_path: Path) -> None:
+    whole = bytearray(nibabel.Nifti1Image(np.ones((4, 5), np.uint8), np.eye(4)).to_bytes())
+    whole[at : at + 4] = struct.pack("<f", offset)
+    (tmp_path / "a.nii").write_bytes(whole)
+    case = fuzz.Case("image", "nii", bytes(whole), "")
+    assert fuzz.read_case(case, tmp_path, 0) in ("read", "refused")
+
+
 @pytest.mark.parametrize("orientation", [0, 9, 255, 65535])
 def test_orientations_that_do_not_exist_turn_nothing(orientation: int, tmp_path: Path) -> None:
     turned_to(orientation)(tmp_path / "a.jpg")
