@@ -107,7 +107,9 @@ class TestDefined:
         assert len(what_happened(loop.folder)["labels"]) == 3
         assert "round 2: the budget of 3 masks is used up; the run ends here" in caplog.text
 
-    def test_a_class_with_one_image(self, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_class_with_one_image(
+        self, folder: Path, tmp_path: Path, learners: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
         spared = ("train_01", "val", "test")
         data = open_tiny(
             listed(folder, lambda row: row if row["label"] == "a" or row["image"].startswith(spared) else None)
