@@ -20,7 +20,7 @@ from scripts.annotation_files import file_stem
 from scripts.blobs import make_folder, write_atomic
 from scripts.consensus import IGNORE, consensus
 from scripts.desk import Desk
-from scripts.errors import InputError, Problem, UserError
+from scripts.errors import InputError, Problem, UserError, exit_code
 from scripts.oracles import mask_to_png, png_to_mask
 from scripts.state import RunState
 
@@ -61,6 +61,9 @@ def status(run: str) -> None:
 def skip(run: str, image: str, reason: str = "", user: str = "") -> None:
     """Say that an image cannot be drawn; another one of its class is asked for in its place."""
     with Desk.open(run) as desk:
+        split = next((row.split for row in desk.images() if row.id == str(image)), "no image of the run")
+        if split != "train":
+            raise InputError(Problem("only training images are asked for", str(image), "train", split))
         changed = desk.skip(str(image), user or getpass.getuser(), str(reason))
     logger.info("%s: %s", image, "not asked for any more" if changed else "was skipped before")
 
@@ -118,7 +121,7 @@ def main(arguments: list[str] | None = None) -> None:
         fire.Fire(commands, command=arguments, name="python -m scripts.annotations")
     except UserError as error:
         logger.error("%s", error)
-        raise SystemExit(2) from None
+        raise SystemExit(exit_code(error)) from None
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ from scripts.benchmark_cases import (
 )
 from scripts.benchmark_report import Results, Round, insert_section, machine, section
 from scripts.blobs import write_atomic
-from scripts.errors import InputError, Problem, UserError
+from scripts.errors import InputError, Problem, UserError, exit_code
 
 logger = logging.getLogger(__name__)
 
@@ -191,13 +191,13 @@ def measure_memory(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command; what the user can mend ends it with exit code 2 and without a traceback."""
+    """Run the command; what the user can mend ends it with a message and :func:`scripts.errors.exit_code`."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         fire.Fire(benchmark, command=arguments, name="python -m scripts.benchmark")
     except UserError as error:
         logger.error("%s", error)
-        raise SystemExit(2) from None
+        raise SystemExit(exit_code(error)) from None
 
 
 def _variants(

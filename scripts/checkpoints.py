@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 Weights = Mapping[str, torch.Tensor]
 
 
+_MOST_OF_THE_TIME = 0.02  # share of a training that its checkpoints may take: a slow disk gets fewer of them
+
+
 @dataclass(frozen=True)
 class CheckpointFile:
     """Where the trainings of a run keep their checkpoints, one after another.
@@ -70,6 +73,7 @@ class TrainingCheckpoint:
         self.path, self.tag, self.seconds = path, tag, seconds
         self._base: Weights = {}
         self._written = 0.0
+        self._count, self._spent, self._pause = 0, 0.0, seconds
 
     def attach(
         self,
@@ -97,17 +101,27 @@ class TrainingCheckpoint:
             return
         self._parts = trainer, evaluator, best, lr_scheduler, plan
         self._base = base or {}
-        self._written = time.monotonic()
+        self._written = self._began = time.monotonic()
         content = self._read()
         if content is not None:
             self._take_up(content)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self._epoch_ended)
+        trainer.add_event_handler(Events.COMPLETED, self._tell_cost)
 
     def _epoch_ended(self, trainer: Engine) -> None:
         now = time.monotonic()
-        if now - self._written >= self.seconds and trainer.state.epoch < (trainer.state.max_epochs or 0):
+        if now - self._written >= self._pause and trainer.state.epoch < (trainer.state.max_epochs or 0):
             self._write()
             self._written = time.monotonic()
+            self._count, self._spent = self._count + 1, self._spent + self._written - now
+            if self.seconds > 0:  # else one is wanted at every end, whatever it costs
+                self._pause = max(self.seconds, (self._written - now) / _MOST_OF_THE_TIME)
+
+    def _tell_cost(self, _: Engine) -> None:
+        if self._count:
+            share = 100 * self._spent / (time.monotonic() - self._began)
+            text = "%d checkpoints of this training took %.2f s, %.2f %% of its time"
+            logger.info(text, self._count, self._spent, share)
 
     def _write(self) -> None:
         trainer, evaluator, best, lr_scheduler, _ = self._parts

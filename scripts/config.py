@@ -30,6 +30,11 @@ class RunConfig:
     def __init__(self, content: Mapping[str, Any]) -> None:
         self._content = copy.deepcopy(dict(content))
 
+    @property
+    def content(self) -> dict[str, Any]:
+        """A copy of the whole raw content."""
+        return copy.deepcopy(self._content)
+
     def __getitem__(self, key: str) -> Any:
         """Return a copy of the raw value at a nested id such as ``"train#trainer#max_epochs"``."""
         return copy.deepcopy(ConfigParser(self._content)[key])

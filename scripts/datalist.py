@@ -15,17 +15,19 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from scripts import datalist_notes
 from scripts.blobs import write_atomic
-from scripts.errors import InputError, Problem
+from scripts.errors import InputError, Problem, listed
+from scripts.file_watch import FileWatch, Stamp, stamp_of
 from scripts.image_checks import OnRead, check_items
 from scripts.images import file_sha256
 from scripts.masks import NONZERO, MaskRule
 from scripts.rows import Entry, entries_of
-from scripts.splits import SPLITS, make_split, patients_in_several_splits, split_name
+from scripts.splits import SPLITS, make_split, split_name
 from scripts.tables import Table, find_table, read_table
 
 Item = dict[str, Any]
@@ -44,6 +46,9 @@ class DataList:
         image_sha256: id -> SHA-256 of the image file.
         root: folder of the data set.
         split_column: column of the table that the splits were read from.
+        mask_sha256: id -> SHA-256 of the mask file, of images that have one.
+        quarantined: id -> what is wrong, of images that were left out because their files cannot be used.
+        watch: tells which of the files changed after they were read.
     """
 
     items: tuple[Item, ...]
@@ -52,10 +57,20 @@ class DataList:
     image_sha256: Mapping[str, str]
     root: Path
     split_column: str
+    mask_sha256: Mapping[str, str] = field(default_factory=dict)
+    quarantined: Mapping[str, str] = field(default_factory=dict)
+    watch: FileWatch = field(default_factory=FileWatch, compare=False)
 
     def split(self, name: str) -> list[Item]:
         """Return the items of ``"train"``, ``"val"`` or ``"test"``, each a copy."""
         return [dict(item) for item in self.items if item["split"] == name]
+
+    def hashed_items(self) -> list[Item]:
+        """Return copies of all items with ``sha256`` of the image and ``mask_sha256`` (None where there is no mask)."""
+        return [
+            {**item, "sha256": self.image_sha256[item["id"]], "mask_sha256": self.mask_sha256.get(item["id"])}
+            for item in self.items
+        ]
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return split -> class -> number of images, zeros included."""
@@ -77,6 +92,7 @@ def read_datalist(
     classes: Sequence[str] | None = None,
     progress: bool = True,
     on_read: OnRead | None = None,
+    on_bad_image: Literal["stop", "skip"] = "stop",
 ) -> DataList:
     """Read a data set, check all of it, and raise once with everything that is wrong.
 
@@ -94,10 +110,14 @@ def read_datalist(
         classes: the class names to accept; None takes those of the table.
         progress: show a bar while checking.
         on_read: given the pixels of each checked item, see :func:`scripts.image_checks.check_items`.
+        on_bad_image: ``"skip"`` leaves out images whose file, or whose mask's file, cannot be used, and goes on with
+            the others; splits are drawn before, so that they do not depend on it. Faults of the table always stop.
 
     Raises:
         InputError: with every problem found in the table, the images and the masks.
     """
+    if on_bad_image not in ("stop", "skip"):
+        raise InputError(Problem("unknown choice", "on_bad_image", "stop or skip", repr(on_bad_image)))
     root = Path(os.path.abspath(Path(dataset_dir).expanduser()))
     if root.is_file() and table is None:
         root, table = root.parent, root.name
@@ -106,24 +126,31 @@ def read_datalist(
     problems: list[Problem] = []
     entries = entries_of(content, root, split_column, id_column, problems)
     names = tuple(sorted(set(classes or (entry.row.get("label") for entry in entries)) - {""}))
-    problems += _unknown_labels(entries, names)
-    entries = [entry for entry in entries if entry.row.get("label") in names]
+    unlabelled = _unknown_labels(entries, names)
+    problems += unlabelled + _unusable_names(names, content.path)
     splits = _read_splits(entries, split_column, problems)
     if splits is None:
-        _tell_of_drawing(content, split_column, seed)
+        datalist_notes.tell_of_drawing(content, split_column, seed)
         class_of = {entry.id: entry.row.get("label") for entry in entries}
         patient_of = {entry.id: entry.row.get("patient_id") or None for entry in entries} if group_by_patient else None
         splits = make_split(class_of, seed, val_fraction, test_fraction, patient_of)
     items = [_item(entry, names, splits.get(entry.id, "")) for entry in entries]
-    problems += _classes_without_training(items, names, content.path)
-    if check:
-        problems += check_items(items, mask_rule, names, progress, on_read)
+    stamps = {path: stamp_of(path) for item in items for path in _paths(item)}
+    bad = check_items(items, mask_rule, progress, on_read) if check else {}
+    if on_bad_image == "skip":
+        quarantined = {key: "; ".join(map(str, found)) for key, found in bad.items()}
+        items = [item for item in items if item["id"] not in bad]
+    else:
+        quarantined = {}
+        problems += [problem for found in bad.values() for problem in found]
+    if not unlabelled:  # else the images with a wrong label may be those that a class lacks
+        problems += _classes_without_training(items, names, content.path)
     if problems:
         raise InputError(problems)
-    _warn_of_patients(items)
-    image_sha256, sha256 = _hashes(items, names)
-    _warn_of_copies(items, image_sha256)
-    return DataList(tuple(items), names, sha256, image_sha256, root, split_column)
+    image_sha256, mask_sha256, sha256 = _hashes(items, names)
+    datalist_notes.tell(items, names, image_sha256, quarantined)
+    watch = _watched(items, image_sha256, mask_sha256, stamps)
+    return DataList(tuple(items), names, sha256, image_sha256, root, split_column, mask_sha256, quarantined, watch)
 
 
 def write_table(items: Iterable[Mapping[str, Any]], path: str | Path, classes: Sequence[str]) -> None:
@@ -167,11 +194,21 @@ def _refuse_missing_columns(table: Table, split_column: str, id_column: str | No
 
 
 def _unknown_labels(entries: Sequence[Entry], names: Sequence[str]) -> list[Problem]:
-    expected = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
     return [
-        Problem("unknown label", entry.row.where, expected, repr(entry.row.get("label")), "Mend the label or classes.")
+        Problem(
+            "unknown label", entry.row.where, listed(names), repr(entry.row.get("label")), "Mend the label or classes."
+        )
         for entry in entries
         if entry.row.get("label") not in names
+    ]
+
+
+def _unusable_names(names: Sequence[str], path: Path) -> list[Problem]:
+    expected = "printable text of at most 200 bytes"
+    return [
+        Problem("class name cannot be used", str(path), expected, repr(name)[:80])
+        for name in names
+        if not name.isprintable() or len(name.encode()) > 200
     ]
 
 
@@ -189,10 +226,11 @@ def _read_splits(entries: Sequence[Entry], column: str, problems: list[Problem])
 
 
 def _item(entry: Entry, names: Sequence[str], split: str) -> Item:
+    label = entry.row.get("label")
     return {
         "id": entry.id,
         "image": str(entry.image),
-        "label": names.index(entry.row.get("label")),
+        "label": names.index(label) if label in names else -1,  # told of, and never returned
         "mask": None if entry.mask is None else str(entry.mask),
         "split": split,
         "patient_id": entry.row.get("patient_id") or None,
@@ -208,52 +246,53 @@ def _classes_without_training(items: Sequence[Item], names: Sequence[str], path:
     ]
 
 
-def _warn_of_patients(items: Sequence[Item]) -> None:
-    shared = patients_in_several_splits(items)
-    if shared:
-        listed = ", ".join(f"{patient} ({'/'.join(splits)})" for patient, splits in list(shared.items())[:10])
-        more = f" and {len(shared) - 10} more" if len(shared) > 10 else ""
-        logger.warning("%d patients have images in several splits: %s%s", len(shared), listed, more)
+def _paths(item: Item) -> list[str]:
+    return [path for path in (item["image"], item["mask"]) if path]
 
 
-def _warn_of_copies(items: Sequence[Item], image_sha256: Mapping[str, str]) -> None:
-    first: dict[str, Item] = {}
+def _watched(
+    items: Sequence[Item], images: Mapping[str, str], masks: Mapping[str, str], stamps: Mapping[str, Stamp | None]
+) -> FileWatch:
+    """Return a watch over all files.
+
+    Raises:
+        InputError: listing files that changed between their decoding and their hashing.
+    """
+    watch = FileWatch()
+    problems = []
     for item in items:
-        twin = first.setdefault(image_sha256[item["id"]], item)
-        if twin["split"] != item["split"]:
-            names = (twin["id"], twin["split"], item["id"], item["split"])
-            logger.warning("the same file content is in two splits: %s (%s) and %s (%s)", *names)
+        for path, kind, hashes in zip(_paths(item), ("image", "mask"), (images, masks), strict=False):
+            watch.add(f"{kind} of {item['id']}", path, hashes[item["id"]], stamps[path])
+            if stamp_of(path) != stamps[path]:
+                cure = "Run the same command again when nothing writes the data any more."
+                problems.append(Problem("file changed while it was read", path, cure=cure))
+    if problems:
+        raise InputError(problems)
+    return watch
 
 
-def _tell_of_drawing(table: Table, split_column: str, seed: int) -> None:
-    others = [name for name in table.columns if name.startswith("split") and name != split_column]
-    hint = f"; it has {', '.join(others)}, which split_column would use" if others else ""
-    logger.log(
-        logging.WARNING if others else logging.INFO,
-        "%s has no values in column %s: splits are drawn with seed %d%s",
-        table.path, split_column, seed, hint,
-    )  # fmt: skip
-
-
-def _hashes(items: Sequence[Item], names: Sequence[str]) -> tuple[dict[str, str], str]:
-    """Return id -> SHA-256 of the image, and the hash of the whole list.
+def _hashes(items: Sequence[Item], names: Sequence[str]) -> tuple[dict[str, str], dict[str, str], str]:
+    """Return id -> SHA-256 of the image, id -> that of the mask where there is one, and the hash of the whole list.
 
     Raises:
         InputError: listing every file that cannot be read.
     """
     images: dict[str, str] = {}
+    masks: dict[str, str] = {}
     lines: list[str] = []
     problems: list[Problem] = []
     for item in items:
+        key = item["id"]
         try:
-            images[item["id"]] = file_sha256(item["image"])
-            mask = file_sha256(item["mask"]) if item["mask"] else None
-            lines.append(json.dumps([item["id"], names[item["label"]], item["split"], images[item["id"]], mask]))
+            images[key] = file_sha256(item["image"])
+            if item["mask"]:
+                masks[key] = file_sha256(item["mask"])
+            lines.append(json.dumps([key, names[item["label"]], item["split"], images[key], masks.get(key)]))
         except InputError as error:
             problems.extend(error.problems)
     if problems:
         raise InputError(problems)
-    return images, hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+    return images, masks, hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import fire
 
 from scripts.datalist import write_table
 from scripts.datalist_makers import Made, cub_items, folder_items, glas_items
-from scripts.errors import UserError
+from scripts.errors import UserError, exit_code
 from scripts.splits import SPLITS
 
 logger = logging.getLogger(__name__)
@@ -75,13 +75,13 @@ def cub(directory: str, out: str | None = None, val_per_class: int = 6, seed: in
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command; what the user can mend ends it with exit code 2 and without a traceback."""
+    """Run a command; what the user can mend ends it with a message and :func:`scripts.errors.exit_code`."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         fire.Fire({"folder": folder, "glas": glas, "cub": cub}, command=arguments, name="python -m scripts.datalist")
     except UserError as error:
         logger.error("%s", error)
-        raise SystemExit(2) from None
+        raise SystemExit(exit_code(error)) from None
 
 
 def _write(made: Made, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +31,12 @@ class Problem:
         parts = [f"{self.where}: {self.what}"]
         parts += [f"{name} {text}" for name, text in (("expected", self.expected), ("found", self.found)) if text]
         line = "; ".join(parts)
-        return f"{line}. {self.cure}" if self.cure else line
+        return _visible(f"{line}. {self.cure}" if self.cure else line)
+
+
+def _visible(text: str) -> str:
+    """Escape what no terminal should get from a file name or a table: control characters, halves of characters."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 class UserError(ValueError):
@@ -54,6 +60,12 @@ class StateError(UserError):
     """The state of a run cannot be read, or does not belong to what was asked."""
 
 
+def listed(names: Sequence[str], most: int = 10) -> str:
+    """Return the first names and how many more there are: ``"a, b and 3 more"``."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def user_error_of(error: BaseException | None) -> UserError | None:
     """Return the :class:`UserError` in a chain of exceptions; frameworks wrap it in their own."""
     seen: set[int] = set()
@@ -65,18 +77,45 @@ def user_error_of(error: BaseException | None) -> UserError | None:
     return None
 
 
-def show_user_errors_plainly() -> None:
-    """Let an uncaught :class:`UserError` end the program with its text alone; other errors keep their traceback.
+def exit_code(error: BaseException) -> int:
+    """Return the exit status of a program that an error ends: 2 input, 3 state, 130 interrupted, 1 anything else."""
+    found = user_error_of(error)
+    if isinstance(found, InputError):
+        return 2
+    if isinstance(found, StateError):
+        return 3
+    return 130 if isinstance(error, KeyboardInterrupt) else 1
 
-    For programs, so it is called by the bundle's ``initialize``. The exit status stays 1.
+
+def show_user_errors_plainly() -> None:
+    """Let an uncaught :class:`UserError` end the program with its text alone, and set the exit status by its kind.
+
+    So does a mistake in the config that MONAI finds (:mod:`scripts.config_errors`). Other errors keep their traceback,
+    and all do under ``python -X dev``. For programs, so it is called by the bundle's ``initialize``.
     """
+    from scripts.config_errors import config_problem_of  # that module needs this one
+
     usual = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-        found = user_error_of(error)
-        if found is None:
+        found: BaseException = user_error_of(error) or error
+        if found is error and isinstance(error, Exception):
+            problem = config_problem_of(error)
+            found = error if problem is None else InputError(problem)
+        if sys.flags.dev_mode:
             usual(kind, error, traceback)
-        else:
+        if isinstance(found, UserError):
             sys.stderr.write(f"\nerror: {found}\n")
+        elif isinstance(error, KeyboardInterrupt):
+            sys.stderr.write("\ninterrupted. The same command goes on where this one stopped.\n")
+        elif not sys.flags.dev_mode:
+            usual(kind, error, traceback)
+        raise SystemExit(exit_code(found))  # the interpreter takes the status from here
 
     sys.excepthook = hook
+    # MONAI's handler of the single training logs every exception with its traceback, before the hook is asked.
+    logging.getLogger("monai.handlers.StatsHandler").addFilter(_is_no_user_error)
+
+
+def _is_no_user_error(record: logging.LogRecord) -> bool:
+    return record.exc_info is None or user_error_of(record.exc_info[1]) is None

@@ -131,6 +131,7 @@ def evaluate_fully(
             "masks": int(measured.masked.sum()),
             "masks_with_numbered_objects": measurer.numbered,
             "empty_masks": sum(mask.pixels.tp + mask.pixels.fn == 0 for mask in measured.masks),
+            "left_out": dict(data.datalist.quarantined),
             "sha256": data.datalist.sha256,
         },
         "bootstrap": {"resamples": resamples, "seed": seed, "unit": unit, "level": level},

@@ -23,7 +23,10 @@ pictures beyond Pillow's limit against decompression bombs, which holds for NIfT
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import math
+import os
 import struct
 import zlib
 from collections.abc import Iterator
@@ -35,6 +38,7 @@ import nibabel
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from scripts.errors import InputError, Problem
@@ -58,10 +62,15 @@ _DECODING_ERRORS = (
     IndexError,
     KeyError,
     TypeError,
+    ArithmeticError,
     struct.error,
     zlib.error,
 )
 _EXIF_ORIENTATION = 0x0112
+_TURNED = (5, 6, 7, 8)
+_NIFTI_BYTES = 4  # per pixel, of the largest file that is read; with 8-byte numbers it has half as many pixels
+_NIFTI_HEADER = 2**20
+_NIFTI2_HEADER = (540).to_bytes(4, "little")  # its size is what tells the second version from the first
 
 
 def image_suffix(path: Path | str) -> str:
@@ -126,7 +135,7 @@ def image_size(path: Path | str) -> tuple[int, int]:
     with opened_picture(path) as picture:
         width, height = picture.size
         # Pillow has turned a TIFF's size already, though the tag still stands.
-        turned = picture.format != "TIFF" and picture.getexif().get(_EXIF_ORIENTATION, 1) >= 5
+        turned = picture.format != "TIFF" and picture.getexif().get(_EXIF_ORIENTATION) in _TURNED
         return (width, height) if turned else (height, width)
 
 
@@ -152,6 +161,8 @@ def opened_picture(path: Path) -> Iterator[Image.Image]:
         raise
     except Image.DecompressionBombError as error:
         raise InputError(_too_large(path, str(error))) from error
+    except MemoryError as error:
+        raise InputError(_no_memory(path)) from error
     except UnidentifiedImageError as error:
         expected = " or ".join(FORMATS[image_suffix(path)])
         problem = Problem("the content is no image that can be read", str(path), expected, "something else", _REPLACE)
@@ -173,6 +184,8 @@ def nifti_values(path: Path) -> np.ndarray:
         values = values.reshape(*values.shape[:2], values.shape[-1])  # (X, Y[, 1], C) -> (X, Y, C)
     else:
         values = values.reshape(_flat_shape(values.shape))
+    if values.dtype.kind not in "uif":
+        raise InputError(Problem("not an image of real numbers", str(path), "integers or floats", str(values.dtype)))
     refuse_non_finite(values, path)
     return np.ascontiguousarray(values.swapaxes(0, 1))  # (X, Y[, C]) -> (H, W[, C])
 
@@ -193,8 +206,8 @@ def _refuse_unreadable(path: Path) -> None:
     if not image_suffix(path):
         accepted = ", ".join((*FORMATS, *reversed(NIFTI_SUFFIXES)))
         problem = Problem("not a format that can be read", str(path), accepted, path.suffix or "no suffix")
-    elif not path.is_file():
-        found = "a folder" if path.is_dir() else "nothing there"
+    elif not os.path.isfile(path):  # unlike Path.is_file it says so of names that no file system takes, too
+        found = "a folder" if os.path.isdir(path) else "nothing there"
         problem = Problem("file is missing", str(path), "a file", found, "Check the path in the table.")
     elif path.stat().st_size == 0:
         problem = Problem("file is empty", str(path), "an image", "0 bytes", _REPLACE)
@@ -222,6 +235,11 @@ def _damaged(path: Path, error: Exception) -> Problem:
     return Problem("cannot be decoded", str(path), "an intact file", f"{type(error).__name__}: {error}", _REPLACE)
 
 
+def _no_memory(path: Path) -> Problem:
+    cure = "Replace the file, whose header may be damaged and ask for any size; or free memory."
+    return Problem("there is not enough memory to decode it", str(path), cure=cure)
+
+
 def _too_large(path: Path, found: str) -> Problem:
     limit = f"at most {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels"
     return Problem("too many pixels to be decoded safely", str(path), limit, found, "Tile or downscale the image.")
@@ -229,22 +247,40 @@ def _too_large(path: Path, found: str) -> Problem:
 
 @contextmanager
 def _opened_nifti(path: Path) -> Iterator[Any]:
-    """Yield the nibabel image of a 2-D file; only the header is read. Errors inside the block become InputError."""
+    """Yield the nibabel image of a 2-D file; errors inside the block become InputError."""
     _refuse_unreadable(path)
     try:
-        image: Any = nibabel.load(path, mmap=False)
+        # From memory and as one of two classes: nibabel.load would also try forms that read other files or XML.
+        content = _unpacked(path)
+        second = _NIFTI2_HEADER in (content[:4], content[3::-1])
+        image: Any = (nibabel.Nifti2Image if second else nibabel.Nifti1Image).from_bytes(content)
         flat = _flat_shape(image.shape)
-        if len(flat) not in (2, 3) or (len(flat) == 3 and flat[2] not in (3, 4)) or 0 in flat:
+        if len(flat) not in (2, 3) or (len(flat) == 3 and flat[2] not in (3, 4)) or min(flat) < 1:
             raise InputError(
                 Problem("not a 2-D image", str(path), "shape (X, Y), (X, Y, 1) or (X, Y, 3)", str(image.shape))
             )
         if Image.MAX_IMAGE_PIXELS is not None and flat[0] * flat[1] > 2 * Image.MAX_IMAGE_PIXELS:
             raise InputError(_too_large(path, f"{flat[0]} x {flat[1]}"))
+        if math.prod(image.shape) * image.get_data_dtype().itemsize > len(content):
+            raise ValueError(f"{len(content)} bytes, fewer than its header promises")
         yield image
     except InputError:
         raise
-    except (ImageFileError, HeaderDataError, *_DECODING_ERRORS) as error:
+    except MemoryError as error:
+        raise InputError(_no_memory(path)) from error
+    except (ImageFileError, HeaderDataError, WrapStructError, *_DECODING_ERRORS) as error:
         raise InputError(_damaged(path, error)) from error
+
+
+def _unpacked(path: Path) -> bytes:
+    """Return the content of a NIfTI file, unpacked if need be, as long as it is no larger than images may be."""
+    limit = None if Image.MAX_IMAGE_PIXELS is None else 2 * Image.MAX_IMAGE_PIXELS * _NIFTI_BYTES + _NIFTI_HEADER
+    most = -1 if limit is None else limit + 1
+    with gzip.open(path) if image_suffix(path) == ".nii.gz" else path.open("rb") as stream:
+        content = stream.read(most)
+    if limit is not None and len(content) > limit:
+        raise InputError(_too_large(path, f"more than {limit} bytes"))
+    return content
 
 
 def _flat_shape(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from scripts.errors import InputError, Problem
 from scripts.images import is_nifti, nifti_values, opened_picture, refuse_non_finite
+from scripts.mask_checks import mask_notes, refuse_doubtful_values
 
 IGNORE = 255
 
@@ -93,10 +94,24 @@ def read_mask(path: Path | str, rule: MaskRule = NONZERO) -> np.ndarray:
 
     Raises:
         InputError: the file cannot be read (as :func:`scripts.images.read_image`), a JPEG is to be read by exact
-            values, or a coloured mask by a list of values.
+            values, a coloured mask by a list of values, or the rule ``"nonzero"`` would take soft edges, fractions or
+            negative values for foreground (:func:`scripts.mask_checks.refuse_doubtful_values`).
+    """
+    return read_mask_and_notes(path, rule)[0]
+
+
+def read_mask_and_notes(path: Path | str, rule: MaskRule = NONZERO) -> tuple[np.ndarray, list[str]]:
+    """Read one mask as :func:`read_mask`, with what a user should know of it though it can be used.
+
+    Returns:
+        the mask, and notes such as ``"without foreground"`` that are equal for masks with the same peculiarity.
     """
     path = Path(path)
-    return rule.apply(_single_channel(_values(path, rule), path, rule))
+    values = _single_channel(_values(path, rule), path, rule)
+    refuse_doubtful_values(values, path, rule.foreground == "nonzero")
+    mask = rule.apply(values)
+    named = None if isinstance(rule.foreground, str) else (0, *rule.foreground, rule.ignore)
+    return mask, mask_notes(mask, values, named)
 
 
 def read_instances(path: Path | str, rule: MaskRule = NONZERO) -> np.ndarray | None:

@@ -92,7 +92,7 @@ class ModelInfo:
         """
         try:
             found = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(Problem("description of the model is not JSON", where, found=str(error))) from error
         if not isinstance(found, dict) or found.pop("version", None) != VERSION:
             raise InputError(Problem("description of the model cannot be read", where, f"an object, version {VERSION}"))

@@ -20,7 +20,7 @@ import fire
 import safetensors.torch
 
 from scripts.blobs import write_atomic
-from scripts.errors import InputError, Problem, UserError
+from scripts.errors import InputError, Problem, UserError, exit_code
 from scripts.model_file import KEY, ModelInfo
 from scripts.package_checks import DESCRIPTION, LARGE_FILES, METADATA, MODEL, listed_as_large, problems_of
 from scripts.training import unpack_weights
@@ -110,13 +110,13 @@ def zipped(content: dict[str, bytes], folder: str) -> bytes:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command; what the user can mend ends it with exit code 2 and without a traceback."""
+    """Run the command; what the user can mend ends it with its exit code and without a traceback."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         fire.Fire(package, command=arguments, name="python -m scripts.package", serialize=lambda _: None)
     except UserError as error:
         logger.error("%s", error)
-        raise SystemExit(2) from None
+        raise SystemExit(exit_code(error)) from None
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -16,7 +16,7 @@ import fire
 import torch
 
 from scripts.curve import versions
-from scripts.errors import UserError
+from scripts.errors import UserError, exit_code
 from scripts.model_file import HASH, read_model, weights_sha256, write_model
 from scripts.trained_model import NETWORKS, build_network, find_run, read_run
 
@@ -64,13 +64,13 @@ def release(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command; what the user can mend ends it with exit code 2 and without a traceback."""
+    """Run the command; what the user can mend ends it with its exit code and without a traceback."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         fire.Fire(release, command=arguments, name="python -m scripts.release")
     except UserError as error:
         logger.error("%s", error)
-        raise SystemExit(2) from None
+        raise SystemExit(exit_code(error)) from None
 
 
 if __name__ == "__main__":

@@ -77,6 +77,11 @@ def data_section(state: RunState, classes: Sequence[str], patients: Any) -> str:
     ]
     parts = [table(["split", *names, "all"], rows, "Images per split and class")]
     parts.append(f"<p>SHA-256 of the data list: <code>{text(state.data_sha256())}</code></p>")
+    left_out = state.quarantined()
+    if left_out:
+        note = f"{len(left_out)} images were left out, because their files cannot be used"
+        parts.append(f"<p class='warn'>{note}:</p>")
+        parts.append(table(["image", "reason"], sorted(left_out.items())))
     if patients is None:
         parts.append("<p class='note'>The run did not record whether patients occur in several splits.</p>")
     elif int(patients):
@@ -185,7 +190,7 @@ def _jpeg(path: Path, alt: str) -> str:
     """The picture as JPEG, a fifth of the PNG; one that cannot be read is named instead."""
     target = io.BytesIO()
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=["PNG"]) as image:
             image.convert("RGB").save(target, "JPEG", quality=JPEG_QUALITY, subsampling=0)
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         return f"<p class='warn'>{text(path.name)} cannot be read: {text(error)}</p>"

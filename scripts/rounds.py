@@ -33,9 +33,11 @@ from scripts.person_oracle import PersonOracle
 from scripts.report import write_report
 from scripts.report_handler import ReportHandler
 from scripts.round_context import RoundContext, Run, round_state
+from scripts.run_checks import refuse_impossible, tell_oddities
 from scripts.splits import patients_in_several_splits
 from scripts.stage0 import APART, Theta0, theta0
 from scripts.state import RunState
+from scripts.state_checks import shortened
 
 logger = logging.getLogger(__name__)
 
@@ -134,14 +136,8 @@ class ActiveLearning:
             raise InputError(Problem("unknown method", "active#method", ", ".join(sorted(methods)), repr(method)))
         if oracle not in oracles:
             raise InputError(Problem("unknown oracle", "oracle", ", ".join(sorted(oracles)), repr(oracle)))
-        outputs = self.config.get("num_classes", len(data.classes))
-        if outputs != len(data.classes):
-            found = f"{len(data.classes)} classes in the data: {', '.join(data.classes)}"
-            cure = f"Add --num_classes {len(data.classes)} to the command, or to an overlay."
-            raise InputError(
-                Problem("network and data differ in their classes", "num_classes", f"{outputs}", found, cure)
-            )
-        _refuse_below(1, rounds=rounds, initial_per_class=initial_per_class, query_per_class=query_per_class)
+        counts = {"rounds": rounds, "initial_per_class": initial_per_class, "query_per_class": query_per_class}
+        refuse_impossible(self.config, data, methods[method], oracles[oracle], counts)
         self.data, self.name, self.method, self.oracle = data, method, methods[method], oracles[oracle]
         self.oracle_name = oracle
         self.output_dir, self.seed = Path(output_dir), int(seed)
@@ -162,11 +158,10 @@ class ActiveLearning:
     def run(self) -> Path:
         """Run what is left of the run and return the path of its report."""
         with RunState.open(self.folder) as state:
-            items = [
-                {**item, "sha256": self.data.datalist.image_sha256[item["id"]]} for item in self.data.datalist.items
-            ]
-            state.register_run(self._settings(), HARMLESS, items, self.data.datalist.sha256)
+            listed = self.data.datalist
+            state.register_run(self._settings(), HARMLESS, listed.hashed_items(), listed.sha256, listed.quarantined)
             self._announce(state)
+            tell_oddities(self.data, self.method, self.oracle, self.initial_per_class)
             start = theta0(
                 self.config, self.data, self.stage0, self.stage0_dir, self.stage0_seed, self.checkpoint_seconds
             )
@@ -199,6 +194,7 @@ class ActiveLearning:
 
         @engine.on(Events.EPOCH_STARTED)
         def enter_round(engine: Engine) -> None:
+            _require_same_files(run)
             round_state(engine).round = RoundContext(run, engine.state.epoch - 1)
 
         for handler in self.phases or default_phases():
@@ -209,7 +205,7 @@ class ActiveLearning:
         def stop_when_nothing_is_left(engine: Engine) -> None:
             index = round_state(engine).round.index
             if index > 0 and not run.state.queries(index):
-                logger.info("round %d: no image left to ask about, the run ends here", index)
+                logger.info("round %d: %s; the run ends here", index, _why_nothing_was_asked(run))
                 engine.terminate()
 
         @engine.on(RoundEvents.ORACLE)
@@ -279,6 +275,7 @@ class ActiveLearning:
         last = min(
             first + (self.rounds - 1) * self.query_per_class * len(self.data.classes), sum(counts["train"].values())
         )
+        first, last = (n if self.budget is None else min(n, self.budget) for n in (first, last))
         masks = (
             "all training masks" if self.method.label_all else f"{first} masks first, {last} after {self.rounds} rounds"
         )
@@ -307,6 +304,19 @@ def _require_same_start(state: RunState, start: Theta0) -> None:
         )
 
 
+def _require_same_files(run: Run) -> None:
+    """Refuse to begin a round when an image or mask is no longer what the run read at its start."""
+    problems = run.data.datalist.watch.changed()
+    if problems:
+        raise StateError(shortened(problems))
+
+
+def _why_nothing_was_asked(run: Run) -> str:
+    if run.budget is not None and len(run.state.labelled()) >= run.budget:
+        return f"the budget of {run.budget} masks is used up"
+    return "every image that could be asked about has a mask, or was skipped"
+
+
 def _last_phase(state: RunState) -> str:
     last = state.last()
     if last is None:
@@ -318,11 +328,3 @@ def _device_name(device: str) -> str:
     if device.startswith("cuda"):
         return f"{device}, {torch.cuda.get_device_name(device)}"
     return f"{device}, {platform.machine()}, {torch.get_num_threads()} threads"
-
-
-def _refuse_below(least: int, **numbers: int) -> None:
-    problems = [
-        Problem("too small", f"active#{name}", f"{least} or more", str(n)) for name, n in numbers.items() if n < least
-    ]
-    if problems:
-        raise InputError(problems)

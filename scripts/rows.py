@@ -12,6 +12,8 @@ from scripts.images import image_stem
 from scripts.splits import split_name
 from scripts.tables import Row, Table
 
+_LONGEST_ID = 200  # bytes; with a suffix it must be the name of a file
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -42,8 +44,8 @@ def entries_of(
         if not row.get("image"):
             problems.append(Problem("no image named", row.where, "a path in column image", "nothing"))
             continue
-        image = _path_inside(row, "image", base, root, problems)
-        mask = _path_inside(row, "mask", base, root, problems) if row.get("mask") else None
+        image = _file_path(row, "image", base, root, problems)
+        mask = _file_path(row, "mask", base, root, problems) if row.get("mask") else None
         if image is not None and (mask is not None or not row.get("mask")):
             paths.append((row, image, mask))
     if id_column is None and "id" in table.columns:
@@ -54,6 +56,18 @@ def entries_of(
         ids = [row.get(id_column) for row, _, _ in paths]
     entries = [Entry(key, row, image, mask) for key, (row, image, mask) in zip(ids, paths, strict=True)]
     return _unique(entries, split_column, problems)
+
+
+def _file_path(row: Row, column: str, base: Path, root: Path, problems: list[Problem]) -> Path | None:
+    """Return the absolute path of a cell, or None with a problem when no file of a data set can be there."""
+    path = _path_inside(row, column, base, root, problems)
+    if path is not None and path.name.startswith("."):
+        cure = "Take the row out: systems keep notes of their own in such files (macOS: ._name)."
+        problems.append(
+            Problem(f"{column} is a hidden file", row.where, "a name without a leading dot", path.name, cure)
+        )
+        return None
+    return path
 
 
 def _path_inside(row: Row, column: str, base: Path, root: Path, problems: list[Problem]) -> Path | None:
@@ -93,7 +107,7 @@ def _unique(entries: list[Entry], split_column: str, problems: list[Problem]) ->
         image = entry.image.resolve()
         where, cure = entry.row.where, "Keep one of the rows."
         if not _usable(entry.id):
-            expected = "printable text that is no path out of a folder"
+            expected = f"printable text of at most {_LONGEST_ID} bytes that is no path out of a folder"
             problems.append(Problem("id cannot be used", where, expected, repr(entry.id)))
         elif image in by_image:
             first = by_image[image]
@@ -113,6 +127,7 @@ def _unique(entries: list[Entry], split_column: str, problems: list[Problem]) ->
 
 
 def _usable(key: str) -> bool:
-    """Ids name files of reports: they must not climb out of a folder, nor hide control characters."""
+    """Ids name files of reports: they must not climb out of a folder, hide control characters, or be too long."""
     parts = key.replace("\\", "/").split("/")
-    return bool(key) and key.isprintable() and not any(part in ("", ".", "..") for part in parts)
+    fits = 0 < len(key.encode(errors="replace")) <= _LONGEST_ID
+    return fits and key.isprintable() and not any(part in ("", ".", "..") for part in parts)

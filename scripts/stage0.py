@@ -132,12 +132,13 @@ def _stored(record: Path) -> Theta0:
     cure = f"Remove {record} to train it again."
     try:
         found = json.loads(record.read_bytes())
+        sha256, accuracy, seconds = str(found["sha256"]), float(found["accuracy"]), float(found["seconds"])
         content = record.with_suffix(".pt").read_bytes()
-    except (OSError, ValueError) as error:
-        raise StateError(Problem("theta0 cannot be read", str(record), found=str(error), cure=cure)) from error
-    if hashlib.sha256(content).hexdigest() != found["sha256"]:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise StateError(Problem("theta0 cannot be read", str(record), found=repr(error), cure=cure)) from error
+    if hashlib.sha256(content).hexdigest() != sha256:
         raise StateError(
-            Problem("theta0 is damaged", str(record.with_suffix(".pt")), f"SHA-256 {found['sha256']}", "another", cure)
+            Problem("theta0 is damaged", str(record.with_suffix(".pt")), f"SHA-256 {sha256}", "another", cure)
         )
-    logger.info("stage 0: theta0 of %s, validation accuracy %.4f", record.with_suffix(".pt"), found["accuracy"])
-    return Theta0(unpack_weights(content), found["sha256"], found["accuracy"], found["seconds"])
+    logger.info("stage 0: theta0 of %s, validation accuracy %.4f", record.with_suffix(".pt"), accuracy)
+    return Theta0(unpack_weights(content), sha256, accuracy, seconds)

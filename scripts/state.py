@@ -23,7 +23,7 @@ from scripts.blobs import BlobStore, make_folder, remove_leftovers
 from scripts.database import Database
 from scripts.errors import Problem, StateError
 from scripts.lock import RunLock
-from scripts.state_checks import changed_images, changed_settings, flatten_settings, shortened
+from scripts.state_checks import changed_images, changed_masks, changed_settings, flatten_settings, shortened
 from scripts.state_reader import StateReader
 from scripts.state_rows import (
     claim_labels,
@@ -149,6 +149,7 @@ class RunState(StateReader):
         harmless: Collection[str],
         items: Iterable[Mapping[str, Any]],
         data_sha256: str,
+        quarantined: Mapping[str, str] | None = None,
     ) -> None:
         """Store what the run is about at the first call; at later calls refuse whatever differs.
 
@@ -156,8 +157,10 @@ class RunState(StateReader):
             settings: nested mapping of JSON values.
             harmless: flattened keys (``"loader"`` also covers ``"loader#num_workers"``) that may change; the new values
                 are stored.
-            items: images with ``"id"``, ``"sha256"``, ``"label"`` and ``"split"``; other keys are ignored.
+            items: images with ``"id"``, ``"sha256"``, ``"label"``, ``"split"`` and, where there is a mask file,
+                ``"mask_sha256"``; other keys are ignored.
             data_sha256: hash over the whole data list.
+            quarantined: id -> reason, of images that were left out because their files cannot be used.
 
         Raises:
             StateError: lists each changed setting with old and new value, and each changed image.
@@ -165,12 +168,16 @@ class RunState(StateReader):
         """
         self._require_writer()
         flatten_settings(settings)
+        items, left_out = list(items), dict(quarantined or {})
         images = [ImageRow(str(i["id"]), str(i["sha256"]), int(i["label"]), str(i["split"])) for i in items]
+        masks = {str(i["id"]): str(i["mask_sha256"]) for i in items if i.get("mask_sha256")}
         with self._database.transaction() as db:
             stored = dict(db.execute("SELECT key, value FROM run").fetchall())
             if stored:
                 problems = changed_settings(json.loads(stored["settings"]), settings, harmless)
-                problems += changed_images(self.images(), images)
+                problems += changed_images(self.images(), images, self.quarantined(), left_out)
+                if not problems and "masks" in stored:
+                    problems = changed_masks(json.loads(stored["masks"]), masks)
                 if not problems and stored["data_sha256"] != data_sha256:
                     cure = "Bring the data back as they were, or choose another output folder for a new run."
                     problems = [Problem("changed", "data list (SHA-256)", stored["data_sha256"], data_sha256, cure)]
@@ -179,6 +186,7 @@ class RunState(StateReader):
             else:
                 db.executemany("INSERT INTO images VALUES (?, ?, ?, ?)", map(astuple, images))
             values = {"settings": json.dumps(settings, allow_nan=False), "data_sha256": data_sha256}
+            values |= {"masks": json.dumps(masks), "quarantined": json.dumps(left_out)}
             changed = values.items() - stored.items()  # none when nothing changed: then the file stays as it is
             db.executemany("INSERT OR REPLACE INTO run VALUES (?, ?)", sorted(changed))
 

@@ -12,6 +12,7 @@ from scripts.state_schema import ImageRow
 
 _ABSENT = object()
 _MAX_LISTED = 20
+_CURE = "Bring the data back as they were, or choose another output folder for a new run."
 
 
 def flatten_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,24 +71,58 @@ def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any], harmless: C
     return problems
 
 
-def changed_images(old: Iterable[ImageRow], new: Iterable[ImageRow]) -> list[Problem]:
-    """Name each image that is gone, new, or has another file, class or split than when the run was started."""
+def changed_images(
+    old: Iterable[ImageRow],
+    new: Iterable[ImageRow],
+    left_out_before: Collection[str] = (),
+    left_out_now: Mapping[str, str] | None = None,
+) -> list[Problem]:
+    """Name each image that is gone, new, or has another file, class or split than when the run was started.
+
+    Args:
+        old: images the run was started with.
+        new: images of the data now.
+        left_out_before: ids that could not be used when the run was started (``on_bad_image`` skip).
+        left_out_now: id -> why it cannot be used now.
+    """
     before, after = {row.id: row for row in old}, {row.id: row for row in new}
-    cure = "Bring the data back as they were, or choose another output folder for a new run."
+    spoiled = left_out_now or {}
     problems = []
     for image in sorted(before.keys() | after.keys()):
         was, now = before.get(image), after.get(image)
-        if now is None:
-            problems.append(Problem("image of the run is missing from the data", image, cure=cure))
+        if now is None and image in spoiled:
+            problems.append(
+                Problem("image of the run cannot be used any more", image, found=spoiled[image], cure=_CURE)
+            )
+        elif now is None:
+            problems.append(Problem("image of the run is missing from the data", image, cure=_CURE))
+        elif was is None and image in left_out_before:
+            cure = "Take it out of the table to go on without it, or choose another output folder for a new run."
+            problems.append(Problem("image was left out when the run began, and can be used now", image, cure=cure))
         elif was is None:
-            problems.append(Problem("image is not one of the run's", image, cure=cure))
+            problems.append(Problem("image is not one of the run's", image, cure=_CURE))
         else:
             for field, name in (("sha256", "file (SHA-256)"), ("label", "class"), ("split", "split")):
                 expected, found = getattr(was, field), getattr(now, field)
                 if expected != found:
                     problems.append(
-                        Problem(f"{name} changed since the run began", image, str(expected), str(found), cure)
+                        Problem(f"{name} changed since the run began", image, str(expected), str(found), _CURE)
                     )
+    return shortened(problems)
+
+
+def changed_masks(old: Mapping[str, str], new: Mapping[str, str]) -> list[Problem]:
+    """Name each image whose mask file is gone, new or another than when the run was started.
+
+    Args:
+        old: id -> SHA-256 of the mask file when the run was started.
+        new: the same now.
+    """
+    problems = []
+    for image in sorted(old.keys() | new.keys()):
+        was, now = old.get(image, "no mask"), new.get(image, "no mask")
+        if was != now:
+            problems.append(Problem("mask file (SHA-256) changed since the run began", image, was, now, _CURE))
     return shortened(problems)
 
 

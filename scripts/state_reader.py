@@ -96,6 +96,11 @@ class StateReader(PeopleReader):
         rows = self._rows("SELECT value FROM run WHERE key = 'data_sha256'")
         return rows[0][0] if rows else None
 
+    def quarantined(self) -> dict[str, str]:
+        """Return id -> reason of the images that were left out of the run because their files cannot be used."""
+        rows = self._rows("SELECT value FROM run WHERE key = 'quarantined'")
+        return json.loads(rows[0][0]) if rows else {}
+
     def images(self) -> list[ImageRow]:
         """Return the images of the run, by id."""
         return [ImageRow(*row) for row in self._rows("SELECT id, sha256, label, split FROM images ORDER BY id")]

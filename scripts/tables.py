@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,7 @@ def find_table(folder: Path, name: str | Path | None = None) -> Path:
         )
     if name is not None:
         path = folder / name
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise InputError(
                 Problem("table is missing", str(path), "a CSV or JSON file", cure="Check the table's name.")
             )
@@ -121,7 +122,7 @@ def _csv_rows(name: str, text: str, problems: list[Problem]) -> tuple[tuple[str,
 def _json_rows(name: str, text: str, problems: list[Problem]) -> tuple[tuple[str, ...], list[Row]]:
     try:
         content = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         problems.append(Problem("not JSON", name, found=str(error)))
         return (), []
     columns: dict[str, None] = {}
@@ -136,11 +137,21 @@ def _json_rows(name: str, text: str, problems: list[Problem]) -> tuple[tuple[str
                 problems.append(Problem("entry is not an object of plain values", where, expected, str(entry)[:80]))
                 continue
             values = {key: str(value).strip() for key, value in entry.items() if value is not None}
+            halves = [key for key, value in values.items() if not (_is_whole_text(key) and _is_whole_text(value))]
+            if halves:
+                found = ascii({key: values[key] for key in halves})[:80]
+                problems.append(Problem("text holds half of a character", where, "UTF-8 text", found))
+                continue
             columns.update(dict.fromkeys(values))
             if split is not None:
                 values.setdefault("split", split)
             rows.append(Row(where, {key: value for key, value in values.items() if value}))
     return tuple(columns), rows
+
+
+def _is_whole_text(text: str) -> bool:
+    """JSON can spell halves of UTF-16 pairs, which no file name, log or report can hold."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _sections(content: Any) -> Iterator[tuple[str, str | None, Sequence[Any]]]:

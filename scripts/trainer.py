@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from monai.engines import IterationEvents, SupervisedTrainer
 from monai.utils.enums import CommonKeys as Keys
+from torch.utils.data import DataLoader
 
 from scripts.errors import InputError, Problem
 
@@ -28,10 +29,12 @@ class JointTrainer(SupervisedTrainer):
         arguments: as ``monai.engines.SupervisedTrainer``.
 
     Raises:
-        InputError: from ``run``: the loss is not finite, or half a batch does not fit into memory.
+        InputError: there is no image to validate on. From ``run``: the loss is not finite, or half a batch does not fit
+            into memory.
     """
 
     def __init__(self, *, name: str = "run", **arguments: Any) -> None:
+        _refuse_empty_validation(arguments.get("train_handlers") or ())
         super().__init__(**arguments)
         self.name, self.halved = name, False
         self.add_event_handler(IterationEvents.LOSS_COMPLETED, self._require_finite)
@@ -123,6 +126,15 @@ class JointTrainer(SupervisedTrainer):
 
     def _step(self) -> str:
         return f"{self.name}, epoch {self.state.epoch}, step {self.state.iteration}"
+
+
+def _refuse_empty_validation(handlers: Iterable[Any]) -> None:
+    """Raise InputError where a validation has no image: MONAI would skip it, and the best weights with it."""
+    for handler in handlers:
+        loader = getattr(getattr(handler, "validator", None), "data_loader", None)
+        if isinstance(loader, DataLoader) and len(loader) == 0:
+            cure = "Name some in the table; they choose the weights."
+            raise InputError(Problem("no validation image", "validate#dataset#data", "one or more", "none", cure))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

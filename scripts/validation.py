@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 import torch
 from ignite.engine import Events
-from ignite.exceptions import NotComputableError
 from ignite.metrics import Metric
 from monai.engines import Evaluator
 from torch import nn
 from torch.nn import functional as F
 
+from scripts.errors import InputError, Problem
 from scripts.image_store import ImageStore
 from scripts.joint_network import joint_network
 from scripts.metrics import dice
@@ -64,9 +64,15 @@ class JointMetric(Metric):
                 self._masks += 1
 
     def compute(self) -> float:
-        """Return the metric: Dice and accuracy in [0, 1], their sum in [0, 2]."""
+        """Return the metric: Dice and accuracy in [0, 1], their sum in [0, 2].
+
+        Raises:
+            InputError: there was no image, or for Dice none with a mask.
+        """
         if self._images == 0 or (self.of == "dice" and self._masks == 0):
-            raise NotComputableError(f"no validation image to compute {self.of} on")
+            what = "validation image" if self._images == 0 else "mask of a validation image"
+            cure = "Add some to the table, or choose another selection."
+            raise InputError(Problem(f"no {what} to compute {self.of} on", "selection", cure=cure))
         accuracy = self._right / self._images
         mean_dice = self._dice / max(self._masks, 1)
         return {"dice": mean_dice, "accuracy": accuracy, "joint": accuracy + mean_dice}[self.of]

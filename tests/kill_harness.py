@@ -17,7 +17,6 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a fork spoils a pool of threads
 
 import argparse
-import json
 import random
 import runpy
 import signal
@@ -97,7 +96,7 @@ class Trial:
 def command(output: Path, extra: Sequence[str] = ()) -> list[str]:
     """Arguments of ``python -m monai.bundle`` for the small run in ``output``."""
     values = {"output_dir": str(output), **SMALL}
-    options = [f"--{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in values.items()]
+    options = [f"--{key}={value}" for key, value in values.items()]
     return ["run", "training", "--config_file", CONFIG, *options, *extra]
 
 

@@ -64,7 +64,7 @@ def test_skip_and_unskip(run: str, caplog: pytest.LogCaptureFixture) -> None:
     ("arguments", "message"),
     [
         (["unskip", "train_00"], "was not skipped"),
-        (["skip", "test_00"], "only training images"),
+        (["skip", "test_00"], "only training images are asked for"),
         (["skip", "no"], "no image"),
     ],
 )
@@ -75,7 +75,7 @@ def test_mistakes(run: str, arguments: list[str], message: str, caplog: pytest.L
 
 
 def test_no_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(SystemExit, match="2"):
+    with pytest.raises(SystemExit, match="3"):
         main(["status", str(tmp_path)])
     assert "holds no run" in caplog.text
 

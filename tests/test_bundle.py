@@ -32,7 +32,7 @@ ROOT = BUNDLE.parent
 METADATA = json.loads((CONFIGS / "metadata.json").read_text())
 WHOLE = ("metadata", "train", "inference", "inference_trt", "evaluate", "onnx_export")
 OVERLAYS = sorted(path.name for path in CONFIGS.glob("*.json") if path.stem not in WHOLE)
-STEPS = [f"--{key}={json.dumps(value) if value is not None else 'None'}" for key, value in SMALL.items()]
+STEPS = [f"--{key}={value}" for key, value in SMALL.items()]
 
 
 def merged(*names: str) -> ConfigParser:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from scripts import checkpoints
 from scripts.checkpoints import CheckpointFile
 from scripts.config import RunConfig
 from scripts.data import RunData, open_data
@@ -128,6 +130,25 @@ def test_the_interval_is_kept(run: Run, tmp_path: Path, steps: Steps):
     assert not (tmp_path / "training.ckpt").exists()
     run(seconds=3600.0)
     assert steps.done[0] == 1
+
+
+@pytest.mark.parametrize(("seconds", "written"), [(0.0, EPOCHS - 1), (1e-6, 1)])
+def test_a_slow_disk_gets_fewer_checkpoints(
+    run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, seconds: float, written: int
+):
+    """One that took a second is followed by 49 without another, unless one is wanted at every end of an epoch."""
+    usual, times = checkpoints.write_atomic, []
+
+    def slow(path: Path, data: bytes) -> None:
+        times.append(time.monotonic())
+        time.sleep(0.3)
+        usual(path, data)
+
+    monkeypatch.setattr(checkpoints, "write_atomic", slow)
+    with caplog.at_level("INFO"):
+        run(seconds=seconds)
+    assert len(times) == written
+    assert f"{written} checkpoints of this training took" in caplog.text
 
 
 def test_frozen_weights_and_those_of_theta_are_not_written(run: Run, tmp_path: Path, theta: Weights):

@@ -223,3 +223,97 @@ def test_published_split_of_glas(shared: Path, caplog) -> None:
     }
     assert "13 patients have images in several splits" in caplog.text
     assert data.items[0]["id"] == "train_1"
+
+
+class TestBadImages:
+    """``on_bad_image``: what becomes of images whose files cannot be used."""
+
+    @pytest.fixture
+    def broken(self, folder: Path) -> Path:
+        (folder / "images/1.png").write_bytes(b"")
+        picture(folder / "masks/6.png", size=(4, 6))
+        return folder
+
+    def test_stop_names_all_of_them(self, broken: Path) -> None:
+        assert faults(broken) == faults(broken, on_bad_image="stop")
+        assert sorted(faults(broken)) == ["file is empty", "mask has another size than its image"]
+
+    def test_skip_leaves_them_out_and_says_why(self, broken: Path, caplog) -> None:
+        data = read(broken, on_bad_image="skip")
+        assert [item["id"] for item in data.items] == ["0", "2", "3", "4", "5", "7"]
+        assert list(data.quarantined) == ["1", "6"]
+        assert "file is empty" in data.quarantined["1"]
+        assert "4 x 6" in data.quarantined["6"]
+        assert set(data.image_sha256) == {"0", "2", "3", "4", "5", "7"}
+        assert "2 images are left out" in caplog.text
+        assert "1: " in caplog.text
+
+    def test_the_others_are_the_same_as_without_the_rows(self, broken: Path) -> None:
+        skipped = read(broken, on_bad_image="skip")
+        lines = (broken / "data.csv").read_text().splitlines()
+        (broken / "data.csv").write_text("\n".join(line for line in lines if "/1.png" not in line and "/6" not in line))
+        assert read(broken).items == skipped.items
+        assert read(broken).sha256 == skipped.sha256
+
+    def test_drawn_splits_do_not_depend_on_what_is_left_out(self, folder: Path) -> None:
+        edit(folder, ",split,", ",other,")
+        whole = {item["id"]: item["split"] for item in read(folder).items}
+        (folder / "images/1.png").write_bytes(b"")
+        assert {item["id"]: item["split"] for item in read(folder, on_bad_image="skip").items}.items() <= whole.items()
+
+    def test_faults_of_the_table_stop_in_any_case(self, broken: Path) -> None:
+        edit(broken, "images/3.png,a", "images/3.png,")
+        assert faults(broken, on_bad_image="skip") == ["unknown label"]
+
+    def test_a_class_must_keep_a_training_image(self, broken: Path) -> None:
+        (broken / "images/3.png").unlink()  # the second training image of class a
+        assert faults(broken, on_bad_image="skip") == ["class without a training image"]
+
+    def test_only_two_words_are_known(self, folder: Path) -> None:
+        assert faults(folder, on_bad_image="ignore") == ["unknown choice"]
+
+
+def test_images_behind_a_wrong_label_are_checked_too(folder: Path) -> None:
+    edit(folder, "images/5.png,a", "images/5.png,")
+    (folder / "images/5.png").write_bytes(b"")
+    assert sorted(faults(folder)) == ["file is empty", "unknown label"]
+
+
+def test_small_classes_are_told(folder: Path, caplog) -> None:
+    edit(folder, "images/1.png,a,masks/1.png,train", "images/1.png,a,masks/1.png,test")
+    read(folder)
+    assert "1 classes have a single training image: a" in caplog.text
+    (folder / "data.csv").write_text("image,label,split\nimages/0.png,a,train\nimages/2.png,a,train\n")
+    caplog.clear()
+    read(folder)
+    assert "all images are of one class, a" in caplog.text
+
+
+def test_hash_of_each_mask(folder: Path) -> None:
+    before = read(folder).mask_sha256
+    picture(folder / "masks/3.png", 99)
+    after = read(folder).mask_sha256
+    assert [key for key in before if before[key] != after[key]] == ["3"]
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(folder: Path) -> None:
+    def meddle(item: dict, image: np.ndarray, mask: np.ndarray | None) -> None:
+        if item["id"] == "3":
+            picture(folder / "images/3.png", 99)
+
+    assert faults(folder, on_read=meddle) == ["file changed while it was read"]
+
+
+def test_files_that_change_later_are_named(folder: Path) -> None:
+    data = read(folder)
+    assert data.watch.changed() == []
+    picture(folder / "images/3.png", 99)
+    (folder / "masks/4.png").unlink()
+    assert [problem.where.split(" (")[0] for problem in data.watch.changed()] == ["image of 3", "mask of 4"]
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "\x1b[2J", "x" * 201])
+def test_class_names_that_could_spoil_a_report(folder: Path, name: str) -> None:
+    text = (folder / "data.csv").read_text().replace("0.png,b,", f'0.png,"{name}",')
+    (folder / "data.csv").write_text(text)
+    assert faults(folder) == ["class name cannot be used"]

@@ -76,7 +76,8 @@ class TestCommand:
         assert content["model"]["threshold"] == expected["threshold"]
         assert content["model"]["provenance"]["run"] == "random_seed0"
         assert content["data"] | {"sha256": ""} == {
-            "split": "test", "images": 4, "masks": 4, "masks_with_numbered_objects": 0, "empty_masks": 0, "sha256": "",
+            "split": "test", "images": 4, "masks": 4, "masks_with_numbered_objects": 0, "empty_masks": 0,
+            "left_out": {}, "sha256": "",
         }  # fmt: skip
         assert sum(number for number, *_ in content["calibration"]["pixels"]) == 4 * 64 * 64
         assert sum(number for number, *_ in content["calibration"]["class"]) == 4
@@ -94,6 +95,17 @@ class TestCommand:
         assert float(summary["all", "", "accuracy"]["value"]) == right
         confusion = rows(folder / "confusion.csv")
         assert sum(int(v) for row in confusion for k, v in row.items() if k != "true") == 4
+
+    def test_bad_images_stop_it_or_are_named_in_the_summary(self, finished: Path, tmp_path: Path) -> None:
+        data = make_images(tmp_path / "data")
+        (data / "test_01.png").write_bytes(b"")
+        where = {"evaluate#folder": str(tmp_path / "evaluation")}
+        assert "test_01.png: file is empty" in refusal(data, finished, **where)
+        folder = evaluate(data, finished, on_bad_image="skip", **where)
+        assert len(rows(folder / "per_image.csv")) == 3
+        left_out = json.loads((folder / "summary.json").read_text())["data"]["left_out"]
+        assert list(left_out) == ["test_01"]
+        assert "file is empty" in left_out["test_01"]
 
     def test_is_repeatable(self, shapes_folder: Path, finished: Path, tmp_path: Path) -> None:
         folders = [evaluate(shapes_folder, finished, **{"evaluate#folder": str(tmp_path / n)}) for n in "ab"]

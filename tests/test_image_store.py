@@ -113,7 +113,7 @@ def test_resized_masks_hold_no_new_values() -> None:
 
 def test_checking_can_be_the_only_decoding(items: list[dict], monkeypatch) -> None:
     store = ImageStore(image_size=(8, 8))
-    assert check_items(items, MaskRule(), ["a"], False, store.keep) == []
+    assert check_items(items, MaskRule(), False, store.keep) == {}
     monkeypatch.setattr(image_store, "read_image", None)
     monkeypatch.setattr(image_store, "read_mask", None)
     store.preload()

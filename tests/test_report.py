@@ -131,6 +131,17 @@ def test_one_run_in_the_folder_itself_and_unfinished_ones(tmp_path: Path) -> Non
     assert "7 patients have images in several splits" in words
 
 
+def test_images_that_were_left_out_are_listed_with_the_reason(tmp_path: Path) -> None:
+    with RunState.open(tmp_path / "run") as state:
+        settings = {"method": "random", "seed": 5}
+        state.register_run(settings, (), [], "e" * 64, {"b_2": "b_2.png: file is <empty>", "a_1": "mask: soft edges"})
+    page = write_report(tmp_path)
+    _, words = _parsed(page)
+    assert "2 images were left out, because their files cannot be used" in words
+    assert "image reason a_1 mask: soft edges b_2 b_2.png: file is <empty>" in words
+    assert "&lt;empty&gt;" in page.read_text()
+
+
 def test_a_damaged_run_is_named_and_the_others_reported(output: Path) -> None:
     (output / "full_sup" / "state.sqlite").write_bytes(b"not a database")
     _, words = _parsed(write_report(output))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scripts.errors import InputError
-from scripts.state_checks import changed_images, changed_settings, flatten_settings
+from scripts.state_checks import changed_images, changed_masks, changed_settings, flatten_settings
 from scripts.state_schema import ImageRow
 
 SCALARS = st.sampled_from([None, False, True, 0, 1, 1.0, 0.5, -3, "", "0", "text"])
@@ -103,3 +103,21 @@ def test_long_lists_are_cut_and_counted() -> None:
     problems = changed_images([ImageRow(str(i), "s", 0, "train") for i in range(1000)], [])
     assert len(problems) == 21
     assert problems[-1].what == "980 more of this kind"
+
+
+def test_masks_that_changed_came_or_went() -> None:
+    found = changed_masks({"a": "1", "b": "1", "c": "1"}, {"a": "2", "c": "1", "d": "1"})
+    assert [(problem.where, problem.expected, problem.found) for problem in found] == [
+        ("a", "1", "2"),
+        ("b", "1", "no mask"),
+        ("d", "no mask", "1"),
+    ]
+
+
+def test_images_left_out_before_or_now() -> None:
+    old = [ImageRow("a", "1", 0, "train"), ImageRow("b", "1", 0, "train")]
+    new = [ImageRow("a", "1", 0, "train"), ImageRow("c", "1", 0, "train")]
+    found = changed_images(old, new, left_out_before={"c", "x"}, left_out_now={"b": "empty", "y": "cut", "x": "cut"})
+    assert [(problem.where, problem.found) for problem in found] == [("b", "empty"), ("c", "")]
+    assert "any more" in found[0].what
+    assert "left out when the run began" in found[1].what
