@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ignite.engine import Events
 from monai.engines import Evaluator
 
 from scripts.blobs import write_atomic
+from scripts.cleaning import UNCLEANED, Cleaning
 from scripts.curve import versions
 from scripts.data import RunData
 from scripts.errors import InputError, Problem
@@ -47,16 +49,21 @@ class ImageMeasurer:
         mask_rule: how mask files are read.
         instances: true objects: ``"auto"`` takes the numbers of a mask file that has them
             (:func:`scripts.masks.read_instances`), else connected components; ``"components"`` always those.
+        cleaning: of predicted masks.
 
     Attributes:
         measures: of all images so far.
         numbered: how many masks had numbered objects.
     """
 
-    def __init__(self, data: RunData, model: TrainedModel, mask_rule: MaskRule, instances: str = "auto") -> None:
+    def __init__(
+        self, data: RunData, model: TrainedModel, mask_rule: MaskRule, instances: str = "auto",
+        cleaning: Cleaning = UNCLEANED,
+    ) -> None:  # fmt: skip
         if instances not in INSTANCES:
             raise InputError(Problem("unknown", "evaluate#instances", " or ".join(INSTANCES), repr(instances)))
         self.data, self.model, self.mask_rule, self.instances = data, model, mask_rule, instances
+        self.cleaning = cleaning
         self.items = {item["id"]: item for item in data.datalist.items}
         self.measures: list[ImageMeasures] = []
         self.numbered = 0
@@ -79,7 +86,7 @@ class ImageMeasurer:
         if truth is not None and self.instances == "auto":
             objects = read_instances(item["mask"], self.mask_rule)
             self.numbered += objects is not None
-        return measure_image(item, found, truth, objects, info.threshold, info.mask_from)
+        return measure_image(item, found, truth, objects, info.threshold, info.mask_from, self.cleaning)
 
 
 def evaluate_fully(
@@ -90,6 +97,7 @@ def evaluate_fully(
     folder: str,
     split: str = "test",
     instances: str = "auto",
+    cleaning: Cleaning = UNCLEANED,
     resamples: int = 1000,
     seed: int = 0,
     unit: str = "image",
@@ -104,7 +112,7 @@ def evaluate_fully(
         mask_rule: of the data.
         folder: where the files go; those of an earlier evaluation there are replaced.
         split: ``"test"``, ``"val"`` or ``"train"``.
-        instances: see :class:`ImageMeasurer`.
+        instances, cleaning: see :class:`ImageMeasurer`.
         resamples, seed, unit, level: see :class:`scripts.evaluation_tables.Resampling`.
 
     Returns:
@@ -116,7 +124,7 @@ def evaluate_fully(
     """
     how = Resampling(resamples, seed, unit, level)
     _refuse_unfit(model, data, split)
-    measurer = ImageMeasurer(data, model, mask_rule, instances)
+    measurer = ImageMeasurer(data, model, mask_rule, instances, cleaning)
     measurer.attach(evaluator)
     evaluator.run()
     images, classes = measurer.measures, data.classes
@@ -134,6 +142,7 @@ def evaluate_fully(
             "left_out": dict(data.datalist.quarantined),
             "sha256": data.datalist.sha256,
         },
+        "cleaning": asdict(cleaning),
         "bootstrap": {"resamples": resamples, "seed": seed, "unit": unit, "level": level},
         "groups": nested(rows),
         "confusion": confusion,

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from scripts.calibration import bin_sums
+from scripts.cleaning import UNCLEANED, Cleaning
 from scripts.components import connected_components
 from scripts.learner import Prediction
 from scripts.metrics import IGNORE, Confusion, cam_counts, confusion
@@ -74,6 +75,7 @@ def measure_image(
     instances: np.ndarray | None,
     threshold: float,
     mask_from: str = "decoder",
+    cleaning: Cleaning = UNCLEANED,
 ) -> ImageMeasures:
     """Measure a prediction.
 
@@ -84,6 +86,7 @@ def measure_image(
         instances: (H, W) integer, the true objects; None takes the connected components of ``truth``.
         threshold: cut of the foreground's probability.
         mask_from: ``"cam"`` takes the classifier's mask of the true class instead (method ``wsl``, as published).
+        cleaning: of the predicted mask.
     """
     probs = torch.from_numpy(prediction.scores).double().softmax(0).numpy()
     found = None
@@ -91,7 +94,7 @@ def measure_image(
         from_cam = mask_from == "cam"
         mask = prediction.cam_mask(item["label"]) if from_cam else pseudo_mask(prediction.probs, threshold)
         bins = None if from_cam else _pixel_bins(prediction.probs, truth)
-        found = measure_mask(mask, truth, instances, bins, prediction.cam(item["label"]))
+        found = measure_mask(cleaning(mask), truth, instances, bins, prediction.cam(item["label"]))
     return ImageMeasures(item, prediction.size, probs, found)
 
 

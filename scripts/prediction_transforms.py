@@ -17,6 +17,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from PIL import Image
 
+from scripts.cleaning import UNCLEANED, Cleaning
 from scripts.errors import InputError, Problem
 from scripts.images import read_image
 from scripts.learner import Prediction, prediction
@@ -72,11 +73,12 @@ class RestoreOutputd(MapTransform):
     Args:
         keys: one key.
         model: tells pooling, classes and threshold.
+        cleaning: of the mask.
     """
 
-    def __init__(self, keys: KeysCollection, model: ModelSource) -> None:
+    def __init__(self, keys: KeysCollection, model: ModelSource, cleaning: Cleaning = UNCLEANED) -> None:
         super().__init__(keys)
-        self.model = model
+        self.model, self.cleaning = model, cleaning
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return ``data`` with the mask; it has the ``size`` of :class:`ReadImaged`."""
@@ -86,7 +88,7 @@ class RestoreOutputd(MapTransform):
             height, width = (int(side) for side in d["size"])
             packed = torch.as_tensor(d[key])[None]
             found = prediction(str(d.get("id", "")), packed, self.model.network, (height, width))
-            mask = mask_of(found, info)
+            mask = self.cleaning(mask_of(found, info))
             d["prediction"], d[key] = found, torch.from_numpy(mask)[None]
             d["result"] = {
                 "classification": classification(found, info),

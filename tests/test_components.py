@@ -6,7 +6,7 @@ import pytest
 from scripts.components import connected_components
 
 
-def flooded(mask: np.ndarray) -> np.ndarray:
+def flooded(mask: np.ndarray, corners: bool = True) -> np.ndarray:
     """The same by filling from pixel to pixel."""
     labels = np.zeros(mask.shape, dtype=np.int32)
     number = 0
@@ -20,7 +20,7 @@ def flooded(mask: np.ndarray) -> np.ndarray:
             if not (0 <= y < mask.shape[0] and 0 <= x < mask.shape[1]) or not mask[y, x] or labels[y, x]:
                 continue
             labels[y, x] = number
-            waiting += [(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+            waiting += [(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if corners or 0 in (dy, dx)]
     return labels
 
 
@@ -31,11 +31,13 @@ def test_equals_a_flood_fill(share: float, shape: tuple[int, int]) -> None:
     for _ in range(5):
         mask = rng.random(shape) < share
         np.testing.assert_array_equal(connected_components(mask), flooded(mask))
+        np.testing.assert_array_equal(connected_components(mask, corners=False), flooded(mask, corners=False))
 
 
 def test_corners_connect() -> None:
     np.testing.assert_array_equal(connected_components(np.eye(4)), np.eye(4))
     np.testing.assert_array_equal(connected_components(np.eye(4)[::-1]), np.eye(4)[::-1])
+    assert connected_components(np.eye(4), corners=False).max() == 4
 
 
 def test_spiral_and_comb_are_one_object() -> None:

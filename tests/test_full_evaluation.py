@@ -154,6 +154,14 @@ class TestTruth:
         assert count[joined] == [1, 1, 1, 1]
         assert values(numbered)["dice"] == values(joined)["dice"]
 
+    def test_predicted_masks_can_be_cleaned_first(self, finished: Path, tmp_path: Path) -> None:
+        data = make_images(tmp_path / "data")
+        folder = evaluate(
+            data, finished, **{"evaluate#folder": str(tmp_path / "out"), "evaluate#cleaning#objects": 64 * 64 + 1}
+        )
+        assert {row["pred_px"] for row in rows(folder / "per_image.csv")} == {"0"}
+        assert json.loads((folder / "summary.json").read_text())["cleaning"] == {"objects": 4097, "holes": 0}
+
     def test_images_without_masks_count_for_the_class(self, finished: Path, tmp_path: Path) -> None:
         data = make_images(tmp_path / "data", without_mask={"test_01"})
         folder = evaluate(data, finished, **{"evaluate#folder": str(tmp_path / "out")})

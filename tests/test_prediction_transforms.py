@@ -58,19 +58,21 @@ class TestReading:
             ReadImaged("image", colour_source(tmp_path))({"image": value})
 
 
-def server(folder: Path) -> ConfigParser:
+def server(folder: Path, **changes: Any) -> ConfigParser:
     """The config as MONAI Label's stock task takes it: the file, its folder as root, the device as text."""
     parser = ConfigParser()
     parser.read_config(str(CONFIGS / "inference.json"))
     parser.config.update({"bundle_root": str(folder), "network_def": {"_target_": TARGET}, "device": "cpu"})
+    for key, value in changes.items():
+        parser[key] = value
     return parser
 
 
 class StockTask:
     """What ``monailabel.tasks.infer.bundle.BundleInferTask`` 0.8.5 does with a bundle, step by step."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.config = folder, server(folder)
+    def __init__(self, folder: Path, **changes: Any) -> None:
+        self.folder, self.config = folder, server(folder, **changes)
         self.network = self.config.get_parsed_content("network_def", instantiate=True)
 
     def __call__(self, image: Any) -> dict[str, Any]:
@@ -111,6 +113,15 @@ class TestStockServer:
         assert told["threshold"] == 0.5
         assert told["foreground_fraction"] == pytest.approx(mask.mean())
         assert "spatial_shape" not in getattr(found["image"], "meta", {})  # by which the server would resize
+
+    def test_specks_are_removed_where_wanted(self, tmp_path: Path) -> None:
+        (tmp_path / "models").mkdir()
+        write_colour_model(tmp_path / "models", image_size=(64, 96), native_size=(64, 96))
+        Image.fromarray(asymmetric((64, 96), (3, 9, 50, 60))).save(tmp_path / "a.png")
+        mask = StockTask(tmp_path)(str(tmp_path / "a.png"))["pred"]
+        assert np.asarray(mask).sum() == 60
+        found = StockTask(tmp_path, **{"cleaning#objects": 61})(str(tmp_path / "a.png"))
+        assert np.asarray(found["pred"]).sum() == found["result"]["foreground_fraction"] == 0
 
     def test_a_new_model_is_taken_without_a_restart(self, tmp_path: Path) -> None:
         (tmp_path / "models").mkdir()
