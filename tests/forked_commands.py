@@ -1,7 +1,7 @@
 """Runs ``python -m monai.bundle`` many times in a second each: one process imports everything, each command is a fork.
 
-``python -m tests.forked_commands`` reads lines of JSON, ``[log file, argument, ...]``, and answers each with the exit
-code. A command ends as the interpreter ends a program: ``SystemExit`` gives the code, anything else goes to
+``python -m tests.forked_commands`` reads lines of JSON, ``[log file, folder, module, argument, ...]``, and answers each
+with the exit code. A command ends as the interpreter ends a program: ``SystemExit`` gives the code, anything else goes to
 ``sys.excepthook``.
 """
 
@@ -33,22 +33,23 @@ class Commands:
         self.process.stdin.close()
         self.process.wait(timeout=60)
 
-    def run(self, log: Path, *arguments: str) -> tuple[int, str]:
-        """Return the exit code and what went to standard output and error."""
+    def run(self, log: Path, *arguments: str, folder: Path = ROOT, module: str = "monai.bundle") -> tuple[int, str]:
+        """Return the exit code of ``python -m module arguments`` in a folder, and its standard output and error."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps([str(log), *arguments]) + "\n")
+        self.process.stdin.write(json.dumps([str(log), str(folder), module, *arguments]) + "\n")
         self.process.stdin.flush()
         return int(self.process.stdout.readline()), log.read_text()
 
 
-def _child(log: str, arguments: list[str]) -> int:
+def _child(log: str, folder: str, module: str, arguments: list[str]) -> int:
     with open(log, "wb", buffering=0) as stream:
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
-    sys.argv = ["monai.bundle", *arguments]
+    os.chdir(folder)
+    sys.argv = [module, *arguments]
     try:
-        runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as end:
         return _code(end)
     except BaseException as error:  # noqa: BLE001 - as the interpreter does
@@ -75,12 +76,12 @@ def main() -> None:
 
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
-        log, *arguments = json.loads(line)
+        log, folder, module, *arguments = json.loads(line)
         process = os.fork()
         if not process:
             code = 1
             try:
-                code = _child(log, arguments)
+                code = _child(log, folder, module, arguments)
             finally:
                 sys.stdout.flush()
                 sys.stderr.flush()

@@ -132,11 +132,13 @@ def test_bundle_commands_name_files_and_ids_that_exist(page: Path) -> None:
     for words in commands:
         options = options_of(words)
         config = merged_config(options.pop("config_file"))
+        if words[0] == "ckpt_export":
+            continue
         assert words[0] == "run"
         run_id = words[1] if not words[1].startswith("--") else "run"
         for key in (run_id, *options):
             assert key in config, f"{key} in: {shlex.join(words)}"
-        assert options.get("active#method", "random") in config["active#methods"]
+        assert options.get("active#method") in (None, *config.get().get("active", {}).get("methods", ()))
 
 
 def test_commands_of_scripts_name_arguments_that_exist() -> None:
