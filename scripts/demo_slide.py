@@ -1,8 +1,9 @@
 """A synthetic whole slide of any size, written tile by tile: a section of the demo tissue on an empty background.
 
-``python -m scripts.demo_slide slide.tif --side 20000`` writes a tiled pyramid as scanners do, for trying and measuring the
-prediction of slides. The section is a mosaic of fields drawn by :mod:`scripts.demo_tissue` in the stain of one patient,
-benign on the left and malignant on the right; a field is repeated where the mosaic has more places than fields.
+``python -m scripts.demo_slide slide.tif --side 20000`` writes a tiled pyramid as scanners do, for trying and
+measuring the prediction of slides. The section is a mosaic of fields drawn by :mod:`scripts.demo_tissue` in the stain
+of one patient, benign on the left and malignant on the right; a field is repeated where the mosaic has more places
+than fields.
 """
 
 from __future__ import annotations

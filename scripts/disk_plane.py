@@ -1,7 +1,7 @@
 """A two-dimensional array on the disk, written and read in parts, for planes that are too large for the memory.
 
-It lies in blocks in an unnamed temporary file, which the system removes with the process, however that ends. Plain reads
-and writes rather than a memory map: mapped pages count as memory of the process.
+It lies in blocks in an unnamed temporary file, which the system removes with the process, however that ends. Plain
+reads and writes rather than a memory map: mapped pages count as memory of the process.
 """
 
 from __future__ import annotations

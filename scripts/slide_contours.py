@@ -39,7 +39,7 @@ class Polygon:
 
 
 def polygons(plane: DiskPlane, cut: float, progress: Callable[[], None] = lambda: None) -> Iterator[Polygon]:
-    """Yield the polygons of what is above ``cut``, in pixels of the plane where (0, 0) is the corner of the first pixel.
+    """Yield the polygons of what is above ``cut``, in pixels of the plane from the corner of its first pixel.
 
     At the plane's border the outline follows the border.
 

@@ -11,9 +11,9 @@ from scripts.slide_reader import SUFFIXES
 def find_slides(slides: str | None, output_dir: str | Path) -> dict[str, Path]:
     """Return the slides of a path by their names, in the order of the names.
 
-    A name is the path from the folder without the suffix, ``"case1"`` or ``"a/case1"``; slides that would share one keep
-    their suffix. Folders are searched with all in them, but for ``output_dir`` and for names that begin with a dot. A file
-    is taken whatever its suffix.
+    A name is the path from the folder without the suffix, ``"case1"`` or ``"a/case1"``; slides that would share one
+    keep their suffix. Folders are searched with all in them, but for ``output_dir`` and for names that begin with a
+    dot. A file is taken whatever its suffix.
 
     Args:
         slides: a file or a folder.
@@ -32,7 +32,9 @@ def find_slides(slides: str | None, output_dir: str | Path) -> dict[str, Path]:
     if root.resolve() == out:
         cure = "Name another --output_dir; it may be a folder inside this one."
         raise InputError(Problem("results would lie among the slides", str(root), "another folder", cure=cure))
-    paths = [path for path in sorted(root.rglob("*")) if _is_slide(path, root) and out not in path.resolve().parents]
+    inside = root.resolve() in out.parents
+    paths = [path for path in sorted(root.rglob("*"))
+             if _is_slide(path, root) and not (inside and out in path.resolve().parents)]  # fmt: skip
     if not paths:
         raise InputError(Problem("no slide in the folder", str(root), "files ending in " + ", ".join(SUFFIXES), "none"))
     short = [path.relative_to(root).with_suffix("").as_posix() for path in paths]

@@ -1,8 +1,8 @@
 """From the tiles of a slide to the whole: logits on the disk, glass taken out, class scores, a row per tile.
 
-**Class of a slide.** Class maps have a value (a cell) per ``stride`` x ``stride`` network pixels. All cells with tissue are
-pooled by the network's own pooling, as those of one image are: the slide is one large image without its glass. They are
-kept in memory, 4 bytes per class and cell.
+**Class of a slide.** Class maps have a value (a cell) per ``stride`` x ``stride`` network pixels. All cells with
+tissue are pooled by the network's own pooling, as those of one image are: the slide is one large image without its
+glass. They are kept in memory, 4 bytes per class and cell.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Gathering:
 
 
 def class_columns(scores: npt.NDArray[np.float32] | None, classes: tuple[str, ...]) -> Row:
-    """Return the class of scores (C,) and the probability of each, as columns of a table; empty where there are none."""
+    """Return the class of scores (C,) and the probability of each as columns of a table, empty for no scores."""
     if scores is None:
         return {"class": "", **{f"p_{name}": "" for name in classes}}
     raised = np.exp(scores.astype(np.float64) - scores.max())

@@ -1,7 +1,7 @@
 """Polygons of a slide's foreground as GeoJSON that QuPath opens: annotations with holes, in pixels of level 0.
 
-A FeatureCollection as QuPath exports it, one feature a line, written one by one. The origin is the outer corner of the first
-pixel, as in QuPath.
+A FeatureCollection as QuPath exports it, one feature a line, written one by one. The origin is the outer corner of
+the first pixel, as in QuPath.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class FeatureWriter:
             feature = self.feature(polygon)
             if feature is not None:
                 text.write("\n" if self.count == 0 else ",\n")
-                json.dump(feature, text, allow_nan=False)
+                text.write(json.dumps(feature, allow_nan=False))
                 self.count += 1
         text.write("\n]}\n")
         text.flush()

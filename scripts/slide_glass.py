@@ -1,9 +1,10 @@
 """Where a slide is bare glass: no mask there, whatever the network says about something it never saw in training.
 
-Training images are cut from tissue, so that a network knows the white of a lumen or a tear, but not of a slide without
-tissue. **The rule.** Empty pixels (see :mod:`scripts.slide_tiles`) are glass if they belong to an empty region larger than a
-whole training image. Regions are found on a map of at most 2048 x 2048 cells, whose cells are empty if nine tenths of
-them are; they touch by sides or corners. Around a region, within one cell, empty pixels are glass too.
+Training images are cut from tissue, so that a network knows the white of a lumen or a tear, but not of a slide
+without tissue. **The rule.** Empty pixels (see :mod:`scripts.slide_tiles`) are glass if they belong to an empty
+region larger than a whole training image. Regions are found on a map of at most 2048 x 2048 cells, whose cells are
+empty if nine tenths of them are; they touch by sides or corners. Around a region, within one cell, empty pixels are
+glass too.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from PIL import Image
 
 from scripts.components import connected_components
 from scripts.slide_grid import Box, Grid, Tile
+from scripts.slide_tiles import PREVIEW
 
 _LONGEST = 2048
 _EMPTY_SHARE = 0.9
@@ -28,14 +30,14 @@ class GlassMap:
     """
 
     def __init__(self, grid: Grid, least: float) -> None:
-        by = min(1.0, _LONGEST / max(grid.plane))
+        by = min(1.0, PREVIEW / grid.side, _LONGEST / max(grid.plane))  # no finer than what is given
         self.plane, self.least = grid.plane, least
         self.shape = (max(1, round(grid.plane[0] * by)), max(1, round(grid.plane[1] * by)))
         self._empty = np.zeros(self.shape, bool)
         self._near: npt.NDArray[np.bool_] | None = None
 
     def add(self, tile: Tile, empty: npt.NDArray[np.bool_]) -> None:
-        """Put in which pixels (h, w) of a tile's kept part are empty, at whatever resolution."""
+        """Put in which pixels (h, w) of a tile's kept part are empty, of which PREVIEW a side suffice."""
         box = self._on_map(tile.kept)
         height, width = (int(n) for n in box.size)
         if height < 1 or width < 1:

@@ -1,7 +1,7 @@
 """Geometry of a slide: how much it is reduced for the network, and the tiles it is predicted in. No pixels here.
 
-Two planes: the *slide*, pixels of its level 0, and the *network plane*, the same area in pixels as the network sees them.
-Boxes are half open and (top, left, bottom, right); sizes are (height, width).
+Two planes: the *slide*, pixels of its level 0, and the *network plane*, the same area in pixels as the network sees
+them. Boxes are half open and (top, left, bottom, right); sizes are (height, width).
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Box(NamedTuple):
 class Scale:
     """How large a slide is shown to the network: as large as the images it learned from.
 
-    Those were resized from their own size, ``native_size``, to the model's ``image_size``. A slide is reduced by the same
-    factors; where its pixels have another size than those of the training images, ``mpp`` corrects for that.
+    Those were resized from their own size, ``native_size``, to the model's ``image_size``. A slide is reduced by the
+    same factors; where its pixels have another size than those of the training images, ``mpp`` corrects for that.
 
     Attributes:
         native_size: (height, width) in pixels that training images had; None takes the one stored with the model.

@@ -12,7 +12,6 @@ from typing import Any
 from scripts.blobs import atomic_file
 from scripts.errors import InputError, Problem, StateError
 from scripts.evaluation_tables import csv_bytes
-from scripts.overlays import png_bytes
 from scripts.slide_contours import polygons
 from scripts.slide_gathering import SlidePrediction
 from scripts.slide_geojson import FeatureWriter, PolygonRule
@@ -112,9 +111,8 @@ class SlideWriter:
                     files["_tiles.csv"].write(csv_bytes(predicted.tiles))
                 if "_overview.png" in files and overview is not None:
                     cover = mask.small(self.outputs.overview)
-                    files["_overview.png"].write(
-                        png_bytes(overview.picture(cover, title, self.rule.name, self.rule.colour))
-                    )
+                    picture = overview.picture(cover, title, self.rule.name, self.rule.colour)
+                    picture.save(files["_overview.png"], format="PNG", compress_level=3)
             except OSError as error:
                 cure = "Free space or give permission, then run the same command again."
                 problem = Problem(f"results cannot be written ({error.strerror or error})", str(self.folder), cure=cure)

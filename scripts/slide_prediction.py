@@ -1,7 +1,7 @@
-"""The command ``slide``: whole slides to mask pyramids, polygons and classes, in memory that does not depend on their size.
+"""The command ``slide``: whole slides to mask pyramids, polygons and classes, in memory that does not grow with them.
 
-The slide is read and predicted tile by tile; logits wait in a temporary file, from which mask, polygons and picture are made,
-again part by part.
+The slide is read and predicted tile by tile; logits wait in a temporary file, from which mask, polygons and picture
+are made, again part by part.
 """
 
 from __future__ import annotations
@@ -195,9 +195,9 @@ def _row(name: str, slide: Slide, grid: Grid, predicted: SlidePrediction, model:
 def _table(rows: list[Row], classes: tuple[str, ...]) -> bytes:
     """Return the rows as CSV; slides that failed have a name and an error only."""
     columns = [
-        "slide", "error", "class", *(f"p_{name}" for name in classes), "foreground_px", "foreground", "tissue", "polygons",
-        "threshold", "width", "height", "mpp_x", "mpp_y", "level", "downsample_x", "downsample_y", "tiles",
-        "background_tiles", "seconds",
+        "slide", "error", "class", *(f"p_{name}" for name in classes), "foreground_px", "foreground", "tissue",
+        "polygons", "threshold", "width", "height", "mpp_x", "mpp_y", "level", "downsample_x", "downsample_y",
+        "tiles", "background_tiles", "seconds",
     ]  # fmt: skip
     return csv_bytes([{name: row.get(name, "") for name in columns} for row in rows])
 

@@ -1,9 +1,9 @@
 """Mask and probability of a slide as tiled pyramids (BigTIFF), written tile by tile.
 
-The mask has the size of the slide's level 0, 255 for foreground: logits are interpolated between network pixels, then cut
-at the threshold, as for images. Each further level halves the one before; its pixel is foreground where at least half of
-its area is. The probability (255 for 1) has the size of the network plane, because more is not known. Levels are pages of
-their own marked as reduced, which OpenSlide, QuPath and libvips take for a pyramid.
+The mask has the size of the slide's level 0, 255 for foreground: logits are interpolated between network pixels, then
+cut at the threshold, as for images. Each further level halves the one before; its pixel is foreground where at least
+half of its area is. The probability (255 for 1) has the size of the network plane, because more is not known. Levels
+are pages of their own marked as reduced, which OpenSlide, QuPath and libvips take for a pyramid.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Mask:
         self.foreground = 0
 
     def tile(self, at: int, box: Box) -> Pixels:
-        """Return 0 or 255 for a box of level ``at``; a level's tiles are to be asked for after those of the one before."""
+        """Return 0 or 255 for a box of level ``at``; all of a level is to be asked for before the next."""
         if at == 0:
             mask = cover = self._full(box)
             self.foreground += int(np.count_nonzero(mask))
@@ -101,12 +101,12 @@ class Mask:
         return mask
 
     def small(self, longest: int) -> npt.NDArray[np.float32]:
-        """Return the share of foreground, (h, w) in [0, 1], on the largest level no longer than ``longest``.
+        """Return the share of foreground, (h, w) in [0, 1], on the smallest level no shorter than ``longest``.
 
-        To be asked for when all tiles were made.
+        To be asked for when all tiles were made. The level is less than twice as long, if the slide is larger at all.
         """
         sizes = self.reductions.sizes
-        at = next((at for at, size in enumerate(sizes) if max(size) <= longest), len(sizes) - 1)
+        at = max((at for at, size in enumerate(sizes) if max(size) >= longest), default=0)
         whole = Box(0, 0, *sizes[at])
         values = self._full(whole) if at == 0 else self.reductions.read(at, whole)
         return values.astype(np.float32) / np.float32(FOREGROUND)
@@ -133,7 +133,7 @@ class Probability:
         self.logits, self.reductions = logits, reductions
 
     def tile(self, at: int, box: Box) -> Pixels:
-        """Return 0 to 255 for a box of level ``at``; a level's tiles are to be asked for after those of the one before."""
+        """Return 0 to 255 for a box of level ``at``; all of a level is to be asked for before the next."""
         values = self._full(box) if at == 0 else self.reductions.read(at, box)
         self.reductions.halve(at, box, values)
         return values

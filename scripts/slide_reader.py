@@ -63,7 +63,8 @@ class Slide:
     def __init__(self, path: Path, backend: str = "openslide") -> None:
         if backend not in BACKENDS:
             raise InputError(Problem("unknown", "backend", " or ".join(BACKENDS), repr(backend)))
-        needed(backend)
+        package = needed(backend)
+        self._errors = (*_READING_ERRORS, getattr(package, "OpenSlideError", OSError))
         if not path.is_file():
             raise InputError(Problem("slide is missing", str(path), "a file"))
         options: dict[str, Any] = {"channel_dim": -1, "mode": "RGBA"}
@@ -74,7 +75,7 @@ class Slide:
             sizes = [self._reader.get_size(self._wsi, at) for at in range(self._reader.get_level_count(self._wsi))]
         except InputError:
             raise
-        except _READING_ERRORS as error:
+        except self._errors as error:
             other = "tifffile" if backend == "openslide" else "openslide"
             cure = f"Replace the file, or try --backend {other}."
             raise InputError(
@@ -115,7 +116,7 @@ class Slide:
         location = (round(box.top * by[0]), round(box.left * by[1]))  # MONAI wants it in pixels of level 0
         try:
             pixels, _ = self._reader.get_data(self._wsi, location=location, size=(height, width), level=level)
-        except _READING_ERRORS as error:
+        except self._errors as error:
             where = f"{self.path}, level {level}, y {location[0]}, x {location[1]}"
             raise InputError(Problem("slide cannot be decoded", where, found=_text(error))) from error
         return _over_white(np.asarray(pixels))
@@ -155,7 +156,7 @@ class Slide:
             warnings.simplefilter("ignore")  # of a missing unit
             try:
                 found = self._reader.get_mpp(self._wsi, 0)
-            except _READING_ERRORS:
+            except self._errors:
                 return None
         low, high = _PLAUSIBLE_MPP
         return (float(found[0]), float(found[1])) if all(low <= value <= high for value in found) else None

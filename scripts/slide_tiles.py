@@ -1,9 +1,9 @@
 """Tiles of a slide as they are read: what the network is shown, and whether there is any tissue to show.
 
 **The rule for background.** A pixel is empty if its darkest channel is at least ``white``, or its brightest at most
-``black`` (scanners paint either where there is no tissue, and a transparent pixel is white). A tile is background if less
-than ``min_tissue`` of its kept part is not empty. That is decided on a small level where the slide has one, so that empty
-parts are not even read at full size.
+``black`` (scanners paint either where there is no tissue, and a transparent pixel is white). A tile is background if
+less than ``min_tissue`` of its kept part is not empty. That is decided on a small level where the slide has one, so
+that empty parts are not even read at full size.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from scripts.errors import InputError, Problem
 from scripts.slide_grid import Box, Grid, Tile
 from scripts.slide_reader import Slide
 
-_PREVIEW = 96
+PREVIEW = 96
 """Pixels per tile, at least, by which tissue is told from background."""
 _USUAL_AREA = 256.0 * 256.0
 
@@ -109,7 +109,7 @@ class TileReader:
     def __init__(self, slide: Slide, grid: Grid, rule: BackgroundRule) -> None:
         self.slide, self.grid, self.rule = slide, grid, rule
         self.level = slide.best_level(min(grid.downsample))
-        self._small = slide.best_level(min(grid.downsample) * grid.side / _PREVIEW)
+        self._small = slide.best_level(min(grid.downsample) * grid.side / PREVIEW)
 
     def read(self, tile: Tile) -> ReadTile:
         """Return a tile; ``InputError`` where the slide is damaged."""
@@ -119,7 +119,7 @@ class TileReader:
             kept = pixels[tile.kept.moved(tile.window.top, tile.window.left).slices()]
         else:
             kept = self.slide.read(self._small, self._on_level(tile.kept))
-        preview = np.asarray(Image.fromarray(kept).reduce(max(1, min(kept.shape[:2]) // _PREVIEW)))
+        preview = np.asarray(Image.fromarray(kept).reduce(max(1, min(kept.shape[:2]) // PREVIEW)))
         found = ReadTile(tile, preview, self.rule.empty(preview), None)
         if found.tissue < self.rule.min_tissue:
             return found

@@ -1,8 +1,8 @@
 """MONAI's tifffile reader for slides, changed so that a patch costs its own tiles and not its whole level.
 
 MONAI's ``TiffFileWSIReader`` decodes a level in full for every patch (MONAI issue 6513), so that memory and time grow
-with the slide. Here only the tiles (or strips) under the patch are decoded. Levels are those that tifffile finds, be they
-pages of their own or sub-images (SubIFDs) as in OME-TIFF.
+with the slide. Here only the tiles (or strips) under the patch are decoded. Levels are those that tifffile finds, be
+they pages of their own or sub-images (SubIFDs) as in OME-TIFF.
 """
 
 from __future__ import annotations
