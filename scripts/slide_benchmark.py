@@ -109,9 +109,11 @@ def measure(slide: Path, side: int, model: str, native_size: tuple[int, ...], th
     Raises:
         InputError: the command fails; its last line says why.
     """
-    which = ["--ckpt", model] if Path(model).is_file() else ["--model#output_dir", model]
-    words = [sys.executable, "-m", "monai.bundle", "run", "slide", "--config_file", CONFIG, *which,
-             "--slides", str(slide), "--output_dir", str(out), "--native_size", str(list(native_size)), "--device", "cpu"]  # fmt: skip
+    words = [
+        *(sys.executable, "-m", "monai.bundle", "run", "slide", "--config_file", CONFIG, "--device", "cpu"),
+        *("--ckpt" if Path(model).is_file() else "--model#output_dir", model),
+        *("--native_size", str(list(native_size)), "--slides", str(slide), "--output_dir", str(out)),
+    ]
     log = slide.with_suffix(".log")
     with open(log, "wb") as stream:
         started = time.perf_counter()

@@ -8,7 +8,7 @@ glass. They are kept in memory, 4 bytes per class and cell.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -47,11 +47,13 @@ class SlidePrediction:
     tissue: float
 
 
-@dataclass
 class Gathering:
     """A slide that is being predicted.
 
-    Attributes:
+    What stays until the end is allocated at once: small pieces kept from among the network's large temporary ones would
+    keep the memory around them too.
+
+    Args:
         grid: of the slide.
         model: that predicts.
         logits: where they go to.
@@ -59,14 +61,16 @@ class Gathering:
         scratch: folder for temporary files.
     """
 
-    grid: Grid
-    model: TrainedModel
-    logits: DiskPlane
-    glass: GlassMap | None
-    scratch: Path
-    background: int = 0
-    tissue: float = 0.0
-    _cells: list[tuple[Tile, float, torch.Tensor]] = field(default_factory=list)
+    def __init__(
+        self, grid: Grid, model: TrainedModel, logits: DiskPlane, glass: GlassMap | None, scratch: Path
+    ) -> None:
+        self.grid, self.model, self.logits, self.glass, self.scratch = grid, model, logits, glass, scratch
+        self.background, self.tissue = 0, 0.0
+        self._network = joint_network(model.network)
+        cells = [-(-n // self._network.stride) for n in grid.plane]
+        self._maps = torch.zeros(len(model.info.classes), *cells)  # (C, h', w')
+        self._counts = torch.zeros(*cells, dtype=torch.bool)  # which cells are pooled
+        self._tiles: list[tuple[Tile, float]] = []
 
     def see(self, read: ReadTile) -> None:
         """Take note of a tile that was read, also of one that is not predicted."""
@@ -81,32 +85,42 @@ class Gathering:
         try:
             for found in predicted:
                 self.logits.write(found.tile.kept, found.logits)
-                self._cells.append((found.tile, found.tissue, found.maps))
+                self._maps[(slice(None), *self._cells(found.tile))] = found.maps
+                self._counts[self._cells(found.tile)] = True
+                self._tiles.append((found.tile, found.tissue))
                 if self.glass is not None:
                     empty.write(found.tile.kept, found.empty.astype(np.uint8))
-            if self.glass is not None:
-                self.glass.settle()
             return self._finished(empty)
         finally:
             empty.close()
 
     def _finished(self, empty: DiskPlane) -> SlidePrediction:
-        network = joint_network(self.model.network)
-        rows, kept = [], []
-        for tile, tissue, maps in self._cells:
-            box, values = tile.kept, maps.flatten(1)  # (C, n)
-            logits = self.logits.read(box)
+        rows, cut = [], cut_of(self.model.info.threshold)
+        if self.glass is not None:
+            self.glass.settle()
+        for tile, tissue in self._tiles:
+            logits = self.logits.read(tile.kept)
             if self.glass is not None:
-                bare = self.glass.pixels(box, empty.read(box) > 0)
+                bare = self.glass.pixels(tile.kept, empty.read(tile.kept) > 0)
                 if bare.any():
                     logits[bare] = BACKGROUND
-                    self.logits.write(box, logits)
-                    values = values[:, torch.from_numpy(_cell_shares(bare, network.stride) <= _GLASS_CELL).flatten()]
-            kept.append(values)
-            foreground = float((logits > cut_of(self.model.info.threshold)).mean())
-            rows.append(self._row(tile, tissue, foreground, _pooled(network.pool, values)))
-        scores = _pooled(network.pool, torch.cat(kept, dim=1)) if kept else None
-        return SlidePrediction(self.logits, scores, rows, self.background, self.tissue)
+                    self.logits.write(tile.kept, logits)
+                    shares = _cell_shares(bare, self._network.stride)
+                    self._counts[self._cells(tile)] = torch.from_numpy(shares <= _GLASS_CELL)
+            scores = self._pooled(self._cells(tile))
+            rows.append(self._row(tile, tissue, float((logits > cut).mean()), scores))
+        everything = (slice(None), slice(None))
+        return SlidePrediction(self.logits, self._pooled(everything), rows, self.background, self.tissue)
+
+    def _cells(self, tile: Tile) -> tuple[slice, slice]:
+        """Return the place of a tile in the class maps; a cell that the slide's border parts belongs to it."""
+        return tile.kept.cells(self._network.stride).slices()
+
+    @torch.inference_mode()
+    def _pooled(self, cells: tuple[slice, slice]) -> npt.NDArray[np.float32] | None:
+        """Return class scores (C,) of the cells that count among some; None where there are none."""
+        values = self._maps[(slice(None), *cells)][:, self._counts[cells]]  # (C, n)
+        return self._network.pool(values[None, :, None])[0].numpy() if values.shape[1] else None  # of (1, C, 1, n)
 
     def _row(self, tile: Tile, tissue: float, foreground: float, scores: npt.NDArray[np.float32] | None) -> Row:
         box = tile.kept.scaled(self.grid.downsample)
@@ -126,12 +140,6 @@ def class_columns(scores: npt.NDArray[np.float32] | None, classes: tuple[str, ..
         "class": classes[int(scores.argmax())],
         **{f"p_{name}": round(float(share), 6) for name, share in zip(classes, shares, strict=True)},
     }
-
-
-@torch.inference_mode()
-def _pooled(pool: torch.nn.Module, values: torch.Tensor) -> npt.NDArray[np.float32] | None:
-    """Return class scores (C,) of cells (C, n); None without cells."""
-    return pool(values[None, :, None])[0].numpy() if values.shape[1] else None  # (C, n) -> (1, C, 1, n)
 
 
 def _cell_shares(mask: npt.NDArray[np.bool_], stride: int) -> npt.NDArray[np.float64]:

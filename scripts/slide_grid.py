@@ -36,6 +36,10 @@ class Box(NamedTuple):
         """Return the box with the origin at (top, left)."""
         return Box(self.top - top, self.left - left, self.bottom - top, self.right - left)
 
+    def cells(self, stride: int) -> Box:
+        """Return the box in cells of ``stride`` x ``stride`` pixels, with those that it holds in part."""
+        return Box(self.top // stride, self.left // stride, -(-self.bottom // stride), -(-self.right // stride))
+
     def slices(self) -> tuple[slice, slice]:
         """Return the index of the box in an array."""
         return slice(int(self.top), int(self.bottom)), slice(int(self.left), int(self.right))

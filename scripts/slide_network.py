@@ -111,12 +111,11 @@ def _passed(batch: list[ReadTile], model: TrainedModel, inferer: Inferer, rule: 
     found = []
     for read, pixels, one, cells in zip(batch, stacked, fixed, maps.float().cpu(), strict=True):
         kept, coarse = _kept(read.tile, 1).slices(), _kept(read.tile, stride).slices()
-        own = cells[(slice(None), *coarse)].clone()  # a view would keep the whole batch
+        own = cells[(slice(None), *coarse)]
         found.append(PredictedTile(read.tile, read.tissue, one[kept], rule.empty(pixels[kept]), own))
     return found
 
 
 def _kept(tile: Tile, stride: int) -> Box:
     """Return the kept box in its window, in cells of ``stride`` pixels; a cell that the slide's border parts counts."""
-    box = tile.kept.moved(tile.window.top, tile.window.left)
-    return Box(box.top // stride, box.left // stride, -(-box.bottom // stride), -(-box.right // stride))
+    return tile.kept.moved(tile.window.top, tile.window.left).cells(stride)

@@ -54,7 +54,7 @@ class Overview:
         thumbnail = Image.fromarray(self._pixels)
         draw = ImageDraw.Draw(thumbnail)
         lines = list(_outlines(cover, self.size))
-        for thickness, ink in ((3, _RIM), (1, tuple(int(value) for value in colour))):
+        for thickness, ink in ((4, _RIM), (2, tuple(int(value) for value in colour))):
             for line in lines:
                 draw.line(line, ink, thickness, joint="curve")
         sheet.paste(thumbnail, (_GAP, _TITLE_ROW))

@@ -136,29 +136,31 @@ class _Predictor:
         least = self.background.least_glass(self.model.info.image_size)
         gathering = Gathering(grid, self.model, logits, GlassMap(grid, least) if least else None, self.scratch)
 
-        def seen() -> Iterator[ReadTile]:
-            for read in reader.read_all(self.workers):
+        def seen(tiles: Iterator[ReadTile]) -> Iterator[ReadTile]:
+            for read in tiles:
                 gathering.see(read)
                 if overview is not None:
                     overview.add(read.tile, read.preview, read.pixels is not None)
                 bar.update()
                 yield read
 
-        return gathering.gather(predict_tiles(seen(), self.model, self.inferer, self.background, self.batch_size))
+        with closing(reader.read_all(self.workers)) as tiles:  # no thread may read when the slide is closed
+            found = predict_tiles(seen(tiles), self.model, self.inferer, self.background, self.batch_size)
+            return gathering.gather(found)
 
 
 def _one(name: str, slide: Slide, predictor: _Predictor, writer: SlideWriter, shown: str) -> Row:
     """Predict and write one slide; return its row of the table."""
     started = time.perf_counter()
     grid = predictor.grid(slide)
+    mpp = slide.mpp if predictor.scale.slide_mpp is None else (predictor.scale.slide_mpp,) * 2
     overview = Overview(grid, writer.outputs.overview) if writer.outputs.overview else None
     logits = DiskPlane(grid.plane, np.int16, BACKGROUND, predictor.scratch)
     bar = tqdm(total=len(grid), desc=shown, unit="tile", leave=False, dynamic_ncols=True)
     with closing(logits), bar:
         predicted = predictor.predict(slide, grid, logits, overview, bar)
-        row = _row(name, slide, grid, predicted, predictor.model)
+        row = _row(name, slide, grid, predicted, predictor.model, mpp)
         title = f"{name}: {row['class']} {row['p_' + row['class']]:.3f}" if row["class"] else f"{name}: no tissue"
-        mpp = slide.mpp if predictor.scale.slide_mpp is None else (predictor.scale.slide_mpp,) * 2
         written = writer.write(name, predicted, grid, mpp, overview, title, bar.set_postfix_str)
     seconds = time.perf_counter() - started
     pixels = slide.size[0] * slide.size[1]
@@ -172,7 +174,14 @@ def _one(name: str, slide: Slide, predictor: _Predictor, writer: SlideWriter, sh
     }
 
 
-def _row(name: str, slide: Slide, grid: Grid, predicted: SlidePrediction, model: TrainedModel) -> Row:
+def _row(
+    name: str,
+    slide: Slide,
+    grid: Grid,
+    predicted: SlidePrediction,
+    model: TrainedModel,
+    mpp: tuple[float, float] | None,
+) -> Row:
     by = grid.downsample
     return {
         "slide": name,
@@ -182,8 +191,8 @@ def _row(name: str, slide: Slide, grid: Grid, predicted: SlidePrediction, model:
         "threshold": model.info.threshold,
         "width": slide.size[1],
         "height": slide.size[0],
-        "mpp_x": "" if slide.mpp is None else round(slide.mpp[1], 5),
-        "mpp_y": "" if slide.mpp is None else round(slide.mpp[0], 5),
+        "mpp_x": "" if mpp is None else round(mpp[1], 5),
+        "mpp_y": "" if mpp is None else round(mpp[0], 5),
         "level": slide.best_level(min(by)),
         "downsample_x": round(by[1], 5),
         "downsample_y": round(by[0], 5),

@@ -24,7 +24,7 @@ from scripts.slide_grid import Box
 from scripts.tiled_tiff import TiledTiffReader
 
 BACKENDS = ("openslide", "tifffile")
-SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".scn", ".mrxs", ".vms", ".vmu", ".bif", ".svslide", ".dcm")
+SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".scn", ".mrxs", ".vms", ".vmu", ".bif", ".svslide")
 _PLAUSIBLE_MPP = (0.02, 20.0)  # default resolutions of other programs, such as 72 dpi, are no measurements
 _LEVEL_TOLERANCE = 1.01  # levels are not exact powers of two
 _BICUBIC_REACH = 2.0  # source pixels on each side, per pixel that is made

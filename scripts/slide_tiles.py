@@ -9,7 +9,7 @@ that empty parts are not even read at full size.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -125,7 +125,7 @@ class TileReader:
             return found
         return replace(found, pixels=self._window(tile) if pixels is None else pixels)
 
-    def read_all(self, workers: int = 0) -> Iterator[ReadTile]:
+    def read_all(self, workers: int = 0) -> Generator[ReadTile, None, None]:
         """Yield every tile of the grid in its order.
 
         Args:

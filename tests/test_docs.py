@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from monai.bundle import ConfigParser
 
-from scripts import benchmark, datalist_commands
+from scripts import benchmark, datalist_commands, demo_slide, slide_benchmark
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -131,12 +131,33 @@ def test_bundle_commands_name_files_and_ids_that_exist(page: Path) -> None:
         assert options.get("active#method", "random") in config["active#methods"]
 
 
+def test_slides_page_names_the_settings_of_its_config() -> None:
+    page = (ROOT / "docs" / "slides.md").read_text()
+    config = ConfigParser(json.loads((ROOT / "bundle" / "configs" / "slide.json").read_text()))
+    nested = [f"{name}#{key}" for name in ("background", "polygons", "outputs") for key in config[name]]
+    names = {name for name in (*config.get(), *nested) if name.split("#")[-1] not in BUILDS}
+    assert names - named_in(page) <= {"bundle_root", "initialize"}
+    documented = {}
+    for row in re.findall(r"^\| (`.*)$", page.partition("## Settings")[2].partition("\n## ")[0], re.MULTILINE):
+        keys, defaults = (re.findall(r"`([^`]+)`", cell) for cell in row.split(" | ")[:2])
+        if len(keys) == len(defaults):
+            documented |= dict(zip(keys, defaults, strict=True))
+    found = {key: json.dumps(config[key]) for key in documented if not str(config[key]).startswith("$")}
+    assert len(found) > 20
+    assert found == {key: documented[key] for key in found}
+
+
 def test_commands_of_scripts_name_arguments_that_exist() -> None:
     words_of = [words for page in PAGES for words in commands_in(page) if words[2].startswith("scripts.")]
     assert words_of
     for words in words_of:
-        if words[2] == "scripts.benchmark":
-            function: Any = benchmark.benchmark
+        functions: dict[str, Any] = {
+            "scripts.benchmark": benchmark.benchmark,
+            "scripts.demo_slide": demo_slide.write_slide,
+            "scripts.slide_benchmark": slide_benchmark.slide_benchmark,
+        }
+        if words[2] in functions:
+            function = functions[words[2]]
         else:
             assert words[2] == "scripts.datalist", words
             function = getattr(datalist_commands, words[3])

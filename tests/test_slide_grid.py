@@ -47,6 +47,7 @@ def test_box() -> None:
     assert box.size == (8, 16)
     assert box.scaled((2.0, 0.5)) == (4, 2, 20, 10)
     assert box.moved(2, 3) == (0, 1, 8, 17)
+    assert Box(32, 64, 65, 128).cells(32) == (1, 2, 3, 4)
     assert box.slices() == (slice(2, 10), slice(4, 20))
 
 
