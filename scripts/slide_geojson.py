@@ -22,6 +22,7 @@ from scripts.slide_contours import Polygon, signed_area
 from scripts.slide_grid import Grid
 
 _DIGITS = 2  # of coordinates, pixels of level 0
+_MANY_HOLES, _MANY_POINTS = 200, 100_000
 _IDS = uuid.UUID("5f3c1d52-6a1e-4d0a-9b57-6f0c2b0d7a41")  # namespace of the ids of annotations
 
 
@@ -99,9 +100,7 @@ class FeatureWriter:
         holes = [hole for hole in polygon.holes if -signed_area(hole) >= self.rule.min_hole]
         if signed_area(polygon.outline) + sum(map(signed_area, holes)) < self.rule.min_area:
             return None
-        shape = self._shapely.Polygon(polygon.outline, holes)
-        simple = shape.simplify(self.rule.tolerance, preserve_topology=True)
-        simple = shape if simple.is_empty or not simple.is_valid else simple
+        simple = self._simplified(self._shapely.Polygon(polygon.outline, holes))
         rings = [self._on_slide(np.asarray(ring.coords)) for ring in (simple.exterior, *simple.interiors)]
         area = sum(abs(signed_area(ring)) * (1 if at == 0 else -1) for at, ring in enumerate(rings))
         measured = {"Area px^2": round(area, 1)}
@@ -118,6 +117,15 @@ class FeatureWriter:
                 "measurements": measured,
             },
         }
+
+    def _simplified(self, shape: Any) -> Any:
+        """Return a polygon with fewer points that does not cross itself."""
+        tolerance = self.rule.tolerance
+        if len(shape.interiors) < _MANY_HOLES and self._shapely.get_num_coordinates(shape) < _MANY_POINTS:
+            simple = shape.simplify(tolerance, preserve_topology=True)
+        else:  # Visvalingam-Whyatt: leaves twice the points, but its time does not grow with the square of the holes
+            simple = self._shapely.coverage_simplify([shape], tolerance)[0]
+        return simple if simple.is_valid and simple.geom_type == "Polygon" and not simple.is_empty else shape
 
     def _on_slide(self, ring: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         by = self.grid.downsample

@@ -137,6 +137,9 @@ def test_slides_page_names_the_settings_of_its_config() -> None:
     nested = [f"{name}#{key}" for name in ("background", "polygons", "outputs") for key in config[name]]
     names = {name for name in (*config.get(), *nested) if name.split("#")[-1] not in BUILDS}
     assert names - named_in(page) <= {"bundle_root", "initialize"}
+    for words in commands_in(ROOT / "docs" / "slides.md"):
+        if words[2] == "monai.bundle":
+            assert words[4] == "slide" and all(key == "config_file" or key in config for key in options_of(words))
     documented = {}
     for row in re.findall(r"^\| (`.*)$", page.partition("## Settings")[2].partition("\n## ")[0], re.MULTILINE):
         keys, defaults = (re.findall(r"`([^`]+)`", cell) for cell in row.split(" | ")[:2])

@@ -111,3 +111,19 @@ def test_polygons_are_handed_on_when_they_are_finished(tmp_path: Path, monkeypat
     plane = disk(values.astype(np.int16), tmp_path)
     at = [row for row, _ in ((len(rows), polygon) for polygon in polygons(plane, 0.5, lambda: rows.append(0)))]
     assert len(at) == 50 and at == sorted(at) and at[0] <= 1 and at[-1] > 90
+
+
+@pytest.mark.parametrize("most", [40, 300])
+def test_what_hangs_together_for_too_long_is_cut(most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = smooth(200, 60, seed=4, period=6) + 1500
+    whole = of(values, tmp_path)
+    monkeypatch.setattr(slide_contours, "BLOCK", 16)
+    monkeypatch.setattr(slide_contours, "MOST_POINTS", most)
+    parts = of(values, tmp_path)
+    assert len(parts) > len(whole)
+    assert max(len(p.outline) for p in parts) < max(len(p.outline) for p in whole) / 2
+    shapes = [shape(polygon) for polygon in parts]
+    assert all(one.is_valid for one in shapes)
+    union, expected = shapely.union_all(shapes), shapely.union_all([shape(polygon) for polygon in whole])
+    assert union.symmetric_difference(expected).area < 1e-6
+    assert sum(one.area for one in shapes) == pytest.approx(expected.area)  # and they do not overlap

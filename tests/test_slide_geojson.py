@@ -87,6 +87,19 @@ def test_simplified_outlines_stay_near_and_valid() -> None:
     assert sizes[0] == 401 and sizes[0] > 3 * sizes[1] > 3 * sizes[2]
 
 
+def test_polygons_with_many_holes_are_simplified_another_way() -> None:
+    turn = np.linspace(0, -2 * np.pi, 41)
+    circle = np.stack([4 * np.cos(turn), 4 * np.sin(turn)], axis=1)
+    centres = [(10 * x + 10, 10 * y + 10) for x in range(19) for y in range(19)]
+    one = Polygon(ring(0, 0, 200, 200), tuple(circle + centre for centre in centres))
+    (feature,) = collection([one], PolygonRule())["features"]
+    rings = feature["geometry"]["coordinates"]
+    found = shapely.Polygon(rings[0], rings[1:])
+    assert found.is_valid and len(rings) == 1 + 19 * 19
+    assert sum(map(len, rings)) < 0.6 * 41 * len(centres)
+    assert found.area == pytest.approx(6 * shapely.Polygon(one.outline, one.holes).area, rel=0.05)
+
+
 def test_no_polygon_at_all() -> None:
     assert collection([], PolygonRule())["features"] == []
 
