@@ -98,7 +98,7 @@ def section(results: Results) -> str:
     intro = [
         f"Made by `{results.command}`.",
         "",
-        *_table(("Machine", ""), [(name, value) for name, value in results.machine.items()]),
+        *markdown_table(("Machine", ""), [(name, value) for name, value in results.machine.items()]),
         "",
         f"Network input {height} x {width} pixels (height x width), images: {results.images}. Each case was timed "
         f"{results.repetitions} times after one untimed call; in every turn all cases ran one after the other. All "
@@ -110,16 +110,17 @@ def section(results: Results) -> str:
     return "\n\n".join("\n".join(part) for part in parts)
 
 
-def insert_section(text: str, body: str) -> str:
-    """Return ``text`` with ``body`` between the markers, everything else kept.
+def insert_section(text: str, body: str, markers: tuple[str, str] = (BEGIN, END)) -> str:
+    """Return ``text`` with ``body`` between the two markers, everything else kept.
 
     Without a complete pair of markers the section is appended; an empty text gets a title.
     """
-    block = f"{BEGIN}\n{body}\n{END}"
-    begin = text.find(BEGIN)
-    end = text.find(END, begin + len(BEGIN)) if begin >= 0 else -1
+    first, last = markers
+    block = f"{first}\n{body}\n{last}"
+    begin = text.find(first)
+    end = text.find(last, begin + len(first)) if begin >= 0 else -1
     if end >= 0:
-        return text[:begin] + block + text[end + len(END) :]
+        return text[:begin] + block + text[end + len(last) :]
     return f"{text.rstrip() or TITLE.rstrip()}\n\n{block}\n"
 
 
@@ -164,7 +165,7 @@ def _training(results: Results) -> list[str]:
     header = ("Network", "Parameters", "Trained", "Batch", "Median s", "Minimum s", "Ratio of medians",
         "Ratio of minima", "Peak MiB")  # fmt: skip
     lines = ["### Training step, seconds per image", "", "Forward, loss (BCE + Dice), backward, AdamW step.", ""]
-    lines += _table(header, rows)
+    lines += markdown_table(header, rows)
     if results.peaks:
         what = "GPU memory allocated by torch" if "GPU" in results.machine else "resident memory"
         note = f"Peak: {what} during two training steps at the row's own batch size, each row in a process of its own"
@@ -183,7 +184,7 @@ def _prediction(results: Results) -> list[str]:
     header = ("Network", "Median s", "Minimum s", "Ratio of medians", "Ratio of minima", "4 flips: median s",
         "4 flips: minimum s", "4 flips: ratio of medians", "4 flips: ratio of minima")  # fmt: skip
     note = "One image at a time. A network whose parts all train predicts as the second row."
-    return ["### Prediction, seconds per image", "", note, "", *_table(header, rows)]
+    return ["### Prediction, seconds per image", "", note, "", *markdown_table(header, rows)]
 
 
 def _stage0(results: Results) -> list[str]:
@@ -195,7 +196,7 @@ def _stage0(results: Results) -> list[str]:
     rows = [(names[key], str(timing.images), *_times(timing, timings)) for key, timing in timings.items()]
     header = ("Network", "Batch", "Median s", "Minimum s", "Ratio of medians", "Ratio of minima")
     note = "Training of encoder and classifier on image labels: forward and backward, without the decoder."
-    return ["### Stage 0, seconds per image", "", note, "", *_table(header, rows)]
+    return ["### Stage 0, seconds per image", "", note, "", *markdown_table(header, rows)]
 
 
 def _data(results: Results) -> list[str]:
@@ -210,7 +211,7 @@ def _data(results: Results) -> list[str]:
             total = timing.median * timing.images
             rows.append((name, f"{timing.median:.5f}", f"{timing.minimum:.5f}", str(timing.images), f"{total:.3f}"))
     header = ("Done once per run", "Median s per image", "Minimum s per image", "Images", "Median s of all")
-    return ["### Data", "", *_table(header, rows)]
+    return ["### Data", "", *markdown_table(header, rows)]
 
 
 def _rounds(results: Results) -> list[str]:
@@ -233,7 +234,7 @@ def _rounds(results: Results) -> list[str]:
         "networks get the same number of steps and images."
     )
     header = ("Network", "`random`, 1 cycle: s", "`label_prop`, 2 cycles: s")
-    return ["### Seconds per round", "", note, "", *_table(header, rows)]
+    return ["### Seconds per round", "", note, "", *markdown_table(header, rows)]
 
 
 def _times(timing: Timed, group: Mapping[str, Timed]) -> tuple[str, str, str, str]:
@@ -246,6 +247,7 @@ def _times(timing: Timed, group: Mapping[str, Timed]) -> tuple[str, str, str, st
     )
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table; with more than two columns all but the first are aligned to the right."""
     lines = [header, ["---"] + ["---:"] * (len(header) - 1) if len(header) > 2 else ["---"] * len(header), *rows]
     return [f"| {' | '.join(line)} |" for line in lines]

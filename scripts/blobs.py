@@ -61,20 +61,38 @@ def write_atomic(path: Path, data: bytes) -> None:
         StateError: no space, no permission, a fault of the disk; the old file, if any, is untouched unless only the
             last step (fsync of the folder) failed, when the new one may be there.
     """
+    with atomic_file(path) as file, _explained(path):
+        file.write(data)
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Yield a file to write that becomes ``path`` when the block ends, and vanishes when the block raises.
+
+    It is for content that is too large to be held: see :func:`write_atomic` for what is guaranteed.
+
+    Args:
+        path: file to make or replace; its folder is made when missing.
+
+    Raises:
+        StateError: as :func:`write_atomic`; what the block itself raises passes through.
+    """
     make_folder(path.parent)
     with _explained(path):
         file, temporary = _own_temporary(path.parent)
-        try:
-            with file:
-                file.write(data)
+    try:
+        with file:
+            yield file
+            with _explained(path):
                 file.flush()
                 os.fsync(file.fileno())
                 os.replace(temporary, path)  # still locked: nobody takes the file for a leftover
+        with _explained(path):
             fsync_folder(path.parent)
-        finally:
-            # After a failed fsync the kernel may have dropped the pages: the temporary file is never used again.
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
+    finally:
+        # After a failed fsync the kernel may have dropped the pages: the temporary file is never used again.
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def remove_leftovers(folder: Path, deep: bool = True) -> int:

@@ -1,8 +1,8 @@
 """Runs ``python -m monai.bundle`` many times in a second each: one process imports everything, each command is a fork.
 
 ``python -m tests.forked_commands`` reads lines of JSON, ``[log file, folder, module, argument, ...]``, and answers each
-with the exit code. A command ends as the interpreter ends a program: ``SystemExit`` gives the code, anything else goes to
-``sys.excepthook``.
+with the exit code. A command ends as the interpreter ends a program: ``SystemExit`` gives the code, anything else goes
+to ``sys.excepthook``.
 """
 
 from __future__ import annotations

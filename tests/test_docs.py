@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 from monai.bundle import ConfigParser
 
-from scripts import annotations, benchmark, datalist_commands, package, release
+from scripts import annotations, benchmark, datalist_commands, demo_slide, package, release, slide_benchmark
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS: dict[str, Any] = {
-    "scripts.benchmark": benchmark.benchmark, "scripts.package": package.package, "scripts.release": release.release,
+    "scripts.benchmark": benchmark.benchmark, "scripts.demo_slide": demo_slide.write_slide,
+    "scripts.package": package.package, "scripts.release": release.release,
+    "scripts.slide_benchmark": slide_benchmark.slide_benchmark,
 }  # fmt: skip
 TRAIN = json.loads((ROOT / "bundle" / "configs" / "train.json").read_text())
 FENCES = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -139,6 +141,25 @@ def test_bundle_commands_name_files_and_ids_that_exist(page: Path) -> None:
         for key in (run_id, *options):
             assert key in config, f"{key} in: {shlex.join(words)}"
         assert options.get("active#method") in (None, *config.get().get("active", {}).get("methods", ()))
+
+
+def test_slides_page_names_the_settings_of_its_config() -> None:
+    page = (ROOT / "docs" / "slides.md").read_text()
+    config = ConfigParser(json.loads((ROOT / "bundle" / "configs" / "slide.json").read_text()))
+    nested = [f"{name}#{key}" for name in ("background", "polygons", "outputs") for key in config[name]]
+    names = {name for name in (*config.get(), *nested) if name.split("#")[-1] not in BUILDS}
+    assert names - named_in(page) <= {"bundle_root", "initialize"}
+    for words in commands_in(ROOT / "docs" / "slides.md"):
+        if words[2] == "monai.bundle":
+            assert words[4] == "slide" and all(key == "config_file" or key in config for key in options_of(words))
+    documented = {}
+    for row in re.findall(r"^\| (`.*)$", page.partition("## Settings")[2].partition("\n## ")[0], re.MULTILINE):
+        keys, defaults = (re.findall(r"`([^`]+)`", cell) for cell in row.split(" | ")[:2])
+        if len(keys) == len(defaults):
+            documented |= dict(zip(keys, defaults, strict=True))
+    found = {key: json.dumps(config[key]) for key in documented if not str(config[key]).startswith("$")}
+    assert len(found) > 20
+    assert found == {key: documented[key] for key in found}
 
 
 def test_commands_of_scripts_name_arguments_that_exist() -> None:
