@@ -18,7 +18,7 @@ from torch import nn
 from scripts.errors import InputError, Problem
 from scripts.joint_network import JointNetwork, joint_network
 from scripts.model_file import ModelInfo, read_info
-from scripts.trained_model import TrainedModel, find_run, load_model
+from scripts.trained_model import NETWORKS, TrainedModel, find_run, load_model
 
 
 class ModelSource:
@@ -26,7 +26,7 @@ class ModelSource:
 
     Args:
         network_def: network of the config; its class may be built besides those of the project, and it stands for the
-            network where another program loads the weights.
+            network where another program loads the weights. None where nobody asks for the network before it is loaded.
         device: where the loaded network goes.
         released: model file that is taken where neither ``ckpt`` nor ``output_dir`` is given.
         ckpt: model file.
@@ -40,7 +40,7 @@ class ModelSource:
 
     def __init__(
         self,
-        network_def: nn.Module,
+        network_def: nn.Module | None = None,
         device: torch.device | str = "cpu",
         released: Path | str | None = None,
         ckpt: Path | str | None = None,
@@ -62,10 +62,11 @@ class ModelSource:
             raise InputError(Problem("no model is named", "ckpt", "a model file", "null", cure))
         self.path = None if path is None else Path(path)
         self._default = network_def
+        kind = type(network_def)
         self._arguments: dict[str, Any] = {
             "output_dir": output_dir or ".", "device": device, "run": run, "round": round, "ckpt": path,
             "threshold": threshold, "stage0_dir": stage0_dir,
-            "network": f"{type(network_def).__module__}.{type(network_def).__qualname__}",
+            "network": NETWORKS[0] if network_def is None else f"{kind.__module__}.{kind.__qualname__}",
         }  # fmt: skip
         self._changes: dict[str, Any] = {"threshold": threshold, "native_size": native_size and tuple(native_size)}
         self._model: TrainedModel | None = None
@@ -106,7 +107,9 @@ class ModelSource:
     @property
     def network(self) -> JointNetwork:
         """The loaded network, or that of the config, for what does not depend on weights: pooling and stride."""
-        return joint_network(self._default if self._model is None else self._model.network)
+        return joint_network(
+            self._default if self._model is None and self._default is not None else self.load().network
+        )
 
     def _refuse_missing(self) -> None:
         if self.path is not None and not self.path.is_file():

@@ -41,6 +41,7 @@ def config(slides: Path | None, out: Path, **changes: Any) -> ConfigParser:
     parser = ConfigParser(ConfigParser.load_config_file(CONFIG))
     small = {"device": "cpu", "tile": 256, "margin": 64, "native_size": [64, 64], "model": model()}
     for key, value in {"slides": slides and str(slides), "output_dir": str(out), **small, **changes}.items():
+        key = "slide#model" if key == "model" else key  # a model that is loaded already
         parser[key] = value
     return parser
 
