@@ -36,6 +36,7 @@ from scripts.benchmark_cases import (
     write_random_images,
 )
 from scripts.benchmark_report import Results, Round, insert_section, machine, section
+from scripts.benchmark_rounds import measured_rounds
 from scripts.blobs import write_atomic
 from scripts.errors import InputError, Problem, UserError, exit_code
 
@@ -59,6 +60,7 @@ def benchmark(
     threads: int = 0,
     amp: bool | str = "auto",
     memory: bool = True,
+    round_steps: int = 20,
     seed: int = 0,
 ) -> None:
     """Measure, and write the results between the markers of a Markdown file.
@@ -80,6 +82,8 @@ def benchmark(
         threads: of torch on the CPU; 0 leaves them as they are.
         amp: bfloat16 for every network: true, false, or auto (where the device has it).
         memory: also measure peak memory, in a process per variant.
+        round_steps: training steps per cycle of a whole round that is run with each network; 0 runs none. It needs a
+            data set with validation and test masks.
         seed: of initial weights and random images.
 
     Raises:
@@ -98,6 +102,10 @@ def benchmark(
             temporary = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             folder = str(write_random_images(temporary, n_train, (2 * size[0], 2 * size[1]), seed))
         samples = load_samples(folder, table, split_column, size, max(batches.values()), n_train)
+        reading = {"table": table, "split_column": split_column}
+        rounds = {}
+        if round_steps and dataset_dir:
+            rounds = measured_rounds(dataset_dir, reading, size, round_steps, batch, device, threads, amp, seed)
         variants = _variants(samples, batches, place, amp, seed)
         timings = time_in_turn(network_cases(variants, predictions) + data_cases(samples, size), repetitions, place)
         results = Results(
@@ -111,6 +119,8 @@ def benchmark(
             images=f"`{dataset_dir}`" if dataset_dir else "random images",
             repetitions=repetitions,
             round=Round(steps, batch, n_train, n_eval),
+            measured=rounds,
+            measured_steps=round_steps,
         )
     path = Path(out)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,13 +6,14 @@ import datetime
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import torch
 
 from scripts.benchmark_cases import VARIANTS
+from scripts.benchmark_rounds import RANDOM
 from scripts.inferers import has_native_bfloat16
 
 BEGIN, END = "<!-- benchmark:begin -->", "<!-- benchmark:end -->"
@@ -74,6 +75,8 @@ class Results:
         images: what images were used.
         repetitions: timings per case.
         round: the computed round.
+        measured: variant -> phase -> seconds of a whole round that was run; empty where none was.
+        measured_steps: training steps per cycle of it.
     """
 
     timings: Sequence[Timed]
@@ -86,6 +89,8 @@ class Results:
     images: str
     repetitions: int
     round: Round
+    measured: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    measured_steps: int = 0
 
     def of(self, group: str) -> dict[str, Timed]:
         """Return the timings of a group by variant."""
@@ -106,7 +111,9 @@ def section(results: Results) -> str:
         "computes in float32, as `--amp False` makes all do. Ratios are those of the "
         "published network's time to the row's: above 1 the row is faster.",
     ]
-    parts = [intro, _training(results), _prediction(results), _stage0(results), _data(results), _rounds(results)]
+    parts = [intro, _training(results), _prediction(results), _stage0(results), _data(results)]
+    parts += [_measured(results)] if results.measured else []
+    parts += [_rounds(results)]
     return "\n\n".join("\n".join(part) for part in parts)
 
 
@@ -214,6 +221,31 @@ def _data(results: Results) -> list[str]:
     return ["### Data", "", *markdown_table(header, rows)]
 
 
+def _measured(results: Results) -> list[str]:
+    """A whole round of each network: training, the other phases, and both methods' sums."""
+    trainings = ("cycle0", "cycle1")
+    sums = {}
+    for key, phases in results.measured.items():
+        trained = sum(phases[name] for name in trainings)
+        whole = sum(phases.values())
+        sums[key] = (trained, whole - trained, sum(phases[name] for name in RANDOM), whole)
+    reference = sums[REFERENCE]
+    rows = [
+        (VARIANTS[key], *(f"{found:,.1f} ({slow / found:.1f}x)" for found, slow in zip(values, reference, strict=True)))
+        for key, values in sums.items()
+    ]
+    plan = results.round
+    note = (
+        "Round 0 of `label_prop`, run whole by the bundle itself with each network, one after the other, on all images "
+        f"of the data set: 8 masks, {results.measured_steps} steps of {plan.batch} images per training with one "
+        "validation, threshold, test and pseudo-masks by the mean of four flips. `random` is the sum of its phases in "
+        "the same run. "
+        "Trainings grow with the steps, the other phases do not."
+    )
+    header = ("Network", "Both trainings: s", "Other phases: s", "Round of `random`: s", "Round of `label_prop`: s")
+    return ["### Seconds per round, measured", "", note, "", *markdown_table(header, rows)]
+
+
 def _rounds(results: Results) -> list[str]:
     train, predict = results.of("train"), results.of("predict")
     plan = results.round
@@ -234,7 +266,7 @@ def _rounds(results: Results) -> list[str]:
         "networks get the same number of steps and images."
     )
     header = ("Network", "`random`, 1 cycle: s", "`label_prop`, 2 cycles: s")
-    return ["### Seconds per round", "", note, "", *markdown_table(header, rows)]
+    return ["### Seconds per round of a full training, computed", "", note, "", *markdown_table(header, rows)]
 
 
 def _times(timing: Timed, group: Mapping[str, Timed]) -> tuple[str, str, str, str]:

@@ -100,3 +100,12 @@ def test_the_machine_is_described_without_its_name():
     assert machine(torch.device("cpu"), amp=False)["Precision"] == "float32"
     assert "GPU" not in found
     assert not platform.node() or platform.node() not in " ".join(found.values())
+
+
+def test_measured_rounds_are_told_apart_from_computed_ones():
+    phases = {"query": 0.0, "oracle": 0.0, "cycle0": 1.0, "pseudo": 2.0, "cycle1": 1.0, "evaluate": 3.0, "refresh": 1.0}
+    slow = {name: 10 * seconds for name, seconds in phases.items()}
+    text = section(results(measured={"kept": phases, "published": slow}, measured_steps=7))
+    assert "### Seconds per round, measured" in text and "7 steps of" in text
+    assert "| 2.0 (10.0x) | 6.0 (10.0x) | 4.0 (10.0x) | 8.0 (10.0x) |" in text
+    assert "measured" not in section(results()).partition("### Seconds per round")[2].partition("\n")[0]
