@@ -241,6 +241,29 @@ def test_outline_in_one_go_and_by_corners(desk: Desk) -> None:
     assert np.array_equal(desk.mask(), expected)
 
 
+def test_a_hand_that_goes_around_twice_leaves_no_hole(desk: Desk) -> None:
+    desk.page.press("o")
+    outer, inner = ring((35, 45), 25), ring((35, 45), 12)
+    drawn = desk.drag([*outer, *inner])
+    assert np.array_equal(desk.mask(), START | outline_reference(drawn[: len(outer)]))
+
+
+def test_pieces_connect_over_corners_and_empty_areas_do_not(desk: Desk) -> None:
+    desk.page.press("b")
+    desk.brush(1)
+    for corner in [(20.5, 60.5), (21.5, 61.5), (20.5, 62.5), (19.5, 61.5)]:
+        desk.drag([corner])
+    desk.page.press("f")
+    desk.drag([(20.5, 61.5)])
+    expected = START.copy()
+    expected[[60, 61, 61, 61, 62], [20, 19, 20, 21, 20]] = True
+    assert np.array_equal(desk.mask(), expected)
+    desk.page.press("z", "ctrl")
+    desk.page.press("r")
+    desk.drag([(20.5, 60.5)])
+    assert np.array_equal(desk.mask(), START)
+
+
 def test_fill_needs_a_closed_outline_and_remove_takes_a_piece(desk: Desk) -> None:
     desk.page.press("b")
     desk.brush(5)
