@@ -30,7 +30,7 @@ from tests.tiny_runs import CONFIGS, SMALL, tiny_config, what_happened
 BUNDLE = CONFIGS.parent
 ROOT = BUNDLE.parent
 METADATA = json.loads((CONFIGS / "metadata.json").read_text())
-WHOLE = ("metadata", "train", "inference", "inference_trt", "evaluate", "onnx_export")
+WHOLE = ("metadata", "train", "inference", "inference_trt", "evaluate", "onnx_export", "slide")
 OVERLAYS = sorted(path.name for path in CONFIGS.glob("*.json") if path.stem not in WHOLE)
 STEPS = [f"--{key}={value}" for key, value in SMALL.items()]
 
@@ -115,9 +115,18 @@ class TestProperties:
 class TestConfigs:
     @pytest.mark.parametrize("files", [["train.json"], *(["train.json", name] for name in OVERLAYS)])
     def test_every_target_exists(self, files: list[str]) -> None:
-        locator = ComponentLocator()
         found = [node for node in nodes(merged(*files).get()) if "_target_" in node]
         assert len(found) > 30
+        self.check_targets(found)
+
+    def test_every_target_of_slides_exists(self) -> None:
+        found = [node for node in nodes(merged("slide.json").get()) if "_target_" in node]
+        assert len(found) > 5
+        self.check_targets(found)
+
+    @staticmethod
+    def check_targets(found: list[dict[str, Any]]) -> None:
+        locator = ComponentLocator()
         for node in found:
             name = ConfigComponent(config=node, id="", locator=locator).resolve_module_name()
             assert callable(name) or locate(name) is not None, node["_target_"]

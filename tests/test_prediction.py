@@ -388,7 +388,7 @@ class TestPage:
 
     PAGE = (CONFIGS.parents[1] / "docs" / "predict.md").read_text()
     CONFIG = ConfigParser(json.loads((CONFIGS / "inference.json").read_text()))
-    DOCUMENTED = ("model", "save", "explain", "inferer")
+    DOCUMENTED = ("model", "save", "explain", "inferer", "cleaning")
 
     def test_names_every_setting(self) -> None:
         listed = set(re.findall(r"^\| `([\w#]+)` \| ", self.PAGE, re.MULTILINE))

@@ -1,0 +1,82 @@
+// What is said and shown around the picture. Needs work.js, dialogs.js.
+
+const SAY_MS = 7000;
+
+class Frame {
+  constructor() {
+    this.warnings = new Map();
+  }
+
+  /** Show image `index` of all works and how far they are. */
+  show(works, index) {
+    const work = works[index], { image, history } = work;
+    element("image-name").textContent = image.id;
+    element("image-place").textContent = placeWords(image, works.length);
+    element("image-class").textContent = image.label;
+    element("image-why").textContent = whyWords(image);
+    element("heat").hidden = !image.cam;
+    this.#showState(work);
+    this.#enable("undo", history.past.length > 0);
+    this.#enable("redo", history.future.length > 0);
+    this.#enable("previous", index > 0);
+    this.#enable("next", index + 1 < works.length);
+    this.#showProgress(works);
+    this.showTime(work);
+  }
+
+  showTime({ seconds }) {
+    const [minutes, rest] = [Math.floor(seconds / 60), Math.floor(seconds % 60)];
+    element("image-time").textContent = `${minutes}:${String(rest).padStart(2, "0")} min`;
+  }
+
+  showKept(keeper) {
+    const line = element("kept"), { isKept } = keeper;
+    line.classList.toggle("failed", !isKept);
+    line.textContent = isKept ? "Your work is kept in this browser" : "Not kept in this browser";
+    this.warn("kept", isKept ? "" : keeper.cure);
+  }
+
+  /** Show a warning above the page until it is taken back with "". */
+  warn(subject, text) {
+    this.warnings.set(subject, text);
+    const texts = [...this.warnings.values()].filter(Boolean);
+    element("note").hidden = !texts.length;
+    element("note").textContent = texts.join(" ");
+  }
+
+  /** Say something about the last action for a moment. */
+  say(text) {
+    element("say").textContent = text;
+    clearTimeout(this.timer);
+    if (text) this.timer = setTimeout(() => { element("say").textContent = ""; }, SAY_MS);
+  }
+
+  #showState({ state, reason, isFinished }) {
+    const chip = element("image-state"), { word } = STATES[state];
+    chip.dataset.state = state;
+    chip.textContent = chip.title = reason ? `${word}: ${reason}` : word;
+    element("done").hidden = element("skip").hidden = isFinished;
+    element("reopen").hidden = !isFinished;
+    element("reopen").textContent = state === "skip" ? "Can be drawn after all" : "Not done yet";
+  }
+
+  #showProgress(works) {
+    const count = works.filter((work) => work.isFinished).length;
+    Object.assign(element("progress"), { max: works.length, value: count });
+    element("progress-text").textContent = `${count} of ${works.length} finished`;
+  }
+
+  #enable(action, isOn) {
+    document.querySelector(`button[data-action="${action}"]`).disabled = !isOn;
+  }
+}
+
+/** The reason of the choice as a sentence. */
+function whyWords({ why }) {
+  const text = why.trim();
+  return `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`.replace(/([^.!?])$/, "$1.");
+}
+
+function placeWords({ rank, score }, count) {
+  return `${rank + 1} of ${count}${score === null ? "" : `, score ${score.toFixed(4)}`}`;
+}

@@ -1,0 +1,36 @@
+// What is saved as files of finished images, and the words that say where to put them. Needs files.js,
+// work.js.
+
+function number(count, one, many) {
+  return `${count} ${count === 1 ? one : many}`;
+}
+
+/** The mask of an image as {name, bytes}, with the annotator's name and the seconds in it. */
+async function pngOfWork(work, annotator) {
+  const texts = { annotator, seconds: work.seconds.toFixed(1) };
+  return { name: `${work.image.name}.png`, bytes: await maskPng(work.unpacked(), texts) };
+}
+
+/** The reason why an image cannot be drawn, as {name, bytes}. */
+function skipOfWork(work) {
+  return { name: `${work.image.name}.skip`, bytes: new TextEncoder().encode(`${work.reason}\n`) };
+}
+
+/** The zip with everything about finished images. */
+async function zipOfWorks(finished, annotator) {
+  const files = [];
+  for (const work of finished) files.push(work.state === "skip" ? skipOfWork(work) : await pngOfWork(work, annotator));
+  return zipOf(files);
+}
+
+function savedWords(finished, count) {
+  const skips = finished.filter((work) => work.state === "skip").length, masks = finished.length - skips;
+  const content = [
+    masks && number(masks, "mask", "masks"),
+    skips && number(skips, "image that cannot be drawn", "images that cannot be drawn"),
+  ];
+  const rest = count - finished.length;
+  const missing = `${number(rest, "image is", "images are")} not finished yet and not in it; save again later.`;
+  return `Look for it in the folder Downloads and put it into the folder masks beside this page. It holds `
+    + `${content.filter(Boolean).join(" and ")}. ${rest ? missing : ""}`;
+}
