@@ -43,20 +43,23 @@ class Server:
         config: overlays, names or paths.
         conf: more ``--conf`` pairs.
         words: more words of the command.
+        app: the app; another one gets no config and no output_dir.
     """
 
     def __init__(
         self, studies: Path, output_dir: Path, config: Sequence[str] = (), conf: Mapping[str, Any] | None = None,
-        words: Sequence[str] = (),
+        words: Sequence[str] = (), app: Path = APP,
     ) -> None:  # fmt: skip
         with contextlib.closing(socket.socket()) as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        pairs = {"config": ",".join(["train.json", *config]), "output_dir": str(output_dir), **(conf or {})}
+        own = {"config": ",".join(["train.json", *config]), "output_dir": str(output_dir)} if app == APP else {}
+        pairs = {**own, **(conf or {})}
         flat = [word for key, value in pairs.items() for word in ("--conf", key, str(value))]
-        self.command = [str(Path(sys.executable).with_name("monailabel")), "start_server", "--app", str(APP),
+        self.command = [str(Path(sys.executable).with_name("monailabel")), "start_server", "--app", str(app),
                         "--studies", str(studies), "--port", str(self.port), *flat, *words]  # fmt: skip
         self.log = output_dir.parent / f"server_{self.port}.log"
+        self.output_dir = output_dir
         self.env: dict[str, str] = {}
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
@@ -76,6 +79,10 @@ class Server:
                 return self
             time.sleep(0.1)
         raise AssertionError(self.text())
+
+    def run_folder(self, name: str) -> Path:
+        """The folder of a run that it serves."""
+        return self.output_dir / name
 
     def text(self) -> str:
         """What it wrote."""

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # holds scripts, i
 
 from lib import training
 from lib.answering import AnsweringModel
-from lib.infer import JointInfer
+from lib.infer import BatchInfer, JointInfer
 from lib.refusals import NotNowError, missing
 from lib.run import ServedRun
 from lib.scoring import AcquisitionScoring
@@ -74,6 +74,10 @@ class WeakAnnotatorApp(MONAILabelApp):
     def init_infers(self) -> dict[str, InferTask]:
         """Return the model."""
         return {MODEL: JointInfer(self.run, self.answering)}
+
+    def init_batch_infer(self) -> BatchInfer:
+        """Return the model for many images."""
+        return BatchInfer()
 
     def init_trainers(self) -> dict[str, TrainTask]:
         """Return the trainer, whose call is a round."""

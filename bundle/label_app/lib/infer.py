@@ -6,13 +6,16 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.batch_infer import BatchInferTask
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+from monailabel.utils.others.generic import remove_file
 from monailabel.utils.others.pathology import create_asap_annotations_xml, create_dsa_annotations_json
 from PIL import Image
 
@@ -103,6 +106,31 @@ class JointInfer(InferTask):
         with os.fdopen(handle, "wb") as file:
             Image.fromarray(mask * np.uint8(self.value)).save(file, format="PNG", compress_level=3)
         return path
+
+
+class BatchInfer(BatchInferTask):
+    """Class and polygons of many images, one after the other; nothing is kept: a prediction is no mask of a person.
+
+    MONAI Label's own spreads images over GPUs, and fails where there is none.
+    """
+
+    def __call__(
+        self, request: Mapping[str, Any], datastore: Datastore, infer: Callable[..., dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Return what was predicted by id.
+
+        Args:
+            request: ``images``: ``"all"``, ``"labeled"``, ``"unlabeled"``, or ids; ``max_batch_size`` for how many.
+            datastore: of the run.
+            infer: of the app.
+        """
+        keys = list(self.get_images(request, datastore))
+        found = {}
+        for key in keys[: request.get("max_batch_size") or None]:
+            answer = infer({**request, "image": str(key)}, datastore)
+            remove_file(answer["file"])
+            found[str(key)] = answer["params"]
+        return found
 
 
 def served_value(rule: MaskRule) -> int:

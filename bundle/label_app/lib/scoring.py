@@ -62,7 +62,8 @@ class AcquisitionScoring(ScoringMethod):
             run.refuse_changed_files()
             start = Theta0(weights, str(info.provenance["theta0_sha256"]), 0.0, 0.0)
             changes = {**run.method.overrides, **self.method.overrides}
-            learner = Learner(run.config, run.data, None, start, changes, run.seed, run.folder.name)
+            bank = run.config.parser().get_parsed_content("features")  # as the run: its encoder computes in float32
+            learner = Learner(run.config, run.data, bank, start, changes, run.seed, run.folder.name)
             shown = tqdm(todo, desc=f"scoring {self.scores}", unit="image", mininterval=2.0)
             assert self.method.score is not None
             found = learner.score(shown, weights, self.method.score, self.method.passes, last + 1)

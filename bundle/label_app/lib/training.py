@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,7 +56,8 @@ class RoundTrain(TrainTask):
         """
         command = self.run.settings.command()
         logger.info("%s", " ".join(command))
-        code = _run(command, str(self.run.settings.bundle_root))
+        # MONAI Label's worker processes add this key; a server of our own has no parent to end with.
+        code = _run(command, str(self.run.settings.bundle_root), ends_with_parent="local_rank" in request)
         if code:
             cure = "The lines above say why; they are in the log too: GET /logs/?text=true"
             raise StateError(Problem("training failed", str(self.run.folder), "exit code 0", str(code), cure))
@@ -111,18 +113,35 @@ def refuse_untimely(run: ServedRun) -> None:
         raise NotNowError(Problem("the run is complete", str(run.folder), found=situation.text))
 
 
-def _run(command: list[str], folder: str) -> int:
-    """Run a command, pass its lines on as they come, and return its exit code; it does not outlive this process."""
+def _run(command: list[str], folder: str, ends_with_parent: bool) -> int:
+    """Run a command, pass its lines on as they come, and return its exit code.
+
+    Args:
+        command: its words.
+        folder: where it runs.
+        ends_with_parent: kill it, and this process, when the parent of this process is gone.
+    """
     env = {"TQDM_MININTERVAL": _PROGRESS_S, "PYTHONUNBUFFERED": "1", **os.environ}
     with subprocess.Popen(
         command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     ) as process:
+        if ends_with_parent:
+            threading.Thread(target=_kill_when_alone, args=(process, os.getppid()), daemon=True).start()
         try:
             assert process.stdout is not None
             for line in process.stdout:
                 sys.stdout.write(line)
                 sys.stdout.flush()
-        except BaseException:  # the server is gone (broken pipe), or this process is told to end
+        except BaseException:  # nobody reads any more, or this process is told to end
             process.kill()
             raise
     return process.returncode
+
+
+def _kill_when_alone(process: subprocess.Popen[str], parent: int) -> None:
+    """Kill a process when the parent of this one is gone: a server that is started again must find the run free."""
+    while process.poll() is None:
+        if os.getppid() != parent:
+            process.kill()
+            return
+        time.sleep(0.5)
