@@ -95,15 +95,25 @@ def holder_of(path: Path) -> str | None:
     A holder empties the file when it lets go, and its process is looked for before the lock is touched: so that asking
     keeps nobody from it.
     """
+    named = "its process id is not known"
     try:
-        holder = json.loads(path.read_bytes() or b"null")
-        if holder is None or (holder["host"] == socket.gethostname() and not _lives(holder["pid"])):
+        content = path.read_bytes()
+        if not content:
             return None
+        holder = json.loads(content)
+        if holder["host"] == socket.gethostname() and not _lives(holder["pid"]):
+            return None
+        named = f"pid {holder['pid']} on host {holder['host']}, since {holder['since']}"
+    except OSError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        pass  # it may be held all the same
+    try:
         with open(path, "rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return f"pid {holder['pid']} on host {holder['host']}, since {holder.get('since', 'a while')}"
-    except (OSError, ValueError, KeyError, TypeError):  # no file, or a name that is being written
+        return named
+    except OSError:
         return None
     return None
 

@@ -84,12 +84,13 @@ class JointInfer(InferTask):
         return (self._polygons(output, request, told) if output in _WRITERS else self._png(mask)), told
 
     def _predicted(self, model: Answering, path: Path) -> tuple[Prediction, np.ndarray, dict[str, Any]]:
-        data: dict[Any, Any] = ReadImaged("image", model)({"image": path, "id": path.name})
+        source: Any = model  # it has what they read of a scripts.model_source.ModelSource: info and network
+        data: dict[Any, Any] = ReadImaged("image", source)({"image": path, "id": path.name})
         with self._turn, torch.no_grad():
             image = data["image"][None].to(model.device).float() / 255.0  # (3, h, w) -> (1, 3, h, w)
-            packed = TiledInferer(model, amp=self.amp)(image, model.network)
+            packed = TiledInferer(source, amp=self.amp)(image, model.network)
         data["pred"] = packed[0]
-        data = RestoreOutputd("pred", model)(data)
+        data = RestoreOutputd("pred", source)(data)
         return data["prediction"], data["pred"][0].numpy(), data["result"]
 
     def _polygons(self, output: str, request: Mapping[str, Any], told: dict[str, Any]) -> str:

@@ -30,7 +30,8 @@ def trace(field: np.ndarray, level: float, least_area: float = 0.0) -> list[np.n
     """
     # The border is repeated once, and 0 put around, so that outlines close outside the image and are cut at its border.
     framed = np.pad(np.pad(np.asarray(field, np.float64), 1, mode="edge"), 1)
-    outer, holes = [], []
+    outer: list[np.ndarray] = []
+    holes: list[np.ndarray] = []
     for contour in find_contours(framed, level, fully_connected="low", positive_orientation="high"):
         ring = approximate_polygon(contour, TOLERANCE_PX)[:-1, ::-1] - 1.5  # (row, column) with frames -> (x, y)
         ring = np.clip(ring, 0.0, (field.shape[1], field.shape[0]))

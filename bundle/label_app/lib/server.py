@@ -46,14 +46,14 @@ def equip(server: FastAPI, router: APIRouter) -> None:
     routes = server.router.routes
     routes[:] = routes[before:] + routes[:before]
     server.add_exception_handler(UserError, _user_error)  # type: ignore[arg-type]
-    server.add_exception_handler(MONAILabelException, _label_error)  # type: ignore[arg-type]
+    server.add_exception_handler(MONAILabelException, _label_error)
     allowed = frozenset(str(origin).rstrip("/") for origin in settings.MONAI_LABEL_CORS_ORIGINS)
     if not allowed:  # MONAI Label's default lets every web page read every answer
         server.user_middleware = [m for m in server.user_middleware if m.cls is not CORSMiddleware]
     server.user_middleware.insert(0, Middleware(SameOrigin, allowed=allowed))
     server.max_body_size = BODY_BYTES
     # MONAI Label names no algorithms when it checks a token, and so PyJWT refuses every one.
-    auth.jwt = SimpleNamespace(decode=partial(jwt.decode, algorithms=SIGNATURES))  # type: ignore[attr-defined]
+    auth.jwt = SimpleNamespace(decode=partial(jwt.decode, algorithms=SIGNATURES))
     server.middleware_stack = server.build_middleware_stack()
     server.state.equipped = True
 
@@ -113,7 +113,7 @@ class SameOrigin:
         if scope["type"] == "http" and foreign:
             cure = "Name the page in MONAI_LABEL_CORS_ORIGINS if it may use this server."
             text = str(Problem("another web page may not use this server", "Origin", "none", origin[:200], cure))
-            await JSONResponse({"detail": text}, 403)(scope, receive, send)  # type: ignore[arg-type]
+            await JSONResponse({"detail": text}, 403)(scope, receive, send)
             return
         await self.app(scope, receive, send)
 

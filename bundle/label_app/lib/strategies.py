@@ -101,12 +101,12 @@ class RankedStrategy(Strategy):
         if lease is None:
             return {"message": "every image is drawn, skipped or in other hands", "state": situation.kind,
                     "round": situation.round}  # fmt: skip
-        found = {"round": situation.round, "rank": order.index(lease.id), "score": scores.get(lease.id)}
-        if self.scored:
-            found |= {"scored_model": desk.scored_model(self.name)}
-            score = "no score" if found["score"] is None else f"score {found['score']:.4f}"
-            return {**handed_out(self.run, lease), **found, "why": f"{self.name}, {score}"}
-        return {**handed_out(self.run, lease), **found, "why": f"drawn by lot from class {self.run.class_of(lease.id)}"}
+        score, rank = scores.get(lease.id), order.index(lease.id)
+        found = {**handed_out(self.run, lease), "round": situation.round, "rank": rank, "score": score}
+        if not self.scored:
+            return {**found, "why": f"drawn by lot from class {self.run.class_of(lease.id)}"}
+        why = f"{self.name}, {'no score' if score is None else f'score {score:.4f}'}"
+        return {**found, "scored_model": desk.scored_model(self.name), "why": why}
 
     def order(self, desk: Desk, scores: Mapping[str, float]) -> list[str]:
         """Return the ids without a mask, the most wanted first: in turn one of each class, by score or by lot."""
