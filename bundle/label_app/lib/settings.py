@@ -31,7 +31,7 @@ class Settings:
         config_files: config and overlays, later ones win.
         overrides: text of values by nested id, as on the command line of a run.
         lease_seconds: how long an image is reserved for who asked for it.
-        ckpt: model file that answers before the run has a model of its own; None for the released one.
+        ckpt: model file that answers before the run has a model of its own, where its classes are the run's.
     """
 
     bundle_root: Path
@@ -70,7 +70,11 @@ class Settings:
         given = {SHORT.get(key, key): str(value) for key, value in conf.items() if key not in OWN}
         given["output_dir"] = str(Path(given.get("output_dir", OUTPUT_DIR)).expanduser().absolute())
         overrides = {"bundle_root": str(root), "dataset_dir": studies, "oracle": "desk", **given}
-        ckpt = Path(conf["ckpt"]).expanduser().absolute() if "ckpt" in conf else None
+        released = str(root / "models" / "model.pt")
+        named = conf.get("ckpt", released)
+        ckpt = None if named == "none" else Path(named).expanduser().absolute()
+        if ckpt is not None and "ckpt" in conf and not ckpt.is_file():
+            raise InputError(Problem("no such model file", "--conf ckpt", "a model file, or none", str(ckpt)))
         return cls(root, files, overrides, lease, ckpt)
 
     def content(self) -> dict[str, Any]:
