@@ -14,7 +14,7 @@ from scripts.config import RunConfig, running_config
 from scripts.errors import InputError, Problem
 
 _REFERENCE = re.compile(r"[@%]([A-Za-z_]\w*(?:(?:#|::)\w+)*)")
-_READ_BY_CODE = ("active#stage0#overrides",)
+_READ_BY_CODE = ("active#stage0#overrides", "max_epochs", "epoch_length", "batch_size")  # also scripts/rounds.py
 _CONSTANTS = {"true": "True", "false": "False", "null": "$None", "none": "$None"}
 _OVERRIDES = "active#stage0#overrides"
 

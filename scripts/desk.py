@@ -151,6 +151,11 @@ class Desk(StateReader):
         """Return the PNG of a mask; ``StateError`` when it is not what was stored."""
         return self._blobs.read(blob)
 
+    def mask_path(self, blob: str) -> Path:
+        """Return where the PNG of a mask lies, for programs that need a file; ``StateError`` as :meth:`read_mask`."""
+        self._blobs.read(blob)
+        return self._blobs.path(blob)
+
     # ---- what cannot be drawn ------------------------------------------------------------------------------------
 
     def skip(self, key: str, user: str, reason: str = "", origin: str = "") -> bool:

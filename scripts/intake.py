@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,10 +29,11 @@ class Submission:
     Attributes:
         id: image it is for.
         path: file with the mask.
-        user: who drew it; a PNG that names its annotator (text ``annotator``) wins.
+        user: who drew it; a PNG that names its annotator (text ``annotator``) wins, unless ``certain``.
         origin: where it came from, for people to find it again; "" for the file's name.
         seconds: time it took, 0 where not known; a PNG that tells (text ``seconds``) is believed then.
         said: class that the annotator named, "" for none.
+        certain: the user said who they are, or proved it, so that a text in a PNG does not count.
     """
 
     id: str
@@ -40,6 +42,7 @@ class Submission:
     origin: str = ""
     seconds: float = 0.0
     said: str = ""
+    certain: bool = False
 
 
 def take_in(desk: Desk, gate: Gate, submission: Submission) -> LabelRow:
@@ -59,7 +62,8 @@ def take_in(desk: Desk, gate: Gate, submission: Submission) -> LabelRow:
         user, seconds = _drawn_by(submission)
     except InputError as error:
         user = submission.user if _is_name(submission.user) else "unknown"
-        reason = "; ".join(str(problem) for problem in error.problems)
+        # Without its folder, which for archives and servers is a new one each time.
+        reason = "; ".join(map(str, error.problems)).replace(f"{submission.path.parent}{os.sep}", "")
         desk.refuse(RefusalRow(submission.id[:_LONGEST], user, timestamp(), origin, digest, reason))
         raise
     for note in passed.notes:
@@ -78,7 +82,8 @@ def _row(passed: Passed, user: str, seconds: float, origin: str, digest: str) ->
 def _drawn_by(submission: Submission) -> tuple[str, float]:
     """Return annotator and seconds: what the file tells, else what the submission does."""
     told = _texts(submission.path)
-    user = told.get("annotator", "").strip() or submission.user
+    named = "" if submission.certain else told.get("annotator", "").strip()
+    user = named or submission.user
     if not _is_name(user):
         raise InputError(
             Problem(

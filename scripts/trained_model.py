@@ -143,25 +143,33 @@ def read_run(
         split_of = {image.sha256: image.split for image in state.images()}
         data_sha256 = state.data_sha256()
     preset = settings.get("active", {}).get("preset") or {}
-    info = ModelInfo(
-        network=network_settings(settings, preset.get("overrides") or {}),
-        classes=tuple(settings["classes"]),
-        image_size=None if settings.get("image_size") is None else tuple(settings["image_size"]),
-        native_size=None if settings.get("native_size") is None else tuple(settings["native_size"]),
-        threshold=metrics.get("threshold", DEFAULT_THRESHOLD),
-        mask_from="cam" if preset.get("cycles", 1) == 0 else "decoder",
-        provenance={
-            "run": folder.name,
-            "method": settings.get("method"),
-            "seed": settings.get("seed"),
-            "round": chosen,
-            "masks": int(metrics.get("masks", 0)),
-            "weights": blob or "theta0",
-            "theta0_sha256": sha256,
-            "data_sha256": data_sha256,
-        },
-    )
+    source = "cam" if preset.get("cycles", 1) == 0 else "decoder"
+    info = _described(
+        folder, settings, metrics.get("threshold", DEFAULT_THRESHOLD), source,
+        round=chosen, masks=int(metrics.get("masks", 0)), weights=blob or "theta0", theta0_sha256=sha256,
+        data_sha256=data_sha256,
+    )  # fmt: skip
     return weights, info, split_of
+
+
+def read_start(folder: Path, stage0_dir: Path | str | None = None) -> tuple[Weights, ModelInfo]:
+    """Return weights and description of the model that a run starts from: theta0, whose masks are the classifier's.
+
+    Args:
+        folder: of a run whose stage 0 is done; it is only read.
+        stage0_dir: None for ``stage0`` beside the run.
+
+    Raises:
+        InputError: stage 0 is not done; a setting of the network is an expression.
+        StateError: see :func:`load_model`.
+    """
+    with RunState.open(folder, readonly=True) as state:
+        if not state.done(-1, "stage0"):
+            raise InputError(Problem("stage 0 is not done", str(folder), "a run that has begun its rounds"))
+        settings, sha256, data_sha256 = state.settings(), state.rng(-1, "stage0")["theta0"], state.data_sha256()
+    weights = _theta0(Path(stage0_dir) if stage0_dir else folder.parent / "stage0", sha256)
+    return weights, _described(folder, settings, DEFAULT_THRESHOLD, "cam", round=None, masks=0, weights="theta0",
+                               theta0_sha256=sha256, data_sha256=data_sha256)  # fmt: skip
 
 
 def network_settings(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -218,6 +226,27 @@ def build_network(info: ModelInfo, weights: Weights, device: torch.device, allow
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(Problem("model does not fit its network", target, found=str(error)[:500])) from error
     return network.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+
+
+def _described(
+    folder: Path, settings: Mapping[str, Any], threshold: float, mask_from: str, **provenance: Any
+) -> ModelInfo:
+    """Return the description of a model of a run with these settings."""
+    preset = settings.get("active", {}).get("preset") or {}
+    return ModelInfo(
+        network=network_settings(settings, preset.get("overrides") or {}),
+        classes=tuple(settings["classes"]),
+        image_size=None if settings.get("image_size") is None else tuple(settings["image_size"]),
+        native_size=None if settings.get("native_size") is None else tuple(settings["native_size"]),
+        threshold=threshold,
+        mask_from=mask_from,
+        provenance={
+            "run": folder.name,
+            "method": settings.get("method"),
+            "seed": settings.get("seed"),
+            **provenance,
+        },
+    )
 
 
 def _theta0(folder: Path, sha256: str) -> Weights:

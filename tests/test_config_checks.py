@@ -36,6 +36,11 @@ def test_the_configs_of_the_bundle_pass(overlays: list[str]) -> None:
     check_config(config(*overlays, **SMALL))
 
 
+def test_lengths_may_be_set_where_they_are_used() -> None:
+    """MONAI Label sets ``train#trainer#max_epochs``; the top-level values are then read by the rounds alone."""
+    check_config(config(**{"train#trainer#max_epochs": 3, "train#trainer#epoch_length": 5}))
+
+
 @pytest.mark.parametrize(
     ("wrong", "meant"),
     [

@@ -98,7 +98,7 @@ class TestSubmit:
         row = desk.submit(a_label("train_00", said="a", origin="x.png", origin_sha256="f"), png(), now=1000.0)
         (found,) = desk.pending()
         assert found == row == replace(row, round=None, version=1, at="1970-01-01T00:16:40+00:00")
-        assert desk.read_mask(found.blob) == png()
+        assert desk.read_mask(found.blob) == desk.mask_path(found.blob).read_bytes() == png()
         assert desk.taken("x.png", "f")
         assert not desk.taken("x.png", "e")
 

@@ -96,3 +96,22 @@ def test_a_missing_file_is_refused(desk: Desk, gate: Gate, tmp_path: Path) -> No
     with pytest.raises(InputError, match="cannot be read"):
         take_in(desk, gate, Submission("train_00", tmp_path / "none.png", "ann"))
     assert desk.refusals()[0].origin_sha256 == ""
+
+
+def test_a_certain_name_wins_over_the_text_of_a_png(desk: Desk, gate: Gate, tmp_path: Path) -> None:
+    path = with_texts(tmp_path / "m.png", annotator="eve", seconds="7")
+    assert take_in(desk, gate, Submission("train_00", path, "dee")).user == "eve"
+    row = take_in(desk, gate, Submission("train_00", path, "dee", certain=True))
+    assert (row.user, row.seconds) == ("dee", 7.0)
+
+
+def test_the_folder_of_a_refused_file_is_not_remembered(desk: Desk, gate: Gate, tmp_path: Path) -> None:
+    """A server and an archive have a new folder each time: the same fault would be a new one."""
+    for number in range(2):
+        folder = tmp_path / f"upload{number}"
+        folder.mkdir()
+        (folder / "train_00.png").write_bytes(b"no image")
+        with pytest.raises(InputError, match="the content is no image"):
+            take_in(desk, gate, Submission("train_00", folder / "train_00.png", "dee"))
+    (row,) = desk.refusals()
+    assert row.reason.startswith("train_00.png: the content is no image")

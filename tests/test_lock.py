@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from scripts.errors import StateError
-from scripts.lock import RunLock
+from scripts.lock import RunLock, holder_of
 
 ROOT = Path(__file__).resolve().parents[1]
 HOLD = "import sys, time; from pathlib import Path; from scripts.lock import RunLock; "
@@ -82,3 +82,31 @@ def test_unreadable_holder_is_still_a_holder(tmp_path: Path, text: str) -> None:
 def test_folder_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="nowhere"):
         RunLock(tmp_path / "nowhere" / "lock")
+
+
+def test_holder_is_named_without_taking_the_lock(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    assert holder_of(path) is None
+    lock = RunLock(path)
+    assert f"pid {os.getpid()} on host {socket.gethostname()}, since 2" in (holder_of(path) or "")
+    path.write_bytes(b"{")
+    assert holder_of(path) == "its process id is not known"
+    lock.release()
+    assert holder_of(path) is None
+    RunLock(path).release()
+
+
+def test_a_killed_holder_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        assert f"pid {holder.pid} on host" in (holder_of(path) or "")
+        holder.send_signal(signal.SIGKILL)
+    assert holder_of(path) is None
+    path.write_text("{")  # as while its name is being written
+    assert holder_of(path) is None
+    path.write_text(f'{{"pid": {os.getpid()}, "host": "{socket.gethostname()}"}}')  # a process id that was used again
+    assert holder_of(path) is None

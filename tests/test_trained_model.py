@@ -14,7 +14,7 @@ from scripts.model_file import HASH, weights_sha256, write_model
 from scripts.round_context import weights_of_round
 from scripts.stage0 import theta0
 from scripts.state import RunState
-from scripts.trained_model import find_run, load_model, network_settings
+from scripts.trained_model import find_run, load_model, network_settings, read_start
 from tests.small_runs import make_run
 from tests.tiny_runs import tiny_config, tiny_loop
 
@@ -55,6 +55,22 @@ class TestRuns:
             if not torch.equal(value, last.network.state_dict()[name])
         ]  # fmt: skip
         assert changed and not [name for name in changed if name.startswith(("encoder", "head"))]
+
+    def test_start_is_theta0_with_the_masks_of_the_classifier(self, finished: Path, shapes_data: Any) -> None:
+        config = tiny_config(Path("unused"), finished)
+        start = theta0(config, shapes_data, config["active#stage0#overrides"], finished / "stage0")
+        weights, info = read_start(finished / "label_prop_seed0")
+        assert weights.keys() == start.weights.keys()
+        assert all(torch.equal(value, start.weights[name]) for name, value in weights.items())
+        described = load_model(finished).info
+        assert (info.mask_from, info.provenance["round"], info.provenance["masks"]) == ("cam", None, 0)
+        assert (info.network, info.classes, info.image_size) == (
+            described.network, described.classes, described.image_size,
+        )  # fmt: skip
+
+    def test_start_of_a_run_that_has_none(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="stage 0 is not done"):
+            read_start(make_run(tmp_path / "label_prop_seed0", "label_prop", 0, []))
 
     def test_run_folder_itself_is_accepted(self, finished: Path) -> None:
         assert load_model(finished / "label_prop_seed0").info == load_model(finished, run="label_prop_seed0").info

@@ -1,0 +1,72 @@
+"""Scores of an acquisition function for every image without a mask, in one pass, kept for the strategies."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.scoring import ScoringMethod
+from tqdm import tqdm
+
+from lib.refusals import NotNowError
+from lib.run import ServedRun
+from scripts.errors import Problem
+from scripts.learner import Learner
+from scripts.methods import Method
+from scripts.stage0 import Theta0
+from scripts.trained_model import read_run
+
+logger = logging.getLogger(__name__)
+
+
+class AcquisitionScoring(ScoringMethod):
+    """Scores by the model of the last round: the numbers that the run's own next query would be made of.
+
+    Args:
+        run: the run.
+        name: of the scores.
+        method: the preset whose score it is.
+    """
+
+    def __init__(self, run: ServedRun, name: str, method: Method) -> None:
+        passes = f", {method.passes} stochastic passes" if method.passes else ""
+        super().__init__(f"Scores {name} of all images without a mask{passes}")
+        self.run, self.scores, self.method = run, name, method
+
+    def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any]:
+        """Score, and keep the scores in place of the earlier ones; nothing is done where the model is the same.
+
+        Args:
+            request: not needed.
+            datastore: not needed.
+
+        Raises:
+            NotNowError: no round is evaluated yet.
+        """
+        run, desk = self.run, self.run.desk()
+        last = max(run.evaluated(), default=None)
+        if last is None:
+            cure = "Draw the first round, which is chosen by lot, and train."
+            raise NotNowError(
+                Problem("no trained model to score with", str(run.folder), "a round that is done", "none", cure)
+            )
+        weights, info, _ = read_run(run.folder, last, run.stage0_dir)
+        model = f"round {last}, {str(info.provenance['weights'])[:16]}"
+        drawn, skipped = desk.labelled(), desk.skipped()
+        pool = [key for key in run.train_ids if key not in drawn and key not in skipped]
+        known = desk.scores(self.scores) if desk.scored_model(self.scores) == model else {}
+        todo = [key for key in pool if key not in known]
+        if todo:
+            run.refuse_changed_files()
+            start = Theta0(weights, str(info.provenance["theta0_sha256"]), 0.0, 0.0)
+            changes = {**run.method.overrides, **self.method.overrides}
+            bank = run.config.parser().get_parsed_content("features")  # as the run: its encoder computes in float32
+            learner = Learner(run.config, run.data, bank, start, changes, run.seed, run.folder.name)
+            shown = tqdm(todo, desc=f"scoring {self.scores}", unit="image", mininterval=2.0)
+            assert self.method.score is not None
+            found = learner.score(shown, weights, self.method.score, self.method.passes, last + 1)
+            desk.put_scores(self.scores, model, {**known, **found})
+        logger.info("%s: %d images scored by %s, %d had scores", self.scores, len(todo), model, len(known))
+        return {"method": self.scores, "model": model, "scored": len(todo), "kept": len(known)}
