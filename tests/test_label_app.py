@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import http.server
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -47,7 +48,8 @@ def simulate(files: list[str], output: Path, **options: Any) -> Path:
     """Run the same run with masks from disk, as a user would; return its folder."""
     words = [word for key, value in {"output_dir": output, **options}.items() for word in (f"--{key}", str(value))]
     command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", str(files), *words]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # as the server: sums round otherwise with another number
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=one_thread)
     assert found.returncode == 0, found.stdout + found.stderr
     (state,) = output.glob("*/state.sqlite")
     return state.parent
