@@ -100,9 +100,9 @@ def _why(context: RoundContext, key: str) -> tuple[float | None, str]:
     if row.score is not None:
         why = f"chosen by its score of {row.score:.4f}, the model is among the least sure of it in class {name}"
     elif context.index == 0:
-        why = f"drawn by lot from class {name}, for the first round"
+        why = f"chosen by lot from class {name}, for the first round"
     else:
-        why = f"drawn by lot from class {name}"
+        why = f"chosen by lot from class {name}"
     return row.score, why if key in queries else f"in place of an image that cannot be drawn; {why}"
 
 

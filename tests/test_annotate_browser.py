@@ -140,7 +140,7 @@ def images(ids: tuple[str, ...] = ("a", "b", "c")) -> list[PageImage]:
     rng = np.random.default_rng(0)
     picture = png(rng.integers(150, 250, (HEIGHT, WIDTH, 3), dtype=np.uint8))
     start = png(np.uint8(255) * START)
-    return [PageImage(id_, id_, "benign", picture, start, i, 0.5, "drawn by lot") for i, id_ in enumerate(ids)]
+    return [PageImage(id_, id_, "benign", picture, start, i, 0.5, "chosen by lot") for i, id_ in enumerate(ids)]
 
 
 @pytest.fixture

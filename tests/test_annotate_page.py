@@ -36,7 +36,7 @@ def page_image(name: str = "a", size: tuple[int, int] = (6, 9), **changes: Any) 
     start = np.zeros(size, np.uint8)
     start[:, : size[1] // 2] = 255
     picture = rng.integers(0, 255, (*size, 3), dtype=np.uint8)
-    image = PageImage(name, name, "benign", png(picture), png(start), 0, 0.5, "drawn by lot")
+    image = PageImage(name, name, "benign", png(picture), png(start), 0, 0.5, "chosen by lot")
     return dataclasses.replace(image, **changes)
 
 

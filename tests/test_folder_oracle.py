@@ -108,7 +108,7 @@ class TestWhatGoesOut:
         text = (folder / "README.txt").read_text()
         assert all(f"{key}.png" in text for key in ids)
         assert "2 images wait for a mask" in text
-        assert "drawn by lot from class a, for the first round" in text
+        assert "chosen by lot from class a, for the first round" in text
         page = (folder / "annotate.html").read_text()
         assert "round_00_masks.zip" in page
 

@@ -198,7 +198,7 @@ class TestTwoRounds:
         assert "has all its masks. Start the training: POST /train/joint." in seen["message 0"]
         first, second = seen["asked"][0], seen["asked"][-1]
         assert (first["user"], first["score"]) == ("anna", None)
-        assert first["why"].startswith("drawn by lot from class ")
+        assert first["why"].startswith("chosen by lot from class ")
         assert second["why"].startswith(f"score {second['score']:.4f}: the model is among the least sure")
         assert any("images wait for a mask" in line for line in seen["first"]["details"])
         assert all(set(np.unique(mask)) <= {0, 1} for mask in seen["masks"])

@@ -62,7 +62,7 @@ class QueueStrategy(Strategy):
         if row.score is not None:
             why = f"score {row.score:.4f}: the model is among the least sure of it in class {name}"
         else:
-            why = f"drawn by lot from class {name}"
+            why = f"chosen by lot from class {name}"
         if key not in queries:
             why = f"in place of an image that cannot be drawn; {why}"
         return {"round": index, "rank": asked.index(key), "score": row.score, "why": why}
@@ -104,7 +104,7 @@ class RankedStrategy(Strategy):
         score, rank = scores.get(lease.id), order.index(lease.id)
         found = {**handed_out(self.run, lease), "round": situation.round, "rank": rank, "score": score}
         if not self.scored:
-            return {**found, "why": f"drawn by lot from class {self.run.class_of(lease.id)}"}
+            return {**found, "why": f"chosen by lot from class {self.run.class_of(lease.id)}"}
         why = f"{self.name}, {'no score' if score is None else f'score {score:.4f}'}"
         return {**found, "scored_model": desk.scored_model(self.name), "why": why}
 
