@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from scripts.data import RunData
-from tests.tiny import write_tiny
-from tests.tiny_runs import make_images, open_tiny
+from scripts.data.run_data import RunData
+from tests.support.tiny import write_tiny
+from tests.support.tiny_runs import make_images, open_tiny
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -32,7 +32,7 @@ def golden(shared: Path) -> Callable[[str], Any]:
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set of ten images (see :mod:`tests.tiny`), to be read only."""
+    """A data set of ten images (see :mod:`tests.support.tiny`), to be read only."""
     return write_tiny(tmp_path_factory.mktemp("tiny"))
 
 

@@ -33,7 +33,8 @@ from monailabel.interfaces.tasks.scoring import ScoringMethod
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 
-from scripts.errors import UserError, exit_code, show_user_errors_plainly
+from scripts.core.errors import UserError, exit_code
+from scripts.core.plain_errors import show_user_errors_plainly
 
 logger = logging.getLogger(__name__)
 

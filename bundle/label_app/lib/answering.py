@@ -17,11 +17,11 @@ import torch
 
 from lib.refusals import NotNowError
 from lib.run import TRAIN, ServedRun
-from scripts.errors import Problem
-from scripts.joint_network import JointNetwork, joint_network
-from scripts.model_file import ModelInfo, is_described, read_info, read_model
-from scripts.trained_model import NETWORKS, build_network, read_run, read_start
-from scripts.training import Weights
+from scripts.core.errors import Problem
+from scripts.networks.interface import JointNetwork, joint_network
+from scripts.networks.model_file import NETWORKS, ModelInfo, build_network, is_described, read_info, read_model
+from scripts.networks.weights import Weights
+from scripts.trained.run_models import read_run, read_start
 
 logger = logging.getLogger(__name__)
 

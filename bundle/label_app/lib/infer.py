@@ -22,10 +22,10 @@ from PIL import Image
 from lib.answering import Answering, AnsweringModel
 from lib.outlines import FOREGROUND, annotation, in_region, trace
 from lib.run import ServedRun
-from scripts.learner import Prediction
-from scripts.masks import MaskRule
-from scripts.prediction_transforms import ReadImaged, RestoreOutputd
-from scripts.tiled_inferer import TiledInferer
+from scripts.images.masks import MaskRule
+from scripts.networks.outputs import Prediction
+from scripts.prediction.tiling import TiledInferer
+from scripts.prediction.transforms import ReadImaged, RestoreOutputd
 
 DESCRIPTION = "Foreground mask and image class, from the best round of the run so far"
 _WRITERS = {"asap": create_asap_annotations_xml, "dsa": create_dsa_annotations_json}
@@ -84,7 +84,7 @@ class JointInfer(InferTask):
         return (self._polygons(output, request, told) if output in _WRITERS else self._png(mask)), told
 
     def _predicted(self, model: Answering, path: Path) -> tuple[Prediction, np.ndarray, dict[str, Any]]:
-        source: Any = model  # it has what they read of a scripts.model_source.ModelSource: info and network
+        source: Any = model  # it has what they read of a scripts.trained.source.ModelSource: info and network
         data: dict[Any, Any] = ReadImaged("image", source)({"image": path, "id": path.name})
         with self._turn, torch.no_grad():
             image = data["image"][None].to(model.device).float() / 255.0  # (3, h, w) -> (1, 3, h, w)

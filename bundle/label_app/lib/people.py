@@ -11,7 +11,7 @@ from monailabel.config import settings
 from monailabel.endpoints.user.auth import User
 
 from lib.refusals import MalformedError
-from scripts.errors import InputError, Problem
+from scripts.core.errors import InputError, Problem
 
 _LONGEST = 120
 _PATH_PARTS = re.compile(r"[/\\\0]|%2e|%2f|%5c|%00|(^|[^.])\.\.([^.]|$)", re.IGNORECASE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scripts.errors import InputError, Problem, StateError, UserError
+from scripts.core.errors import InputError, Problem, StateError, UserError
 
 
 class MalformedError(InputError):

@@ -30,9 +30,9 @@ from monailabel.interfaces.utils.app import app_instance
 from lib import training
 from lib.people import annotator, plain_file_name, told_annotator
 from lib.refusals import ClosedError, MalformedError, missing
-from scripts.annotation_files import file_stem
-from scripts.errors import InputError, Problem
-from scripts.images import image_suffix
+from scripts.core.errors import InputError, Problem
+from scripts.core.files import file_stem
+from scripts.images.reading import image_suffix
 
 logger = logging.getLogger(__name__)
 

@@ -15,17 +15,17 @@ import torch
 
 from lib.refusals import NotNowError
 from lib.settings import Settings
-from scripts.config import RunConfig
-from scripts.config_checks import check_config
-from scripts.data import RunData
-from scripts.datalist import read_datalist
-from scripts.desk import Desk
-from scripts.errors import InputError, Problem, StateError, listed
-from scripts.gate import Gate
-from scripts.image_store import ImageStore
-from scripts.lock import holder_of
-from scripts.methods import Method
-from scripts.state_checks import shortened
+from scripts.active.methods import Method
+from scripts.annotation.gate import Gate
+from scripts.core.config_checks import check_config
+from scripts.core.errors import InputError, Problem, StateError, listed
+from scripts.core.run_config import RunConfig
+from scripts.data.datalist import read_datalist
+from scripts.data.run_data import RunData
+from scripts.images.store import ImageStore
+from scripts.state.desk import Desk
+from scripts.state.lock import holder_of
+from scripts.state.settings_checks import shortened
 
 _NOT_OF_THE_LIST = ("_target_", "dataset_dir", "demo_dir", "demo", "image_size", "mask_rule", "memory_limit_gb")
 TRAIN = "Start the training: POST /train/joint."
@@ -150,7 +150,7 @@ class ServedRun:
 
         Raises:
             NotNowError: there is no run yet.
-            StateError: see :meth:`scripts.desk.Desk.open`.
+            StateError: see :meth:`scripts.state.desk.Desk.open`.
         """
         path = self.folder / "state.sqlite"
         with self._turn:

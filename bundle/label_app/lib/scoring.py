@@ -12,11 +12,11 @@ from tqdm import tqdm
 
 from lib.refusals import NotNowError
 from lib.run import ServedRun
-from scripts.errors import Problem
-from scripts.learner import Learner
-from scripts.methods import Method
-from scripts.stage0 import Theta0
-from scripts.trained_model import read_run
+from scripts.active.methods import Method
+from scripts.core.errors import Problem
+from scripts.networks.theta0 import Theta0
+from scripts.trained.run_models import read_run
+from scripts.training.learner import Learner
 
 logger = logging.getLogger(__name__)
 

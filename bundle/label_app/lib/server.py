@@ -27,7 +27,7 @@ from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
 from starlette.middleware import Middleware
 
 from lib.refusals import status_of
-from scripts.errors import Problem, StateError, UserError
+from scripts.core.errors import Problem, StateError, UserError
 
 logger = logging.getLogger(__name__)
 

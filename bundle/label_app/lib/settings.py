@@ -12,7 +12,7 @@ from typing import Any
 from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser
 
-from scripts.errors import InputError, Problem
+from scripts.core.errors import InputError, Problem
 
 logger = logging.getLogger(__name__)
 

@@ -14,11 +14,12 @@ from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 
 from lib.refusals import ClosedError, MalformedError, MissingError, NotNowError, missing
 from lib.run import ServedRun
-from scripts.desk import Desk
-from scripts.errors import Problem
-from scripts.images import file_sha256, image_stem
-from scripts.intake import Submission, take_in
-from scripts.state_schema import LabelRow
+from scripts.annotation.submission import Submission, take_in
+from scripts.core.errors import Problem
+from scripts.core.files import file_sha256
+from scripts.images.reading import image_stem
+from scripts.state.desk import Desk
+from scripts.state.rows import LabelRow
 
 FINAL = DefaultLabelTag.FINAL.value
 _FIXED = "The data of a run are fixed. Change the table, and start the server on another output_dir for a new run."
@@ -265,7 +266,7 @@ class RunDatastore(Datastore):
 
     def get_dataset_archive(self, limit_cases: int | None) -> str:
         """Refuse: the folder is at hand where the server runs."""
-        cure = "Take images from the data folder, masks with python -m scripts.annotations export."
+        cure = "Take images from the data folder, masks with python -m scripts.annotation.commands export."
         raise ClosedError(Problem("no archive is made of a run", "dataset", cure=cure))
 
 

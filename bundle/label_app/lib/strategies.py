@@ -16,11 +16,11 @@ from monailabel.interfaces.tasks.strategy import Strategy
 
 from lib.refusals import NotNowError
 from lib.run import ServedRun
-from scripts.desk import Desk
-from scripts.methods import Method
-from scripts.rng import python_generator
-from scripts.state_schema import LeaseRow
-from scripts.strategies import random_order
+from scripts.active.methods import Method
+from scripts.active.strategies import random_order
+from scripts.core.seeds import python_generator
+from scripts.state.desk import Desk
+from scripts.state.rows import LeaseRow
 
 
 class QueueStrategy(Strategy):
@@ -113,7 +113,7 @@ class RankedStrategy(Strategy):
         drawn = desk.labelled()
         count = Counter(self.run.class_of(key) for key in drawn)
         rest = [key for key in self._by_lot if key not in drawn]
-        if self.scored:  # ties by id, as in scripts.strategies.highest_score; what has no score comes last
+        if self.scored:  # ties by id, as in scripts.active.strategies.highest_score; what has no score comes last
             rest.sort(key=lambda key: (-scores[key], key) if key in scores else (float("inf"), key))
         return _in_turn(rest, {key: self.run.class_of(key) for key in rest}, count)
 

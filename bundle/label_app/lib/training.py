@@ -18,8 +18,8 @@ from monailabel.utils.async_tasks.utils import tasks
 
 from lib.refusals import NotNowError
 from lib.run import ServedRun
-from scripts.errors import Problem, StateError, listed
-from scripts.lock import holder_of
+from scripts.core.errors import Problem, StateError, listed
+from scripts.state.lock import holder_of
 
 logger = logging.getLogger(__name__)
 

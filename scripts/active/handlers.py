@@ -1,0 +1,274 @@
+"""The phases of a round as Ignite handlers; each can be attached alone, to any engine that fires its event.
+
+A handler reads what was there before from the state, works, and commits its results in one transaction that marks the
+phase as done. A phase that is done is skipped, so a run that was killed goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from abc import ABC, abstractmethod
+from typing import Any
+
+from ignite.engine import Engine, EventEnum
+
+from scripts.active.round_context import RoundContext, round_state
+from scripts.active.strategies import initial_draw, query_pool, random_order, select_per_class
+from scripts.annotation.person_oracle import PersonOracle
+from scripts.core.seeds import python_generator
+from scripts.images.png import mask_to_png
+from scripts.networks.outputs import pseudo_mask
+from scripts.networks.weights import pack_weights
+from scripts.state.rows import LabelRow, PseudoRow
+from scripts.training.model_metrics import evaluate, pseudo_quality
+
+logger = logging.getLogger(__name__)
+_LISTED = 10
+
+
+class RoundEvents(EventEnum):
+    """Events of a round, in the order in which Algorithm 1 needs them."""
+
+    QUERY = "query"
+    ORACLE = "oracle"
+    CYCLE_0 = "cycle0"
+    PSEUDO_LABEL = "pseudo"
+    CYCLE_1 = "cycle1"
+    EVALUATE = "evaluate"
+    REFRESH = "refresh"
+    REPORT = "report"
+
+
+class PhaseHandler(ABC):
+    """One phase: run once per round, committed as a whole.
+
+    ``engine.state.round`` must be a :class:`~scripts.active.round_context.RoundContext`.
+
+    Attributes:
+        event: when it runs; its value is the name of the phase in the state.
+    """
+
+    event: RoundEvents
+
+    def attach(self, engine: Engine) -> None:
+        """Run at this phase's event of ``engine``."""
+        engine.add_event_handler(self.event, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Run the phase and commit it, unless that has been done."""
+        context = round_state(engine).round
+        state, name = context.run.state, str(self.event.value)
+        if state.done(context.index, name):
+            return
+        started = time.perf_counter()
+        results = self.run(context)
+        if results is not None:
+            state.commit(context.index, name, seconds=time.perf_counter() - started, **results)
+
+    @abstractmethod
+    def run(self, context: RoundContext) -> dict[str, Any] | None:
+        """Return what :meth:`scripts.state.run_state.RunState.commit` stores; None when the method has no such phase."""
+
+
+class QueryHandler(PhaseHandler):
+    """Choose the images of this round: an initial draw per class in round 0, then the method's strategy per class.
+
+    When the pool is empty or the budget is spent there is no such round: nothing is committed, so that the run can be
+    taken up with a larger budget.
+    """
+
+    event = RoundEvents.QUERY
+
+    def run(self, context: RoundContext) -> dict[str, Any] | None:
+        """Return the queries; see :class:`PhaseHandler`."""
+        run = context.run
+        labelled = list(run.state.labelled(context.index - 1))
+        known = {*labelled, *(row.id for row in run.state.pending())}
+        skipped = run.state.skipped()
+        pool = [k for k in run.train_ids if k not in known and k not in skipped and run.oracle.can_answer(k)]
+        if run.method.cycles == 0:
+            return {"queries": []} if context.index == 0 else None
+        rng = python_generator(run.seed)  # published: the same generator is seeded anew in every round
+        scores: dict[str, float] = {}
+        if run.method.label_all:
+            ids = pool
+        elif context.index == 0:
+            ids = initial_draw(pool, run.class_of, run.initial_per_class, rng)
+        elif pool:
+            pseudo = [row.id for row in run.state.pseudo(context.index - 1, "final")]
+            pool = query_pool(pool, pseudo, len(run.data.classes), run.protect_pseudo)
+            scores = self._scores(context, pool)
+            ids = select_per_class(
+                run.method.strategy, scores or None, run.data.histograms, labelled, pool, run.class_of, rng,
+                n_per_class=run.query_per_class,
+            )  # fmt: skip
+        else:
+            ids = []
+        if run.budget is not None and not run.method.label_all:
+            ids = ids[: max(run.budget - len(known), 0)]
+        if not ids and context.index > 0:
+            return None
+        found = {"queries": [(key, scores.get(key)) for key in ids]}
+        if isinstance(run.oracle, PersonOracle) and not run.method.label_all:
+            rest = [key for key in pool if key not in set(ids)]
+            found["reserves"] = [(key, scores.get(key)) for key in self._reserves(context, rest, labelled, scores)]
+        return found
+
+    def _reserves(
+        self, context: RoundContext, rest: list[str], labelled: list[str], scores: dict[str, float]
+    ) -> list[str]:
+        """What people are asked for in place of images they cannot draw: as many again of each class."""
+        run = context.run
+        n = run.initial_per_class if context.index == 0 else run.query_per_class
+        rng = python_generator(run.seed, context.index, "reserves")
+        strategy = random_order if context.index == 0 else run.method.strategy
+        return select_per_class(
+            strategy, scores or None, run.data.histograms, labelled, rest, run.class_of, rng, n_per_class=n
+        )
+
+    def _scores(self, context: RoundContext, pool: list[str]) -> dict[str, float]:
+        method = context.run.method
+        if method.score is None:
+            return {}
+        weights = context.previous().weights()
+        return context.run.learner.score(pool, weights, method.score, method.passes, context.index)
+
+
+class OracleHandler(PhaseHandler):
+    """Ask the oracle for the masks of this round's queries and merge them into L.
+
+    People take their time: while masks are missing nothing is committed, so that the run can end and be taken up. All
+    that they sent until the phase ends belongs to this round, what comes later to the next.
+    """
+
+    event = RoundEvents.ORACLE
+
+    def run(self, context: RoundContext) -> dict[str, Any] | None:
+        """Return the label rows; see :class:`PhaseHandler`."""
+        run, oracle = context.run, context.run.oracle
+        if isinstance(oracle, PersonOracle):
+            return {"claim": True} if self._all_came(context, oracle) else None
+        answers = oracle.answer([row.id for row in run.state.queries(context.index)])
+        blobs = run.state.put_blobs([mask_to_png(answer.mask) for answer in answers], ".png")
+        rows = [
+            LabelRow(
+                id=a.id, round=context.index, blob=blob, cost_px=a.cost_px, boundary_px=a.boundary_px,
+                seconds=a.seconds, user=a.user,
+            )
+            for a, blob in zip(answers, blobs, strict=True)
+        ]  # fmt: skip
+        return {"labels": rows, "claim": True}
+
+    def _all_came(self, context: RoundContext, oracle: PersonOracle) -> bool:
+        """Take in what came, ask for the rest, and wait for it where the oracle says so."""
+        told: list[str] = []
+        while True:
+            oracle.collect(context)
+            waiting = context.run.state.waiting(context.index)
+            if not waiting:
+                context.run.todo = ""
+                return True
+            if waiting != told:
+                told = waiting
+                head = f"round {context.index}: {len(waiting)} images wait for a mask: {shortened(waiting)}"
+                context.run.todo = f"{head}\n  {oracle.ask(context, waiting)}"
+                if oracle.poll_seconds:
+                    logger.info("%s", context.run.todo)
+            if not oracle.poll_seconds:
+                return False
+            time.sleep(oracle.poll_seconds)
+
+
+class CycleHandler(PhaseHandler):
+    """Train from theta0: cycle 0 on L and the pseudo-masks of the round before, cycle 1 on L and this round's.
+
+    A method that does not ``carry`` pseudo-masks over trains cycle 0 on L alone.
+    """
+
+    def __init__(self, cycle: int) -> None:
+        self.cycle = cycle
+        self.event = RoundEvents.CYCLE_0 if cycle == 0 else RoundEvents.CYCLE_1
+
+    def run(self, context: RoundContext) -> dict[str, Any] | None:
+        """Return weights and selection metric; see :class:`PhaseHandler`."""
+        run = context.run
+        if self.cycle >= run.method.cycles:
+            return None
+        items = self._items(context)
+        if not items:
+            return None
+        trained = run.learner.train(items, (context.index, self.cycle))
+        blob = run.state.put_blob(pack_weights(trained.weights, run.learner.theta0.weights), ".pt")
+        logger.info(
+            "round %d, cycle %d: %d images, best validation %.4f in epoch %d, %.0f s",
+            context.index, self.cycle, len(items), trained.metric, trained.epoch, trained.seconds,
+        )  # fmt: skip
+        return {
+            "artifacts": {f"weights_cycle{self.cycle}": blob},
+            "metrics": {f"selection_cycle{self.cycle}": trained.metric},
+        }
+
+    def _items(self, context: RoundContext) -> list[dict[str, Any]]:
+        if self.cycle == 1:
+            return context.training_items(context.index, "cycle0")
+        return context.training_items(context.index - 1 if context.run.method.carry else None, "final")
+
+
+class PseudoLabelHandler(PhaseHandler):
+    """Propagate and refresh: pair unlabelled images with labelled ones, and write the model's masks of all pairs.
+
+    In mid-round (``stage`` "cycle0") with the model of cycle 0 and a threshold estimated for it; at the end ("final")
+    with the round's best model and threshold, which are the pseudo-masks that the next round starts with.
+    """
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+        self.event = RoundEvents.PSEUDO_LABEL if stage == "cycle0" else RoundEvents.REFRESH
+
+    def run(self, context: RoundContext) -> dict[str, Any] | None:
+        """Return the pseudo-masks with their provenance; see :class:`PhaseHandler`."""
+        run = context.run
+        if run.method.propagation is None or (self.stage == "cycle0" and run.method.cycles < 2):
+            return None
+        weights = context.weights(upto_cycle=0 if self.stage == "cycle0" else None)
+        threshold = self._threshold(context, weights)
+        donors = context.donors()
+        masks = {p.id: pseudo_mask(p.probs, threshold) for p in run.learner.predict(list(donors), weights)}
+        blobs = run.state.put_blobs([mask_to_png(masks[key]) for key in donors], ".png")
+        rows = [
+            PseudoRow(key, context.index, self.stage, donor.id, donor.distance, threshold, blob)
+            for (key, donor), blob in zip(donors.items(), blobs, strict=True)
+        ]
+        suffix = "" if self.stage == "final" else "_cycle0"
+        quality = pseudo_quality(run.data, masks)
+        metrics = {f"pseudo_n{suffix}": float(len(rows))}
+        metrics |= {} if quality is None else {f"pseudo_dice{suffix}": quality}
+        metrics |= {} if self.stage == "final" else {"threshold_cycle0": threshold}
+        return {"pseudo": rows, "metrics": metrics}
+
+    def _threshold(self, context: RoundContext, weights: Any) -> float:
+        if self.stage == "final":
+            return context.run.state.metrics(context.index)[context.index]["threshold"]
+        return evaluate(context.run.learner, weights, test=False)["threshold"]
+
+
+class EvaluateHandler(PhaseHandler):
+    """Estimate the threshold on validation, then measure the round's best model on the test images."""
+
+    event = RoundEvents.EVALUATE
+
+    def run(self, context: RoundContext) -> dict[str, Any] | None:
+        """Return the metrics; see :class:`PhaseHandler`."""
+        run = context.run
+        found = evaluate(run.learner, context.weights(), wsl=run.method.cycles == 0)
+        drawn = run.state.drawn(context.index)
+        pixels = sum(row.cost_px for rows in drawn.values() for row in rows)
+        found |= {"masks": float(len(drawn)), "pixels": float(pixels)}
+        return {"metrics": found}
+
+
+def shortened(ids: list[str]) -> str:
+    """Return the first ten of some ids as text, and how many more there are."""
+    more = f" and {len(ids) - _LISTED} more" if len(ids) > _LISTED else ""
+    return ", ".join(ids[:_LISTED]) + more

@@ -1,0 +1,86 @@
+"""Oracles: who draws the mask of a queried image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from scripts.core.errors import InputError, Problem
+from scripts.data.run_data import RunData
+from scripts.state.rows import SIMULATED
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A mask from an oracle.
+
+    Attributes:
+        id: the image.
+        mask: uint8 (H, W) at the image's original size: 0 background, 1 foreground, 255 ignore.
+        user: who drew it.
+        seconds: time it took to draw, 0 where unknown.
+    """
+
+    id: str
+    mask: np.ndarray
+    user: str = SIMULATED
+    seconds: float = 0.0
+
+    @property
+    def cost_px(self) -> int:
+        """Foreground pixels drawn."""
+        return int((self.mask == 1).sum())
+
+    @property
+    def boundary_px(self) -> int:
+        """Foreground pixels with a 4-neighbour outside the foreground: the length of the contour that was drawn."""
+        inside = np.pad(self.mask == 1, 1)
+        core = inside[1:-1, 1:-1]
+        surrounded = inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
+        return int((core & ~surrounded).sum())
+
+
+class Oracle(Protocol):
+    """What every oracle can do."""
+
+    def can_answer(self, key: str) -> bool:
+        """Tell whether the image can be asked about at all; others are never queried."""
+
+    def answer(self, ids: Sequence[str]) -> list[Answer]:
+        """Return a mask for each id, in the same order."""
+
+
+class SimulatedOracle:
+    """Takes the masks that lie on disk, for simulations; images without a mask are never queried.
+
+    Args:
+        data: images of the run.
+        seconds_per_mask: annotation time to book per mask, in seconds; 0 books none.
+    """
+
+    def __init__(self, data: RunData, seconds_per_mask: float = 0.0) -> None:
+        self.data, self.seconds_per_mask = data, seconds_per_mask
+        self._with_mask = {item["id"] for item in data.datalist.items if item["mask"]}
+
+    def can_answer(self, key: str) -> bool:
+        """Tell whether the image has a mask on disk."""
+        return key in self._with_mask
+
+    def answer(self, ids: Sequence[str]) -> list[Answer]:
+        """Return the masks on disk.
+
+        Raises:
+            InputError: lists the images that have none.
+        """
+        masks = {key: self.data.store.true_mask(key) for key in ids}
+        problems = [
+            Problem("no mask on disk to answer with", key, cure="Add its mask to the data list.")
+            for key, mask in masks.items()
+            if mask is None
+        ]
+        if problems:
+            raise InputError(problems)
+        return [Answer(key, mask, seconds=self.seconds_per_mask) for key, mask in masks.items() if mask is not None]

@@ -1,0 +1,80 @@
+"""After each round: curve files, overlays of the queried images, TensorBoard scalars. All can be made again."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from ignite.engine import Engine
+from torch.utils.tensorboard import SummaryWriter
+
+from scripts.active.handlers import RoundEvents
+from scripts.active.round_context import RoundContext, round_state
+from scripts.core.files import write_atomic
+from scripts.evaluation.metrics import dice
+from scripts.images.overlays import overlay_panel
+from scripts.images.png import png_bytes, png_to_mask
+from scripts.networks.outputs import pseudo_mask
+from scripts.report.curve import curve_rows, write_curve
+
+logger = logging.getLogger(__name__)
+
+
+class ReportHandler:
+    """Write what people look at, from the state and the round's model.
+
+    Args:
+        max_overlays: pictures per round; 0 for none.
+    """
+
+    def __init__(self, max_overlays: int = 4) -> None:
+        self.max_overlays = max_overlays
+
+    def attach(self, engine: Engine) -> None:
+        """Run at the end of each round of ``engine``."""
+        engine.add_event_handler(RoundEvents.REPORT, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Write the exports of the round that ended; ``engine.state.round`` is its context."""
+        context = round_state(engine).round
+        folder = context.run.folder
+        write_curve(context.run.state, folder)
+        self._write_overlays(context, folder / "overlays" / f"round_{context.index:02d}")
+        self._write_scalars(context, folder / "tensorboard")
+
+    def _write_overlays(self, context: RoundContext, folder: Path) -> None:
+        run, state = context.run, context.run.state
+        asked = [row.id for row in state.queries(context.index)][: self.max_overlays]
+        missing = [key for key in asked if not (folder / _file_name(key)).is_file()]
+        if not missing:
+            return
+        items = {item["id"]: item for item in run.data.items("train")}
+        pseudo = {row.id: row for row in state.pseudo(context.index - 1, "final")}
+        threshold = state.metrics(context.index)[context.index]["threshold"]
+        scores = {row.id: row.score for row in state.queries(context.index)}
+        for p in run.learner.predict(missing, context.weights()):
+            truth = run.data.store.true_mask(p.id)
+            pred, row = pseudo_mask(p.probs, threshold), pseudo.get(p.id)
+            guess = None if row is None else png_to_mask(state.read_blob(row.blob))
+            labels = {} if truth is None else {"prediction": f"Dice {dice(pred, truth):.2f}"}
+            if row is not None and guess is not None:
+                labels["pseudo"] = f"donor {row.donor}" + ("" if truth is None else f", Dice {dice(guess, truth):.2f}")
+            score = "" if scores[p.id] is None else f", score {scores[p.id]:.4f}"
+            title = f"{p.id}, {run.class_of[p.id]}, queried in round {context.index}{score}"
+            cam = p.cam(items[p.id]["label"])
+            panel = overlay_panel(run.data.store.original_image(p.id), truth, cam, p.probs, pred, guess, title, labels)
+            write_atomic(folder / _file_name(p.id), png_bytes(panel))
+
+    def _write_scalars(self, context: RoundContext, folder: Path) -> None:
+        row = next((row for row in curve_rows(context.run.state) if row["round"] == context.index), None)
+        suffix = f".round{context.index:02d}"
+        if row is None or any(folder.glob(f"*{suffix}")):  # a run taken up again has written it
+            return
+        with SummaryWriter(str(folder), filename_suffix=suffix) as writer:
+            for name, value in row.items():
+                if isinstance(value, int | float):
+                    writer.add_scalar(f"rounds/{name}", value, row["masks"])
+
+
+def _file_name(key: str) -> str:
+    return key.replace("/", "__") + ".png"  # ids of images in several folders contain the folder

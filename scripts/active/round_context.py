@@ -1,0 +1,163 @@
+"""What the handlers of a round work on. Everything about the past is read from the state, nothing is carried in memory.
+
+So a round that was interrupted and one that was not look the same to every handler.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from ignite.engine import Engine, State
+
+from scripts.active.methods import Method
+from scripts.active.neighbours import NeighbourGraph, neighbour_graph
+from scripts.active.oracles import Oracle
+from scripts.active.propagation import Donor, pseudo_pool
+from scripts.annotation.person_oracle import PersonOracle
+from scripts.data.run_data import RunData
+from scripts.evaluation.agreement import consensus
+from scripts.images.png import png_to_mask
+from scripts.networks.weights import Weights
+from scripts.state.run_state import RunState
+from scripts.trained.run_models import weights_of_round
+from scripts.training.learner import Learner
+from scripts.training.losses import LABELLED, PSEUDO
+
+
+@dataclass
+class Run:
+    """What stays the same over the rounds of a run.
+
+    Attributes:
+        state: where everything is kept.
+        data: images.
+        learner: trains and predicts.
+        method: preset of parts.
+        oracle: draws masks.
+        seed: of the run.
+        folder: where exports go.
+        initial_per_class: masks per class in round 0.
+        query_per_class: masks per class in later rounds.
+        budget: most masks in the whole run; None for no limit.
+        protect_pseudo: published rule that keeps images with a pseudo-mask out of the query while others are left.
+        todo: what people have to do before the run can go on; empty while it goes on by itself.
+    """
+
+    state: RunState
+    data: RunData
+    learner: Learner
+    method: Method
+    oracle: Oracle | PersonOracle
+    seed: int
+    folder: Path
+    initial_per_class: int = 4
+    query_per_class: int = 1
+    budget: int | None = None
+    protect_pseudo: bool = True
+    todo: str = ""
+
+    @cached_property
+    def train_ids(self) -> list[str]:
+        """Ids of the training images, in the order of the data list."""
+        return [item["id"] for item in self.data.items("train")]
+
+    @cached_property
+    def class_of(self) -> dict[str, str]:
+        """Class name of every image."""
+        return {item["id"]: self.data.classes[item["label"]] for item in self.data.datalist.items}
+
+    @cached_property
+    def graph(self) -> NeighbourGraph:
+        """Nearest training images of each training image, within its class; built once per run."""
+        k = getattr(self.method.propagation, "k", 1)
+        histograms = {key: self.data.histograms[key] for key in self.train_ids}
+        return neighbour_graph(histograms, self.class_of, k=k)
+
+
+@dataclass
+class RoundContext:
+    """One round of a run, as far as it has come.
+
+    Attributes:
+        run: see :class:`Run`.
+        index: the round, from 0.
+    """
+
+    run: Run
+    index: int
+
+    def labelled(self) -> list[str]:
+        """Ids of L: images with an oracle mask in this round."""
+        return list(self.run.state.labelled(self.index))
+
+    def unlabelled(self) -> list[str]:
+        """Ids of the training images without an oracle mask, in the order of the data list."""
+        known = set(self.labelled())
+        return [key for key in self.run.train_ids if key not in known]
+
+    def donors(self) -> dict[str, Donor]:
+        """P of this round: who lends each pseudo-labelled image its place (paper section 3.2: k-NN, same class)."""
+        if self.run.method.propagation is None:
+            return {}
+        labelled = set(self.labelled())
+        pairs = self.run.method.propagation(self.run.graph, labelled, self.unlabelled())
+        previous = {row.id: Donor(row.donor, row.distance, 0) for row in self.run.state.pseudo(self.index - 1, "final")}
+        return pseudo_pool(previous, pairs, labelled)
+
+    def training_items(self, pseudo_round: int | None, stage: str) -> list[dict[str, Any]]:
+        """Items of L ∪ P with their masks, P as stored in a stage of a round; oracle masks win.
+
+        Args:
+            pseudo_round: round whose pseudo-masks are taken; None for none, so L alone.
+            stage: ``"cycle0"`` or ``"final"``.
+        """
+        state = self.run.state
+        masks = {key: (mask, LABELLED) for key, mask in self.oracle_masks().items()}
+        for row in [] if pseudo_round is None else state.pseudo(pseudo_round, stage):
+            if row.id not in masks:
+                masks[row.id] = (png_to_mask(state.read_blob(row.blob)), PSEUDO)
+        return [
+            {**item, "mask": masks[item["id"]][0], "kind": masks[item["id"]][1]}
+            for item in self.run.data.items("train")
+            if item["id"] in masks
+        ]
+
+    def oracle_masks(self) -> dict[str, np.ndarray]:
+        """Masks of L, uint8 (H, W): what most annotators say, each in the latest version (:mod:`scripts.evaluation.agreement`)."""
+        state = self.run.state
+        return {
+            key: consensus([png_to_mask(state.read_blob(row.blob)) for row in rows])
+            for key, rows in state.drawn(self.index).items()
+        }
+
+    def weights(self, upto_cycle: int | None = None) -> Weights:
+        """Weights of the best validation over this round's cycles (the later of equals); theta0 before any.
+
+        Args:
+            upto_cycle: the last cycle that counts; None for all.
+        """
+        last = self.run.method.cycles - 1 if upto_cycle is None else upto_cycle
+        return weights_of_round(self.run.state, self.index, self.run.learner.theta0.weights, last)[0]
+
+    def previous(self) -> RoundContext:
+        """The round before."""
+        return RoundContext(self.run, self.index - 1)
+
+
+class RoundState(State):
+    """State of an engine whose epoch is a round.
+
+    Attributes:
+        round: the round it is in.
+    """
+
+    round: RoundContext
+
+
+def round_state(engine: Engine) -> RoundState:
+    """Return the state of an engine of rounds; :mod:`scripts.active.rounds` puts the round into it."""
+    return cast(RoundState, engine.state)

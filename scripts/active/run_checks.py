@@ -1,0 +1,78 @@
+"""What makes a run of active learning impossible or odd, said before its first training step."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+
+from scripts.active.methods import Method
+from scripts.active.oracles import Oracle
+from scripts.annotation.person_oracle import PersonOracle
+from scripts.core.errors import InputError, Problem, listed
+from scripts.core.run_config import RunConfig
+from scripts.data.run_data import RunData
+
+logger = logging.getLogger(__name__)
+
+
+def refuse_impossible(
+    config: RunConfig, data: RunData, method: Method, oracle: Oracle | PersonOracle, counts: Mapping[str, int]
+) -> None:
+    """Refuse a run that could not end, or whose figures would mean nothing.
+
+    Args:
+        config: of the run.
+        data: its images.
+        method: its preset.
+        oracle: who would draw.
+        counts: numbers that must be 1 or more, by their name in ``active``.
+
+    Raises:
+        InputError: with all of it: too small numbers, other classes than the network's, no image to validate on or
+            no mask for the metric that selects, no training image that the oracle can answer for.
+    """
+    problems = [Problem("too small", f"active#{name}", "1 or more", str(n)) for name, n in counts.items() if n < 1]
+    outputs = config.get("num_classes", len(data.classes))
+    if outputs != len(data.classes):
+        found = f"{len(data.classes)} classes in the data: {listed(data.classes)}"
+        cure = f"Add --num_classes {len(data.classes)} to the command, or to an overlay."
+        problems.append(Problem("network and data differ in their classes", "num_classes", f"{outputs}", found, cure))
+    validation = data.items("val")
+    if not validation:
+        cure = "Name some in the table; they choose the weights of every training."
+        problems.append(Problem("no validation image", "data", "one or more", "none", cure))
+    elif config.get("selection") == "dice" and not any(item["mask"] for item in validation):
+        cure = "Add masks of validation images, or --selection accuracy."
+        problems.append(Problem("no validation image has a mask", "selection", "one or more for dice", "none", cure))
+    if method.cycles > 0 and not _answerable(data, oracle):
+        cure = "Add masks of training images to the table, or choose --active#method wsl, which needs none."
+        found = f"none of {len(data.items('train'))}"
+        problems.append(Problem("no training image to ask about", "data", "one with a mask or more", found, cure))
+    if problems:
+        raise InputError(problems)
+
+
+def tell_oddities(data: RunData, method: Method, oracle: Oracle | PersonOracle, initial_per_class: int) -> None:
+    """Log what a run can live with, and what it does then."""
+    if not any(item["mask"] for item in data.items("test")):
+        logger.warning("no test image has a mask: there will be no Dice, and the table of rounds stays empty")
+    if method.cycles > 0:
+        answerable = _answerable(data, oracle)
+        without = [name for name in data.classes if not answerable[name]]
+        if without:
+            logger.warning("no training image of these classes can be asked about: %s", listed(without))
+        short = [f"{name} ({answerable[name]})" for name in data.classes if 0 < answerable[name] < initial_per_class]
+        if short and not method.label_all:
+            text = "fewer images than initial_per_class %d, so the first round asks for all of them: %s"
+            logger.warning(text, initial_per_class, listed(short))
+    k = getattr(method.propagation, "k", None)
+    sizes = Counter(data.classes[item["label"]] for item in data.items("train"))
+    if k is not None and k >= max(sizes.values(), default=0):
+        text = "k %d reaches beyond every class, the largest has %d images: with one mask drawn, all others pair"
+        logger.info(text, k, max(sizes.values(), default=0))
+
+
+def _answerable(data: RunData, oracle: Oracle | PersonOracle) -> Counter[str]:
+    """Return class -> number of training images that the oracle can answer for."""
+    return Counter(data.classes[item["label"]] for item in data.items("train") if oracle.can_answer(item["id"]))

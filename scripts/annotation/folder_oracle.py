@@ -1,0 +1,93 @@
+"""A folder as the way to people: images go out to it, masks dropped into it come back through the gate."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from scripts.active.round_context import RoundContext
+from scripts.annotation.found_files import Found, found_files, read_reason
+from scripts.annotation.gate import Gate
+from scripts.annotation.person_oracle import DeskOracle
+from scripts.annotation.round_folder import write_round
+from scripts.annotation.submission import Submission, take_in
+from scripts.core.errors import InputError, Problem
+from scripts.core.files import file_sha256
+from scripts.state.desk import Desk
+
+logger = logging.getLogger(__name__)
+
+
+class FolderOracle(DeskOracle):
+    """Masks are dropped into ``to_annotate/round_NN/masks`` of the run, beside the images to draw.
+
+    Args:
+        gate: judges them.
+        wait: see :class:`DeskOracle`.
+        poll_seconds: see :class:`DeskOracle`.
+        user: name of the annotator of files that tell none: neither in them nor by their sub-folder.
+    """
+
+    def __init__(self, gate: Gate, wait: bool = False, poll_seconds: float = 5.0, user: str = "annotator") -> None:
+        super().__init__(wait, poll_seconds)
+        self.gate, self.user = gate, user
+        self._told: set[tuple[str, str]] = set()
+
+    def ask(self, context: RoundContext, ids: Sequence[str]) -> str:
+        """Write the folder of the round, and return what people should do with it."""
+        folder = write_round(context)
+        how = "it goes on by itself" if self.poll_seconds else "start the same command again"
+        return (
+            f"1. Open {folder / 'annotate.html'} in a browser and draw, or draw the pictures in {folder / 'images'}\n"
+            "     with any program.\n"
+            f"  2. Put the masks into {folder / 'masks'}, named as their pictures\n"
+            "     (PNG, NIfTI, GeoJSON, or a zip of them).\n"
+            f"  3. When all are there, {how}. {folder / 'README.txt'} says more."
+        )
+
+    def collect(self, context: RoundContext) -> None:
+        """Take in the masks that lie in the folders of all rounds; a changed file is a new version of its mask."""
+        run_dir = context.run.state.run_dir
+        base = run_dir / "to_annotate"
+        refused: list[Problem] = []
+        with Desk.open(run_dir) as desk:
+            seen = set()
+            for folder in sorted(base.glob("round_*/masks")):
+                prefix = folder.relative_to(base).as_posix()
+                for found in found_files(folder, refused):
+                    origin = f"{prefix}/{found.origin}"
+                    seen.add(origin)
+                    try:
+                        self._take(desk, found, origin)
+                    except InputError as error:
+                        refused += error.problems
+            self._give_back(desk, seen, base)
+        self._tell(refused)
+
+    def _take(self, desk: Desk, found: Found, origin: str) -> None:
+        user = found.user or self.user
+        if found.is_skip:
+            if found.key not in desk.skipped() and not desk.gave_back(origin):
+                self.gate.refuse_image(found.key, desk.was_asked)
+                desk.skip(found.key, user, read_reason(found.path), origin)
+                logger.info("cannot be drawn: %s, says %s", found.key, user)
+            return
+        if desk.taken(origin, file_sha256(found.path)):
+            return
+        row = take_in(desk, self.gate, Submission(found.key, found.path, user, origin))
+        logger.info("mask taken: %s, version %d, drawn by %s", row.id, row.version, row.user)
+
+    def _give_back(self, desk: Desk, seen: set[str], base: Path) -> None:
+        """Ask again for images whose ``.skip`` file was taken away."""
+        for key, row in desk.skipped().items():
+            if row.origin and row.origin not in seen and (base / row.origin).parent.parent.is_dir():
+                desk.unskip(key, forget=True)
+                logger.info("asked for again: %s", key)
+
+    def _tell(self, refused: Sequence[Problem]) -> None:
+        new = [problem for problem in refused if (problem.where, str(problem)) not in self._told]
+        self._told |= {(problem.where, str(problem)) for problem in new}
+        if new:
+            listed = "\n  - ".join(map(str, new))
+            logger.warning("not taken, and asked for again:\n  - %s", listed)

@@ -1,0 +1,114 @@
+"""One mask from outside to the state: through the gate and kept for the next round, or refused and remembered."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import PngImagePlugin
+
+from scripts.active.oracles import Answer
+from scripts.annotation.gate import Gate, Passed
+from scripts.core.errors import InputError, Problem
+from scripts.core.files import file_sha256
+from scripts.images.png import mask_to_png
+from scripts.images.reading import opened_picture
+from scripts.state.desk import Desk, timestamp
+from scripts.state.rows import LabelRow, RefusalRow
+
+logger = logging.getLogger(__name__)
+
+_LONGEST = 120
+_LONGEST_DAY_S = 86_400.0
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A mask that somebody hands in.
+
+    Attributes:
+        id: image it is for.
+        path: file with the mask.
+        user: who drew it; a PNG that names its annotator (text ``annotator``) wins, unless ``certain``.
+        origin: where it came from, for people to find it again; "" for the file's name.
+        seconds: time it took, 0 where not known; a PNG that tells (text ``seconds``) is believed then.
+        said: class that the annotator named, "" for none.
+        certain: the user said who they are, or proved it, so that a text in a PNG does not count.
+    """
+
+    id: str
+    path: Path
+    user: str
+    origin: str = ""
+    seconds: float = 0.0
+    said: str = ""
+    certain: bool = False
+
+
+def take_in(desk: Desk, gate: Gate, submission: Submission) -> LabelRow:
+    """Keep the mask of a submission for the next round.
+
+    Returns:
+        the row as stored: its version tells whether the image had masks before.
+
+    Raises:
+        InputError: the gate refuses it; that is remembered, and costs nothing.
+    """
+    origin = submission.origin or submission.path.name
+    digest = ""
+    try:
+        digest = file_sha256(submission.path)
+        passed = gate.admit(submission.id, submission.path, desk.was_asked, submission.said)
+        user, seconds = _drawn_by(submission)
+    except InputError as error:
+        user = submission.user if _is_name(submission.user) else "unknown"
+        # Without its folder, which for archives and servers is a new one each time.
+        reason = "; ".join(map(str, error.problems)).replace(f"{submission.path.parent}{os.sep}", "")
+        desk.refuse(RefusalRow(submission.id[:_LONGEST], user, timestamp(), origin, digest, reason))
+        raise
+    for note in passed.notes:
+        logger.warning("%s: mask of %s taken, %s", origin, submission.id, note)
+    return desk.submit(_row(passed, user, seconds, origin, digest), mask_to_png(passed.mask))
+
+
+def _row(passed: Passed, user: str, seconds: float, origin: str, digest: str) -> LabelRow:
+    answer = Answer(passed.id, passed.mask, user, seconds)
+    return LabelRow(
+        passed.id, None, "", answer.cost_px, answer.boundary_px, seconds, user,
+        said=passed.said, origin=origin, origin_sha256=digest,
+    )  # fmt: skip
+
+
+def _drawn_by(submission: Submission) -> tuple[str, float]:
+    """Return annotator and seconds: what the file tells, else what the submission does."""
+    told = _texts(submission.path)
+    named = "" if submission.certain else told.get("annotator", "").strip()
+    user = named or submission.user
+    if not _is_name(user):
+        raise InputError(
+            Problem(
+                "annotator's name cannot be used", "annotator", f"1 to {_LONGEST} printable letters", repr(user[:200])
+            )
+        )
+    seconds = submission.seconds
+    if not seconds:
+        try:
+            seconds = float(told.get("seconds", "0"))
+        except ValueError:
+            seconds = 0.0
+    return user, seconds if 0.0 <= seconds <= _LONGEST_DAY_S else 0.0
+
+
+def _texts(path: Path) -> dict[str, str]:
+    if path.suffix.lower() != ".png":
+        return {}
+    with opened_picture(path) as picture:
+        picture.load()  # text may stand behind the pixels
+        found = picture.text if isinstance(picture, PngImagePlugin.PngImageFile) else {}
+    return {name: str(value) for name, value in found.items() if name in ("annotator", "seconds")}
+
+
+def _is_name(user: str) -> bool:
+    return 0 < len(user) <= _LONGEST and user.isprintable()

@@ -1,0 +1,84 @@
+"""Errors made for users: each says what is wrong, where, what was expected, what was found and how to cure it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing a user has to mend.
+
+    Attributes:
+        what: the fault in a few words, e.g. ``"mask has another size than its image"``.
+        where: file, id or config key.
+        expected: what would have been accepted.
+        found: what is there instead.
+        cure: what to do about it.
+    """
+
+    what: str
+    where: str
+    expected: str = ""
+    found: str = ""
+    cure: str = ""
+
+    def __str__(self) -> str:
+        parts = [f"{self.where}: {self.what}"]
+        parts += [f"{name} {text}" for name, text in (("expected", self.expected), ("found", self.found)) if text]
+        line = "; ".join(parts)
+        return _visible(f"{line}. {self.cure}" if self.cure else line)
+
+
+def _visible(text: str) -> str:
+    """Escape what no terminal should get from a file name or a table: control characters, halves of characters."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
+class UserError(ValueError):
+    """Base of the errors a user can mend; carries every :class:`Problem` found, not only the first.
+
+    Args:
+        problems: one problem or all of them.
+    """
+
+    def __init__(self, problems: Problem | Sequence[Problem]) -> None:
+        self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        head = "" if len(self.problems) == 1 else f"{len(self.problems)} problems:\n  - "
+        super().__init__(head + "\n  - ".join(str(problem) for problem in self.problems))
+
+
+class InputError(UserError):
+    """Images, masks, tables or settings that cannot be used as they are."""
+
+
+class StateError(UserError):
+    """The state of a run cannot be read, or does not belong to what was asked."""
+
+
+def listed(names: Sequence[str], most: int = 10) -> str:
+    """Return the first names and how many more there are: ``"a, b and 3 more"``."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def user_error_of(error: BaseException | None) -> UserError | None:
+    """Return the :class:`UserError` in a chain of exceptions; frameworks wrap it in their own."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, UserError):
+            return error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def exit_code(error: BaseException) -> int:
+    """Return the exit status of a program that an error ends: 2 input, 3 state, 130 interrupted, 1 anything else."""
+    found = user_error_of(error)
+    if isinstance(found, InputError):
+        return 2
+    if isinstance(found, StateError):
+        return 3
+    return 130 if isinstance(error, KeyboardInterrupt) else 1

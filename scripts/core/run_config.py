@@ -1,0 +1,120 @@
+"""The config of the running bundle, so that every training of a run is built afresh from it.
+
+MONAI gives the objects of a config no way to read the config they stand in. A cycle of active learning needs just that:
+the sections ``train`` and ``validate`` as they were written (overlays and command line included), parsed again with the
+images, weights and seeds of the cycle. :func:`running_config` finds the parser that is resolving the caller.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from scripts.core.errors import InputError, Problem
+
+
+class RunConfig:
+    """The raw content of a bundle config, from which parsers are made.
+
+    Args:
+        content: the config as read from its files, with overlays and overrides, before anything is built. In that of
+            :func:`running_config` macros (``%``) have been replaced already.
+    """
+
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        self._content = copy.deepcopy(dict(content))
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """A copy of the whole raw content."""
+        return copy.deepcopy(self._content)
+
+    def __getitem__(self, key: str) -> Any:
+        """Return a copy of the raw value at a nested id such as ``"train#trainer#max_epochs"``."""
+        return copy.deepcopy(ConfigParser(self._content)[key])
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return :meth:`__getitem__`, or ``default`` where the config has no such id."""
+        try:
+            return self[key]
+        except (KeyError, IndexError, TypeError, ValueError):
+            return default
+
+    def with_references(self, names: Iterable[str], apart: Collection[str] = ()) -> dict[str, Any]:
+        """Return the raw values at some top-level ids, and at all that they refer to with ``@``, directly or not.
+
+        Args:
+            names: top-level ids; those the config does not have are left out.
+            apart: ids that are not followed to.
+        """
+        found: dict[str, Any] = {}
+        waiting = list(names)
+        while waiting:
+            name = waiting.pop()
+            if name in found or name not in self._content:
+                continue
+            found[name] = self[name]
+            waiting += set(re.findall(r"@([A-Za-z_]\w*)", json.dumps(found[name], default=str))).difference(apart)
+        return dict(sorted(found.items()))
+
+    def parser(
+        self, overrides: Mapping[str, Any] | None = None, objects: Mapping[str, Any] | None = None
+    ) -> ConfigParser:
+        """Return a fresh parser whose objects nobody else holds.
+
+        Args:
+            overrides: config values by nested id, set in this order.
+            objects: ready objects by nested id (images, feature bank) that are shared instead of built again. A list
+                arrives as a tuple, which MONAI does not look into: text from data that begins with ``$``, ``@`` or
+                ``%`` would be evaluated.
+
+        Raises:
+            InputError: an override changes an id that the config does not have. Arguments of a ``_target_`` may be new:
+                the config leaves out what keeps its default.
+        """
+        parser = ConfigParser(copy.deepcopy(self._content))
+        unknown = [key for key in overrides or {} if not _has(parser, key)]
+        if unknown:
+            raise InputError(
+                [Problem("no such id in the config", key, cure="Correct the override.") for key in unknown]
+            )
+        for key, value in (overrides or {}).items():
+            parser[key] = value
+        for key, value in (objects or {}).items():
+            parser[key] = tuple(value) if isinstance(value, list) else value
+        return parser
+
+
+def _has(parser: ConfigParser, key: str) -> bool:
+    if key in parser:
+        return True
+    parent = key.replace("#", "::").rpartition("::")[0]
+    if parent not in parser:
+        return False
+    owner = parser[parent]
+    return isinstance(owner, Mapping) and "_target_" in owner
+
+
+def running_config() -> RunConfig:
+    """Return the config that is being resolved by a ``ConfigParser`` further up the call stack.
+
+    Raises:
+        InputError: the caller was not built by a config.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, ConfigParser):
+            return RunConfig(owner.get())
+        frame = frame.f_back
+    raise InputError(
+        Problem(
+            "no bundle config is running", "running_config", cure="Pass config=RunConfig(...) when calling from Python."
+        )
+    )

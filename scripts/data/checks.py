@@ -1,0 +1,141 @@
+"""Checking every image and mask of a list before anything is computed, so that all faults are told at once."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from tqdm import tqdm
+
+from scripts.core.errors import InputError, Problem, listed
+from scripts.data.splits import patients_in_several_splits
+from scripts.data.tables import Table
+from scripts.images.masks import MaskRule, read_mask_and_notes
+from scripts.images.reading import read_image
+
+logger = logging.getLogger(__name__)
+Read = TypeVar("Read")
+OnRead = Callable[[Mapping[str, Any], np.ndarray, np.ndarray | None], None]
+
+
+def check_items(
+    items: Iterable[Mapping[str, Any]],
+    rule: MaskRule,
+    progress: bool = True,
+    on_read: OnRead | None = None,
+) -> dict[str, list[Problem]]:
+    """Decode every image and mask in full and return id -> what is wrong; nothing is raised.
+
+    Masks that can be used but may surprise (nothing drawn, values that the rule does not name) are logged, by kind.
+
+    Args:
+        items: dicts with ``id``, ``image`` and ``mask`` (None where there is none).
+        rule: how masks are read.
+        progress: show a bar on stderr.
+        on_read: called as ``on_read(item, image, mask)`` for each item without a fault, with image uint8 (H, W, 3)
+            and mask uint8 (H, W) or None. ``ImageStore.keep`` here makes this the only decoding of a run.
+    """
+    problems: dict[str, list[Problem]] = {}
+    notes: dict[str, list[str]] = {}
+    for item in tqdm(items, desc="reading images", unit="image", disable=not progress):
+        found: list[Problem] = []
+        image = _collect(partial(read_image, item["image"]), found)
+        mask = None
+        if item.get("mask"):
+            read = _collect(partial(read_mask_and_notes, item["mask"], rule), found)
+            mask = None if read is None else read[0]
+            for note in [] if read is None else read[1]:
+                notes.setdefault(note, []).append(str(item["id"]))
+        if image is not None and mask is not None and mask.shape != image.shape[:2]:
+            found.append(
+                Problem("mask has another size than its image", f"{item['id']} ({Path(item['mask'])})",
+                        _size(image), _size(mask), "Replace the mask by one drawn on this image.")
+            )  # fmt: skip
+        if found:
+            problems[item["id"]] = found
+        elif on_read is not None and image is not None:
+            on_read(item, image, mask)
+    for note, ids in sorted(notes.items()):
+        logger.warning("%d masks %s: %s", len(ids), note, listed(ids))
+    return problems
+
+
+def _collect(read: Callable[[], Read], problems: list[Problem]) -> Read | None:
+    """Return what ``read`` gives, or None with its problems added to the list."""
+    try:
+        return read()
+    except InputError as error:
+        problems.extend(error.problems)
+        return None
+
+
+def _size(array: np.ndarray) -> str:
+    return f"{array.shape[1]} x {array.shape[0]} (width x height)"
+
+
+Item = Mapping[str, Any]
+
+
+def tell(
+    items: Sequence[Item], names: Sequence[str], image_sha256: Mapping[str, str], quarantined: Mapping[str, str]
+) -> None:
+    """Log all of it as warnings.
+
+    Args:
+        items: of the data list.
+        names: class names.
+        image_sha256: id -> hash of the image file.
+        quarantined: id -> why the image was left out.
+    """
+    _warn_of_quarantine(quarantined)
+    _warn_of_patients(items)
+    _warn_of_small_classes(items, names)
+    _warn_of_copies(items, image_sha256)
+
+
+def tell_of_drawing(table: Table, split_column: str, seed: int) -> None:
+    """Log that splits are drawn, and which other columns look like splits."""
+    others = [name for name in table.columns if name.startswith("split") and name != split_column]
+    hint = f"; it has {', '.join(others)}, which split_column would use" if others else ""
+    logger.log(
+        logging.WARNING if others else logging.INFO,
+        "%s has no values in column %s: splits are drawn with seed %d%s",
+        table.path, split_column, seed, hint,
+    )  # fmt: skip
+
+
+def _warn_of_quarantine(quarantined: Mapping[str, str]) -> None:
+    if quarantined:
+        lines = "\n  - ".join(f"{key}: {reason}" for key, reason in list(quarantined.items())[:20])
+        logger.warning("%d images are left out, as on_bad_image says:\n  - %s", len(quarantined), lines)
+
+
+def _warn_of_patients(items: Sequence[Item]) -> None:
+    shared = patients_in_several_splits(items)
+    if shared:
+        patients = [f"{patient} ({'/'.join(splits)})" for patient, splits in shared.items()]
+        logger.warning("%d patients have images in several splits: %s", len(shared), listed(patients))
+
+
+def _warn_of_small_classes(items: Sequence[Item], names: Sequence[str]) -> None:
+    sizes = Counter(item["label"] for item in items if item["split"] == "train")
+    single = [name for label, name in enumerate(names) if sizes[label] == 1]
+    if single:
+        logger.warning("%d classes have a single training image: %s", len(single), listed(single))
+    if len(names) == 1:
+        text = "all images are of one class, %s: no classifier can be trained, and its maps and accuracy mean nothing"
+        logger.warning(text, names[0])
+
+
+def _warn_of_copies(items: Sequence[Item], image_sha256: Mapping[str, str]) -> None:
+    first: dict[str, Item] = {}
+    for item in items:
+        twin = first.setdefault(image_sha256[item["id"]], item)
+        if twin["split"] != item["split"]:
+            names = (twin["id"], twin["split"], item["id"], item["split"])
+            logger.warning("the same file content is in two splits: %s (%s) and %s (%s)", *names)

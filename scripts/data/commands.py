@@ -1,0 +1,98 @@
+"""The commands ``python -m scripts.data.datalist folder | glas | cub``: make the table of a data set."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from pathlib import Path
+
+import fire
+
+from scripts.core.errors import UserError, exit_code
+from scripts.data.datalist import write_table
+from scripts.data.makers import Made, cub_items, folder_items, glas_items
+from scripts.data.splits import SPLITS
+
+logger = logging.getLogger(__name__)
+
+
+def folder(
+    images: str,
+    labels: str,
+    masks: str | None = None,
+    out: str = "data.csv",
+    seed: int = 0,
+    val_fraction: float = 0.2,
+    test_fraction: float = 0.2,
+    group_by_patient: bool = False,
+) -> None:
+    """Make the table of a folder of images.
+
+    Args:
+        images: folder of images; folders below it are searched too.
+        labels: CSV with columns image,label[,split][,patient_id].
+        masks: folder of masks named as their images, or as them with _mask, _anno, _seg ... behind.
+        out: CSV to write.
+        seed: of the split, where the labels name none.
+        val_fraction: of the images of each class left without test.
+        test_fraction: of the images of each class.
+        group_by_patient: keep each patient within one split.
+    """
+    made = folder_items(
+        str(images), str(labels), None if masks is None else str(masks), seed, val_fraction, test_fraction,
+        group_by_patient,
+    )  # fmt: skip
+    _write(made, Path(str(out)))
+
+
+def glas(
+    directory: str, out: str | None = None, seed: int = 0, val_fraction: float = 0.2, group_by_patient: bool = False
+) -> None:
+    """Make the table of the official GlaS folder.
+
+    Args:
+        directory: the folder, with train_1.bmp, train_1_anno.bmp, ..., Grade.csv.
+        out: CSV to write; splits.csv in the folder unless given.
+        seed: of the choice of validation images.
+        val_fraction: of the official training images of each class.
+        group_by_patient: keep training and validation apart by patient.
+    """
+    made = glas_items(str(directory), seed, val_fraction, group_by_patient)
+    _write(made, Path(str(directory), "splits.csv") if out is None else Path(str(out)))
+
+
+def cub(directory: str, out: str | None = None, val_per_class: int = 6, seed: int = 0) -> None:
+    """Make the table of CUB-200-2011.
+
+    Args:
+        directory: the folder CUB_200_2011, with segmentations/ moved into it.
+        out: CSV to write; splits.csv in the folder unless given.
+        val_per_class: validation images taken from each class's training images.
+        seed: of that choice.
+    """
+    made = cub_items(str(directory), val_per_class, seed)
+    _write(made, Path(str(directory), "splits.csv") if out is None else Path(str(out)))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command; what the user can mend ends it with a message and :func:`scripts.core.errors.exit_code`."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        fire.Fire(
+            {"folder": folder, "glas": glas, "cub": cub}, command=arguments, name="python -m scripts.data.datalist"
+        )
+    except UserError as error:
+        logger.error("%s", error)
+        raise SystemExit(exit_code(error)) from None
+
+
+def _write(made: Made, path: Path) -> None:
+    items, classes = made
+    write_table(items, path, classes)
+    counts = Counter(item["split"] for item in items)
+    sizes = ", ".join(f"{counts[name]} {name}" for name in SPLITS)
+    without = sum(item["mask"] is None for item in items)
+    logger.info("%s: %d images, %d classes, %s, %d without mask", path, len(items), len(classes), sizes, without)
+    folders = {Path(item["image"]).parent for item in items}
+    if not all(folder.is_relative_to(path.absolute().parent) for folder in folders):
+        logger.info("its paths are absolute: read it with dataset_dir set to the folder of the images")

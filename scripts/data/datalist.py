@@ -1,0 +1,299 @@
+"""Lists of images with labels, masks and splits: read, checked and hashed before anything else happens.
+
+An item is a plain dict, as MONAI's data lists have it: ``id`` (str), ``image`` (absolute path), ``label`` (index into
+the sorted class names), ``mask`` (absolute path or None), ``split`` (``"train"``, ``"val"`` or ``"test"``) and
+``patient_id`` (str or None). ``python -m scripts.data.datalist --help`` makes such lists.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from scripts.core.errors import InputError, Problem, listed
+from scripts.core.files import file_sha256, write_atomic
+from scripts.data.checks import OnRead, check_items
+from scripts.data.entries import Entry, entries_of
+from scripts.data.file_watch import FileWatch, Stamp, stamp_of
+from scripts.data.splits import SPLITS, make_split, split_name
+from scripts.data.tables import Table, find_table, read_table
+from scripts.images.masks import NONZERO, MaskRule
+
+Item = dict[str, Any]
+logger = logging.getLogger(__name__)
+_COLUMNS = ("id", "image", "label", "mask", "split", "patient_id")
+
+
+@dataclass(frozen=True)
+class DataList:
+    """Images of a data set, in the order of the table.
+
+    Attributes:
+        items: see this module.
+        classes: class names, sorted; an item's label is the position of its class.
+        sha256: hash over ids, labels, splits and the content of all files; the order of rows does not matter.
+        image_sha256: id -> SHA-256 of the image file.
+        root: folder of the data set.
+        split_column: column of the table that the splits were read from.
+        mask_sha256: id -> SHA-256 of the mask file, of images that have one.
+        quarantined: id -> what is wrong, of images that were left out because their files cannot be used.
+        watch: tells which of the files changed after they were read.
+    """
+
+    items: tuple[Item, ...]
+    classes: tuple[str, ...]
+    sha256: str
+    image_sha256: Mapping[str, str]
+    root: Path
+    split_column: str
+    mask_sha256: Mapping[str, str] = field(default_factory=dict)
+    quarantined: Mapping[str, str] = field(default_factory=dict)
+    watch: FileWatch = field(default_factory=FileWatch, compare=False)
+
+    def split(self, name: str) -> list[Item]:
+        """Return the items of ``"train"``, ``"val"`` or ``"test"``, each a copy."""
+        return [dict(item) for item in self.items if item["split"] == name]
+
+    def hashed_items(self) -> list[Item]:
+        """Return copies of all items with ``sha256`` of the image and ``mask_sha256`` (None where there is no mask)."""
+        return [
+            {**item, "sha256": self.image_sha256[item["id"]], "mask_sha256": self.mask_sha256.get(item["id"])}
+            for item in self.items
+        ]
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return split -> class -> number of images, zeros included."""
+        found = Counter((item["split"], item["label"]) for item in self.items)
+        return {split: {name: found[split, label] for label, name in enumerate(self.classes)} for split in SPLITS}
+
+
+def read_datalist(
+    dataset_dir: str | Path,
+    table: str | Path | None = None,
+    split_column: str = "split",
+    id_column: str | None = None,
+    seed: int = 0,
+    val_fraction: float = 0.2,
+    test_fraction: float = 0.2,
+    group_by_patient: bool = False,
+    mask_rule: MaskRule = NONZERO,
+    check: bool = True,
+    classes: Sequence[str] | None = None,
+    progress: bool = True,
+    on_read: OnRead | None = None,
+    on_bad_image: Literal["stop", "skip"] = "stop",
+) -> DataList:
+    """Read a data set, check all of it, and raise once with everything that is wrong.
+
+    Args:
+        dataset_dir: folder of the data set; no path may lead out of it. Or directly its CSV or JSON file.
+        table: CSV with columns ``image,label[,mask][,split][,patient_id][,id]``, or MONAI datalist in JSON, relative
+            to ``dataset_dir`` or absolute; None finds it (:func:`scripts.data.tables.find_table`). Paths in it are
+            relative to its own folder, or to ``dataset_dir`` if the table lies elsewhere.
+        split_column: column with train/val/test. Without column ``split``, or where it is empty, splits are drawn.
+        id_column: column of the ids; else ``id``; else the file names, with their folders where names repeat.
+        seed, val_fraction, test_fraction: of a drawn split, see :func:`scripts.data.splits.make_split`.
+        group_by_patient: keep each patient within one drawn split.
+        mask_rule: how masks are read.
+        check: decode every image and mask.
+        classes: the class names to accept; None takes those of the table.
+        progress: show a bar while checking.
+        on_read: given the pixels of each checked item, see :func:`scripts.data.checks.check_items`.
+        on_bad_image: ``"skip"`` leaves out images whose file, or whose mask's file, cannot be used, and goes on with
+            the others; splits are drawn before, so that they do not depend on it. Faults of the table always stop.
+
+    Raises:
+        InputError: with every problem found in the table, the images and the masks.
+    """
+    if on_bad_image not in ("stop", "skip"):
+        raise InputError(Problem("unknown choice", "on_bad_image", "stop or skip", repr(on_bad_image)))
+    root = Path(os.path.abspath(Path(dataset_dir).expanduser()))
+    if root.is_file() and table is None:
+        root, table = root.parent, root.name
+    content = read_table(find_table(root, table))
+    _refuse_missing_columns(content, split_column, id_column)
+    problems: list[Problem] = []
+    entries = entries_of(content, root, split_column, id_column, problems)
+    names = tuple(sorted(set(classes or (entry.row.get("label") for entry in entries)) - {""}))
+    unlabelled = _unknown_labels(entries, names)
+    problems += unlabelled + _unusable_names(names, content.path)
+    splits = _read_splits(entries, split_column, problems)
+    if splits is None:
+        datalist_notes.tell_of_drawing(content, split_column, seed)
+        class_of = {entry.id: entry.row.get("label") for entry in entries}
+        patient_of = {entry.id: entry.row.get("patient_id") or None for entry in entries} if group_by_patient else None
+        splits = make_split(class_of, seed, val_fraction, test_fraction, patient_of)
+    items = [_item(entry, names, splits.get(entry.id, "")) for entry in entries]
+    stamps = {path: stamp_of(path) for item in items for path in _paths(item)}
+    bad = check_items(items, mask_rule, progress, on_read) if check else {}
+    if on_bad_image == "skip":
+        quarantined = {key: "; ".join(map(str, found)) for key, found in bad.items()}
+        items = [item for item in items if item["id"] not in bad]
+    else:
+        quarantined = {}
+        problems += [problem for found in bad.values() for problem in found]
+    if not unlabelled:  # else the images with a wrong label may be those that a class lacks
+        problems += _classes_without_training(items, names, content.path)
+    if problems:
+        raise InputError(problems)
+    image_sha256, mask_sha256, sha256 = _hashes(items, names)
+    datalist_notes.tell(items, names, image_sha256, quarantined)
+    watch = _watched(items, image_sha256, mask_sha256, stamps)
+    return DataList(tuple(items), names, sha256, image_sha256, root, split_column, mask_sha256, quarantined, watch)
+
+
+def write_table(items: Iterable[Mapping[str, Any]], path: str | Path, classes: Sequence[str]) -> None:
+    """Write items as the CSV that :func:`read_datalist` reads, in one step.
+
+    Paths within the folder of ``path`` become relative to it, others stay absolute.
+    """
+    folder = Path(path).absolute().parent
+
+    def cell(item: Mapping[str, Any], column: str) -> str:
+        value = item.get(column)
+        if value is None:
+            return ""
+        if column == "label":
+            return classes[value]
+        if column in ("image", "mask") and Path(value).is_relative_to(folder):
+            return Path(value).relative_to(folder).as_posix()
+        return str(value)
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    writer.writerows([cell(item, column) for column in _COLUMNS] for item in items)
+    write_atomic(Path(path), text.getvalue().encode())
+
+
+def _refuse_missing_columns(table: Table, split_column: str, id_column: str | None) -> None:
+    # A split column of another name is an explicit wish: drawing splits instead would go unnoticed.
+    needed = [
+        "image",
+        "label",
+        *([id_column] if id_column else []),
+        *([split_column] if split_column != "split" else []),
+    ]
+    found = ", ".join(table.columns) or "none"
+    problems = [
+        Problem("column is missing", str(table.path), name, found) for name in needed if name not in table.columns
+    ]
+    if problems:
+        raise InputError(problems)
+
+
+def _unknown_labels(entries: Sequence[Entry], names: Sequence[str]) -> list[Problem]:
+    return [
+        Problem(
+            "unknown label", entry.row.where, listed(names), repr(entry.row.get("label")), "Mend the label or classes."
+        )
+        for entry in entries
+        if entry.row.get("label") not in names
+    ]
+
+
+def _unusable_names(names: Sequence[str], path: Path) -> list[Problem]:
+    expected = "printable text of at most 200 bytes"
+    return [
+        Problem("class name cannot be used", str(path), expected, repr(name)[:80])
+        for name in names
+        if not name.isprintable() or len(name.encode()) > 200
+    ]
+
+
+def _read_splits(entries: Sequence[Entry], column: str, problems: list[Problem]) -> dict[str, str] | None:
+    """Return id -> split, or None where no row names one."""
+    texts = {entry.id: entry.row.get(column) for entry in entries}
+    if not any(texts.values()):
+        return None
+    for entry in entries:
+        if split_name(entry.row.get(column)) is None:
+            found = repr(entry.row.get(column))
+            cure = f"Fill column {column} in every row, or in none."
+            problems.append(Problem("unknown split", entry.row.where, "train, val or test", found, cure))
+    return {key: split_name(text) or "" for key, text in texts.items()}
+
+
+def _item(entry: Entry, names: Sequence[str], split: str) -> Item:
+    label = entry.row.get("label")
+    return {
+        "id": entry.id,
+        "image": str(entry.image),
+        "label": names.index(label) if label in names else -1,  # told of, and never returned
+        "mask": None if entry.mask is None else str(entry.mask),
+        "split": split,
+        "patient_id": entry.row.get("patient_id") or None,
+    }
+
+
+def _classes_without_training(items: Sequence[Item], names: Sequence[str], path: Path) -> list[Problem]:
+    trained = {item["label"] for item in items if item["split"] == "train"}
+    return [
+        Problem("class without a training image", str(path), f"at least one train row of class {name!r}", "none")
+        for label, name in enumerate(names)
+        if label not in trained
+    ]
+
+
+def _paths(item: Item) -> list[str]:
+    return [path for path in (item["image"], item["mask"]) if path]
+
+
+def _watched(
+    items: Sequence[Item], images: Mapping[str, str], masks: Mapping[str, str], stamps: Mapping[str, Stamp | None]
+) -> FileWatch:
+    """Return a watch over all files.
+
+    Raises:
+        InputError: listing files that changed between their decoding and their hashing.
+    """
+    watch = FileWatch()
+    problems = []
+    for item in items:
+        for path, kind, hashes in zip(_paths(item), ("image", "mask"), (images, masks), strict=False):
+            watch.add(f"{kind} of {item['id']}", path, hashes[item["id"]], stamps[path])
+            if stamp_of(path) != stamps[path]:
+                cure = "Run the same command again when nothing writes the data any more."
+                problems.append(Problem("file changed while it was read", path, cure=cure))
+    if problems:
+        raise InputError(problems)
+    return watch
+
+
+def _hashes(items: Sequence[Item], names: Sequence[str]) -> tuple[dict[str, str], dict[str, str], str]:
+    """Return id -> SHA-256 of the image, id -> that of the mask where there is one, and the hash of the whole list.
+
+    Raises:
+        InputError: listing every file that cannot be read.
+    """
+    images: dict[str, str] = {}
+    masks: dict[str, str] = {}
+    lines: list[str] = []
+    problems: list[Problem] = []
+    for item in items:
+        key = item["id"]
+        try:
+            images[key] = file_sha256(item["image"])
+            if item["mask"]:
+                masks[key] = file_sha256(item["mask"])
+            lines.append(json.dumps([key, names[item["label"]], item["split"], images[key], masks.get(key)]))
+        except InputError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise InputError(problems)
+    return images, masks, hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+
+if __name__ == "__main__":
+    from scripts.data.commands import main
+
+    main()

@@ -1,0 +1,146 @@
+"""The embedded demo data set: written once by our own code, so that the first run needs no download.
+
+``make_demo`` writes ``images/*.png``, ``masks/*.png`` (0 stroma, 1.. one number per gland, as GlaS has them) and
+``data.csv`` with the columns image, label, mask, split, patient_id. :mod:`scripts.data.demo.tissue` draws the tissue.
+Patients have one class, one slide (stain, stroma, scanner) and one or two images, and no patient is in two splits. The
+architectures of the glands take turns, so that every split holds the same mixture.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import itertools
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from scripts.core.errors import InputError, Problem
+from scripts.core.files import remove_leftovers, write_atomic
+from scripts.core.seeds import numpy_generator
+from scripts.data.demo.tissue import CLASSES, random_slide, render_tissue
+
+logger = logging.getLogger(__name__)
+
+TABLE = "data.csv"
+MANIFEST = "manifest.json"
+COLUMNS = ("image", "label", "mask", "split", "patient_id")
+IMAGES_PER_PATIENT = 2
+SMALLEST_SIDE = 48
+VERSION = 2
+"""Goes up when the same settings would give other pixels, so that data of an older version are made anew."""
+
+
+def make_demo(
+    folder: str | Path,
+    seed: int = 0,
+    n_train: int = 24,
+    n_val: int = 8,
+    n_test: int = 16,
+    size: tuple[int, int] = (192, 256),
+) -> Path:
+    """Write the demo data set and return the path of its table; data that are complete already are left untouched.
+
+    The bytes depend on the arguments alone. Every file is written atomically and the manifest, with the SHA-256 of
+    each file, last: an interrupted or altered folder is noticed and written again. Nothing is
+    deleted but the temporary files of an interrupted writer.
+
+    Args:
+        folder: where to write; made if absent.
+        seed: another seed gives other tissue, stains and patients.
+        n_train: number of training images; n_val and n_test likewise. The classes take turns.
+        size: (H, W) of the images in pixels.
+
+    Raises:
+        InputError: a split with fewer images than classes, or a side below 48 pixels.
+    """
+    root = Path(folder)
+    counts = {"train": int(n_train), "val": int(n_val), "test": int(n_test)}
+    height, width = (int(side) for side in size)
+    _check(counts, (height, width))
+    settings = {"version": VERSION, "seed": int(seed), **counts, "height": height, "width": width}
+    remove_leftovers(root)
+    if _complete(root, settings):
+        logger.info("demo data: kept %s", root)
+        return root / TABLE
+    for name in ("images", "masks"):
+        (root / name).mkdir(parents=True, exist_ok=True)
+    files: dict[str, str] = {}
+    rows = _rows(counts)
+    turns = {(split, kind): itertools.count(2 * i) for i, split in enumerate(counts) for kind in CLASSES}
+    for row in rows:
+        slide = random_slide(numpy_generator(seed, "demo", "patient", row["patient_id"]))
+        rng = numpy_generator(seed, "demo", "image", row["image"])
+        image, mask = render_tissue(row["label"], (height, width), slide, rng, next(turns[row["split"], row["label"]]))
+        for path, array in ((row["image"], image), (row["mask"], mask)):
+            _write(root, path, _png(array), files)
+    _write(root, TABLE, _table(rows), files)
+    manifest = {"settings": settings, "files": files}
+    write_atomic(root / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True).encode())
+    logger.info("demo data: wrote %d images to %s", len(rows), root)
+    return root / TABLE
+
+
+def _check(counts: dict[str, int], size: tuple[int, int]) -> None:
+    problems = [
+        Problem("too few images", f"demo n_{split}", f">= {len(CLASSES)}, one per class", str(count))
+        for split, count in counts.items()
+        if count < len(CLASSES)
+    ]
+    if min(size) < SMALLEST_SIDE:
+        problems.append(Problem("images too small for a gland", "demo size", f">= {SMALLEST_SIDE} pixels", str(size)))
+    if problems:
+        raise InputError(problems)
+
+
+def _rows(counts: dict[str, int]) -> list[dict[str, str]]:
+    """One row of the table per image; patients are numbered through and belong to one split and one class."""
+    rows, patients = [], 0
+    for split, count in counts.items():
+        for label, kind in enumerate(CLASSES):
+            for place, number in enumerate(range(label, count, len(CLASSES))):
+                patients += place % IMAGES_PER_PATIENT == 0
+                name = f"{split}_{number + 1:02d}.png"
+                values = (f"images/{name}", kind, f"masks/{name}", split, f"P{patients:02d}")
+                rows.append(dict(zip(COLUMNS, values, strict=True)))
+    return sorted(rows, key=lambda row: (list(counts).index(row["split"]), row["image"]))
+
+
+def _complete(root: Path, settings: dict[str, Any]) -> bool:
+    """Whether the folder holds exactly what these settings wrote."""
+    try:
+        manifest = json.loads((root / MANIFEST).read_bytes())
+        if manifest["settings"] != settings:
+            return False
+        return all(_sha256((root / path).read_bytes()) == digest for path, digest in manifest["files"].items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # absent, cut short, or not a manifest of ours
+        return False
+
+
+def _write(root: Path, path: str, data: bytes, files: dict[str, str]) -> None:
+    files[path] = _sha256(data)
+    write_atomic(root / path, data)
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _png(array: npt.NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, format="PNG", compress_level=3)
+    return buffer.getvalue()
+
+
+def _table(rows: list[dict[str, str]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()

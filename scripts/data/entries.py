@@ -1,0 +1,133 @@
+"""From rows of a table to images: paths that stay inside the data set, and ids that name each image once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.core.errors import Problem
+from scripts.data.splits import split_name
+from scripts.data.tables import Row, Table
+from scripts.images.reading import image_stem
+
+_LONGEST_ID = 200  # bytes; with a suffix it must be the name of a file
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row with its paths resolved: ``image`` and ``mask`` are absolute and inside the data set."""
+
+    id: str
+    row: Row
+    image: Path
+    mask: Path | None
+
+
+def entries_of(
+    table: Table, root: Path, split_column: str, id_column: str | None, problems: list[Problem]
+) -> list[Entry]:
+    """Return an entry for each row that names an image once; what is wrong with the others goes to ``problems``.
+
+    Args:
+        table: with a column ``image``, and perhaps ``mask``, ``id``.
+        root: folder that no path may leave, symbolic links followed.
+        split_column: column of the splits, to tell a repeated row from an image in two splits.
+        id_column: column of the ids; None takes ``id`` where that column exists, else the file names.
+        problems: added to.
+    """
+    table_path = Path(os.path.abspath(table.path))
+    base = table_path.parent if table_path.is_relative_to(root) else root
+    paths: list[tuple[Row, Path, Path | None]] = []
+    for row in table.rows:
+        if not row.get("image"):
+            problems.append(Problem("no image named", row.where, "a path in column image", "nothing"))
+            continue
+        image = _file_path(row, "image", base, root, problems)
+        mask = _file_path(row, "mask", base, root, problems) if row.get("mask") else None
+        if image is not None and (mask is not None or not row.get("mask")):
+            paths.append((row, image, mask))
+    if id_column is None and "id" in table.columns:
+        id_column = "id"
+    if id_column is None:
+        ids = image_ids([image for _, image, _ in paths], root)
+    else:
+        ids = [row.get(id_column) for row, _, _ in paths]
+    entries = [Entry(key, row, image, mask) for key, (row, image, mask) in zip(ids, paths, strict=True)]
+    return _unique(entries, split_column, problems)
+
+
+def _file_path(row: Row, column: str, base: Path, root: Path, problems: list[Problem]) -> Path | None:
+    """Return the absolute path of a cell, or None with a problem when no file of a data set can be there."""
+    path = _path_inside(row, column, base, root, problems)
+    if path is not None and path.name.startswith("."):
+        cure = "Take the row out: systems keep notes of their own in such files (macOS: ._name)."
+        problems.append(
+            Problem(f"{column} is a hidden file", row.where, "a name without a leading dot", path.name, cure)
+        )
+        return None
+    return path
+
+
+def _path_inside(row: Row, column: str, base: Path, root: Path, problems: list[Problem]) -> Path | None:
+    """Return the absolute path of a cell, or None with a problem when it leads out of ``root``."""
+    text = row.get(column).replace("\\", "/")  # tables written on Windows
+    path = Path(os.path.abspath(base / text))
+    try:
+        inside = "\0" not in text and path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError):  # a loop of symbolic links
+        inside = False
+    if inside:
+        return path
+    cure = "Give the folder that holds all files as dataset_dir, and the table's path as table."
+    problems.append(Problem(f"{column} lies outside the data set", row.where, f"a path in {root}", repr(text), cure))
+    return None
+
+
+def image_ids(images: Sequence[Path], root: Path) -> list[str]:
+    """Return the stems of the files, or, where two files share one, all paths below ``root`` without suffix."""
+    stems = [image_stem(image) for image in images]
+    if len(set(stems)) == len(set(images)):
+        return stems
+    return [_relative(image, root).with_name(stem).as_posix() for image, stem in zip(images, stems, strict=True)]
+
+
+def _relative(image: Path, root: Path) -> Path:
+    # An absolute path may name the data set otherwise than dataset_dir does, through a symbolic link.
+    return image.relative_to(root) if image.is_relative_to(root) else image.resolve().relative_to(root.resolve())
+
+
+def _unique(entries: list[Entry], split_column: str, problems: list[Problem]) -> list[Entry]:
+    """Leave out, with a problem, entries whose id cannot be used or whose id or image came before."""
+    kept: list[Entry] = []
+    by_id: dict[str, Entry] = {}
+    by_image: dict[Path, Entry] = {}
+    for entry in entries:
+        image = entry.image.resolve()
+        where, cure = entry.row.where, "Keep one of the rows."
+        if not _usable(entry.id):
+            expected = f"printable text of at most {_LONGEST_ID} bytes that is no path out of a folder"
+            problems.append(Problem("id cannot be used", where, expected, repr(entry.id)))
+        elif image in by_image:
+            first = by_image[image]
+            splits = [split_name(row.get(split_column)) for row in (first.row, entry.row)]
+            several = None not in splits and splits[0] != splits[1]
+            what = "image is in two splits" if several else "image is listed twice"
+            problems.append(Problem(what, where, "each image once", f"also in {first.row.where}", cure))
+        elif entry.id in by_id:
+            found = f"{entry.id!r} also in {by_id[entry.id].row.where}"
+            problems.append(
+                Problem("id is used twice", where, "each id once", found, "Give column id distinct values.")
+            )
+        else:
+            by_id[entry.id] = by_image[image] = entry
+            kept.append(entry)
+    return kept
+
+
+def _usable(key: str) -> bool:
+    """Ids name files of reports: they must not climb out of a folder, hide control characters, or be too long."""
+    parts = key.replace("\\", "/").split("/")
+    fits = 0 < len(key.encode(errors="replace")) <= _LONGEST_ID
+    return fits and key.isprintable() and not any(part in ("", ".", "..") for part in parts)

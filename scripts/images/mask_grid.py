@@ -1,0 +1,71 @@
+"""A mask on another pixel grid than its image: where NIfTI headers say how both lie, the mask is brought over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel
+import numpy as np
+
+from scripts.core.errors import InputError, Problem
+from scripts.images.reading import is_nifti
+
+_SAME = 1e-3  # pixels; what headers lose by single precision
+
+
+def on_grid_of_image(mask: np.ndarray, mask_path: Path, image_path: Path, size: tuple[int, int]) -> np.ndarray:
+    """Return a mask on the pixel grid of its image, by nearest neighbour; background where the mask does not reach.
+
+    Only two NIfTI files tell how they lie. Any other pair must agree in size.
+
+    Args:
+        mask: uint8 (H, W), as :func:`scripts.images.masks.read_mask` gave it.
+        mask_path: its file.
+        image_path: file of the image.
+        size: (H, W) of the image.
+
+    Returns:
+        uint8, ``size``.
+
+    Raises:
+        InputError: sizes differ and nothing says how the mask lies, or the headers cannot be compared.
+    """
+    if not (is_nifti(mask_path) and is_nifti(image_path)):
+        if mask.shape != size:
+            raise InputError(
+                Problem("mask has another size than its image", mask_path.name, _shown(size), _shown(mask.shape),
+                        "Draw it on the image that was given out, without resizing.")
+            )  # fmt: skip
+        return mask
+    columns, rows = _mask_position(mask_path, image_path, size)
+    if mask.shape == size and _is_identity(columns, rows):
+        return mask
+    found = np.zeros(size, np.uint8)
+    i, j = np.rint(columns).astype(np.int64), np.rint(rows).astype(np.int64)
+    there = (i >= 0) & (j >= 0) & (i < mask.shape[1]) & (j < mask.shape[0])
+    found[there] = mask[j[there], i[there]]
+    return found
+
+
+def _mask_position(mask_path: Path, image_path: Path, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return, for each pixel of the image, its (fractional) column and row in the mask, each (H, W) float64."""
+    mask_affine, image_affine = (np.asarray(nibabel.load(path).affine) for path in (mask_path, image_path))  # type: ignore[attr-defined]
+    try:
+        between = np.linalg.inv(mask_affine) @ image_affine
+    except np.linalg.LinAlgError:
+        between = np.full((4, 4), np.nan)
+    if not np.isfinite(between).all():
+        raise InputError(Problem("geometry cannot be compared", mask_path.name, "an invertible affine in its header"))
+    y, x = np.mgrid[: size[0], : size[1]].astype(np.float64)
+    columns = between[0, 0] * x + between[0, 1] * y + between[0, 3]
+    rows = between[1, 0] * x + between[1, 1] * y + between[1, 3]
+    return columns, rows
+
+
+def _is_identity(columns: np.ndarray, rows: np.ndarray) -> bool:
+    y, x = np.mgrid[: columns.shape[0], : columns.shape[1]]
+    return bool(np.abs(columns - x).max() < _SAME and np.abs(rows - y).max() < _SAME)
+
+
+def _shown(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]} x {shape[0]} (width x height)"

@@ -1,0 +1,304 @@
+"""Reading images: every accepted file becomes a uint8 RGB array by one written rule, or is refused with a reason.
+
+Accepted are PNG, BMP, JPEG and TIFF (Pillow) and 2-D NIfTI (nibabel). The rule, in the order it is applied:
+
+==============================  ========================================================================
+what the file holds             what :func:`read_image` returns
+==============================  ========================================================================
+EXIF or TIFF orientation        the image turned upright
+1 bit                           0 and 255
+palette                         the palette's colours
+transparency of any kind        the image over a white background (the colour of an empty slide)
+16-bit unsigned, grey or RGB    the high byte (``v >> 8``), so 65535 is white whatever the image holds
+CMYK, YCbCr                     Pillow's conversion to RGB
+other integers, floats          minimum to maximum stretched over 0..255 (a constant image becomes 0)
+grey                            three equal channels
+NIfTI (X, Y[, 1][, 3])          axis 0 is x: transposed to (H, W); the affine is not used; RGB dtypes accepted
+==============================  ========================================================================
+
+Refused: animated or multi-page files, a content that is not what the suffix says, values that are not finite, and
+pictures beyond Pillow's limit against decompression bombs, which holds for NIfTI as well. Of a multi-picture JPEG
+(MPO, written by some cameras) the first picture is the image.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from scripts.core.errors import InputError, Problem
+
+FORMATS: dict[str, tuple[str, ...]] = {
+    ".png": ("PNG",),
+    ".bmp": ("BMP",),
+    ".jpg": ("JPEG", "MPO"),
+    ".jpeg": ("JPEG", "MPO"),
+    ".tif": ("TIFF",),
+    ".tiff": ("TIFF",),
+}
+NIFTI_SUFFIXES = (".nii.gz", ".nii")
+_PILLOW_FORMATS = ("BMP", "JPEG", "PNG", "TIFF")  # MPO is opened by way of JPEG
+# What decoders raise on damaged content; Pillow reports a broken PNG chunk as a SyntaxError.
+_DECODING_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    ArithmeticError,
+    struct.error,
+    zlib.error,
+)
+_EXIF_ORIENTATION = 0x0112
+_TURNED = (5, 6, 7, 8)
+_NIFTI_BYTES = 4  # per pixel, of the largest file that is read; with 8-byte numbers it has half as many pixels
+_NIFTI_HEADER = 2**20
+_NIFTI2_HEADER = (540).to_bytes(4, "little")  # its size is what tells the second version from the first
+
+
+def image_suffix(path: Path | str) -> str:
+    """Return the accepted suffix that ``path`` ends in, in lower case, else ``""``: ``"a.NII.gz"`` -> ``".nii.gz"``."""
+    name = Path(path).name.lower()
+    return next((suffix for suffix in (*NIFTI_SUFFIXES, *FORMATS) if name.endswith(suffix)), "")
+
+
+def image_stem(path: Path | str) -> str:
+    """Return the file name without the suffix of its format: ``"x/a.b.nii.gz"`` -> ``"a.b"``."""
+    name = Path(path).name
+    return name[: len(name) - len(image_suffix(name))]
+
+
+def is_image_file(path: Path | str) -> bool:
+    """Say whether the name is that of an image: an accepted suffix, and no dot-file (macOS writes ``._a.png``)."""
+    return not Path(path).name.startswith(".") and image_suffix(path) != ""
+
+
+def read_image(path: Path | str) -> np.ndarray:
+    """Decode one image by the rule of this module.
+
+    Returns:
+        uint8 (H, W, 3), RGB, upright.
+
+    Raises:
+        InputError: the file is missing, empty, damaged, misnamed, animated, too large or holds non-finite values.
+    """
+    path = Path(path)
+    if is_nifti(path):
+        values = nifti_values(path)
+        if values.shape[2:] != (4,):
+            return _three_channels(_eight_bits(values))
+        return _picture_to_rgb(Image.fromarray(_eight_bits(values), "RGBA"), path)
+    with opened_picture(path) as picture:
+        return _picture_to_rgb(ImageOps.exif_transpose(picture), path)
+
+
+def image_size(path: Path | str) -> tuple[int, int]:
+    """Return (H, W) as :func:`read_image` would give it, from the file's header alone.
+
+    Raises:
+        InputError: as :func:`read_image`, for what the header shows.
+    """
+    path = Path(path)
+    if is_nifti(path):
+        with _opened_nifti(path) as image:
+            return image.shape[1], image.shape[0]
+    with opened_picture(path) as picture:
+        width, height = picture.size
+        # Pillow has turned a TIFF's size already, though the tag still stands.
+        turned = picture.format != "TIFF" and picture.getexif().get(_EXIF_ORIENTATION) in _TURNED
+        return (width, height) if turned else (height, width)
+
+
+def is_nifti(path: Path) -> bool:
+    """Say whether the suffix is that of a NIfTI file."""
+    return image_suffix(path) in NIFTI_SUFFIXES
+
+
+@contextmanager
+def opened_picture(path: Path) -> Iterator[Image.Image]:
+    """Open a PNG, BMP, JPEG or TIFF; an error of decoding inside the ``with`` block becomes an InputError too.
+
+    Raises:
+        InputError: see :func:`read_image`.
+    """
+    _refuse_unreadable(path)
+    try:
+        # Only the promised formats: each further decoder is one more that hostile files could reach.
+        with Image.open(path, formats=_PILLOW_FORMATS) as picture:
+            _refuse_unfit(path, picture)
+            yield picture
+    except InputError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise InputError(_too_large(path, str(error))) from error
+    except MemoryError as error:
+        raise InputError(_no_memory(path)) from error
+    except UnidentifiedImageError as error:
+        expected = " or ".join(FORMATS[image_suffix(path)])
+        problem = Problem("the content is no image that can be read", str(path), expected, "something else", _REPLACE)
+        raise InputError(problem) from error
+    except _DECODING_ERRORS as error:
+        raise InputError(_damaged(path, error)) from error
+
+
+def nifti_values(path: Path) -> np.ndarray:
+    """Return the values of a 2-D NIfTI file with the header's scaling applied: (H, W), or (H, W, C) with C 3 or 4.
+
+    Raises:
+        InputError: the file is missing, damaged, not 2-D, too large, or holds NaN or infinite values.
+    """
+    with _opened_nifti(path) as image:
+        values = np.asanyarray(image.dataobj)
+    if values.dtype.names:  # RGB and RGBA are stored as one record per pixel
+        values = np.stack([values[name] for name in values.dtype.names], axis=-1)
+        values = values.reshape(*values.shape[:2], values.shape[-1])  # (X, Y[, 1], C) -> (X, Y, C)
+    else:
+        values = values.reshape(_flat_shape(values.shape))
+    if values.dtype.kind not in "uif":
+        raise InputError(Problem("not an image of real numbers", str(path), "integers or floats", str(values.dtype)))
+    refuse_non_finite(values, path)
+    return np.ascontiguousarray(values.swapaxes(0, 1))  # (X, Y[, C]) -> (H, W[, C])
+
+
+def refuse_non_finite(values: np.ndarray, path: Path) -> None:
+    """Raise InputError where ``values`` holds NaN or infinity; no grey level could stand for them."""
+    finite = np.isfinite(values)
+    if not finite.all():
+        found = f"{int((~finite).sum())} NaN or infinite values"
+        raise InputError(Problem("values are not all finite", str(path), "finite values", found, "Replace them first."))
+
+
+_REPLACE = "Replace the file, or take it out of the list."
+
+
+def _refuse_unreadable(path: Path) -> None:
+    """Raise InputError for what can be said before any decoder sees the file."""
+    if not image_suffix(path):
+        accepted = ", ".join((*FORMATS, *reversed(NIFTI_SUFFIXES)))
+        problem = Problem("not a format that can be read", str(path), accepted, path.suffix or "no suffix")
+    elif not os.path.isfile(path):  # unlike Path.is_file it says so of names that no file system takes, too
+        found = "a folder" if os.path.isdir(path) else "nothing there"
+        problem = Problem("file is missing", str(path), "a file", found, "Check the path in the table.")
+    elif path.stat().st_size == 0:
+        problem = Problem("file is empty", str(path), "an image", "0 bytes", _REPLACE)
+    else:
+        return
+    raise InputError(problem)
+
+
+def _refuse_unfit(path: Path, picture: Image.Image) -> None:
+    """Raise InputError for an intact picture that is not what is wanted."""
+    expected = FORMATS[image_suffix(path)]
+    if picture.format not in expected:
+        cure = "Rename the file after its content."
+        raise InputError(
+            Problem("the content is not what the suffix says", str(path), expected[0], str(picture.format), cure)
+        )
+    pages = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
+    if pages > 1:
+        raise InputError(
+            Problem("animated or multi-page file", str(path), "one picture", f"{pages} pages", "Save one page alone.")
+        )
+
+
+def _damaged(path: Path, error: Exception) -> Problem:
+    return Problem("cannot be decoded", str(path), "an intact file", f"{type(error).__name__}: {error}", _REPLACE)
+
+
+def _no_memory(path: Path) -> Problem:
+    cure = "Replace the file, whose header may be damaged and ask for any size; or free memory."
+    return Problem("there is not enough memory to decode it", str(path), cure=cure)
+
+
+def _too_large(path: Path, found: str) -> Problem:
+    limit = f"at most {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels"
+    return Problem("too many pixels to be decoded safely", str(path), limit, found, "Tile or downscale the image.")
+
+
+@contextmanager
+def _opened_nifti(path: Path) -> Iterator[Any]:
+    """Yield the nibabel image of a 2-D file; errors inside the block become InputError."""
+    _refuse_unreadable(path)
+    try:
+        # From memory and as one of two classes: nibabel.load would also try forms that read other files or XML.
+        content = _unpacked(path)
+        second = _NIFTI2_HEADER in (content[:4], content[3::-1])
+        image: Any = (nibabel.Nifti2Image if second else nibabel.Nifti1Image).from_bytes(content)
+        flat = _flat_shape(image.shape)
+        if len(flat) not in (2, 3) or (len(flat) == 3 and flat[2] not in (3, 4)) or min(flat) < 1:
+            raise InputError(
+                Problem("not a 2-D image", str(path), "shape (X, Y), (X, Y, 1) or (X, Y, 3)", str(image.shape))
+            )
+        if Image.MAX_IMAGE_PIXELS is not None and flat[0] * flat[1] > 2 * Image.MAX_IMAGE_PIXELS:
+            raise InputError(_too_large(path, f"{flat[0]} x {flat[1]}"))
+        if math.prod(image.shape) * image.get_data_dtype().itemsize > len(content):
+            raise ValueError(f"{len(content)} bytes, fewer than its header promises")
+        yield image
+    except InputError:
+        raise
+    except MemoryError as error:
+        raise InputError(_no_memory(path)) from error
+    except (ImageFileError, HeaderDataError, WrapStructError, *_DECODING_ERRORS) as error:
+        raise InputError(_damaged(path, error)) from error
+
+
+def _unpacked(path: Path) -> bytes:
+    """Return the content of a NIfTI file, unpacked if need be, as long as it is no larger than images may be."""
+    limit = None if Image.MAX_IMAGE_PIXELS is None else 2 * Image.MAX_IMAGE_PIXELS * _NIFTI_BYTES + _NIFTI_HEADER
+    most = -1 if limit is None else limit + 1
+    with gzip.open(path) if image_suffix(path) == ".nii.gz" else path.open("rb") as stream:
+        content = stream.read(most)
+    if limit is not None and len(content) > limit:
+        raise InputError(_too_large(path, f"more than {limit} bytes"))
+    return content
+
+
+def _flat_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Drop the axes of length 1 behind x and y: (X, Y, 1, 3) -> (X, Y, 3)."""
+    return (*shape[:2], *(length for length in shape[2:] if length != 1))
+
+
+def _picture_to_rgb(picture: Image.Image, path: Path) -> np.ndarray:
+    """Convert an upright Pillow picture of any mode to uint8 (H, W, 3)."""
+    if picture.mode.startswith("I") or picture.mode == "F":
+        values = np.asarray(picture)
+        refuse_non_finite(values, path)
+        return _three_channels(_eight_bits(values))
+    if picture.has_transparency_data:
+        rgba = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    return np.array(picture.convert("RGB"))
+
+
+def _eight_bits(values: np.ndarray) -> np.ndarray:
+    """Bring finite values of any numeric dtype to uint8 by the table of this module; the shape stays."""
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype.kind == "u" and values.dtype.itemsize == 2:
+        return (values >> 8).astype(np.uint8)
+    numbers = values.astype(np.float64)
+    low, high = numbers.min(), numbers.max()
+    if low == high:
+        return np.zeros(values.shape, np.uint8)
+    return np.rint((numbers - low) / (high - low) * 255.0).astype(np.uint8)
+
+
+def _three_channels(values: np.ndarray) -> np.ndarray:
+    """Repeat grey: (H, W) -> (H, W, 3); (H, W, 3) is returned as it is."""
+    return values if values.ndim == 3 else np.repeat(values[:, :, None], 3, axis=2)

@@ -1,0 +1,107 @@
+"""What a network says of an image: packed output, maps at the image's size, masks and classes from them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from scripts.networks.interface import JointNetwork
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the network says about one image.
+
+    Attributes:
+        id: the image.
+        probs: (H, W) float32 in [0, 1], foreground, at original size.
+        scores: (C,) float32 class scores.
+        class_maps: (C, h, w) float32, low resolution.
+        size: (H, W), the original size.
+    """
+
+    id: str
+    probs: np.ndarray
+    scores: np.ndarray
+    class_maps: torch.Tensor
+    size: tuple[int, int]
+
+    def cam(self, label: int) -> np.ndarray:
+        """Return the map of a class at original size, (H, W) float32, unbounded."""
+        return upsample_maps(self.class_maps[None], self.size)[0, label].numpy()
+
+    def cam_mask(self, label: int) -> np.ndarray:
+        """Return the classifier's own mask (published WSL baseline), (H, W) uint8 in {0, 1}."""
+        return cam_mask(self.class_maps[None], torch.tensor([label]), self.size)[0, 0].numpy()
+
+
+def prediction(key: str, packed: torch.Tensor, network: JointNetwork, size: tuple[int, int]) -> Prediction:
+    """Return what a packed output (1, 1 + C, h, w) says about the image ``key`` of original ``size``; no gradients."""
+    logits, maps = unpack_outputs(packed.detach(), network.stride)
+    with torch.no_grad():
+        scores = network.pool(maps)[0]
+    return Prediction(key, restore(logits[0, 0], size).cpu().numpy(), scores.cpu().numpy(), maps[0].cpu(), size)
+
+
+def upsample_maps(class_maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Return class maps (B, C, h, w) resized to ``size`` (H, W): bilinear, corners aligned, as published."""
+    return F.interpolate(class_maps, size=size, mode="bilinear", align_corners=True)
+
+
+def cam_mask(class_maps: torch.Tensor, label: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Return the mask that the classifier gives on its own: where the image's class has the highest map.
+
+    Args:
+        class_maps: (B, C, h, w) float, low resolution.
+        label: (B,) int64, the class of each image (the true one in the published WSL baseline).
+        size: (H, W) of the mask.
+
+    Returns:
+        (B, 1, H, W) uint8 in {0, 1}.
+    """
+    winner = upsample_maps(class_maps, size).argmax(1, keepdim=True)  # (B, 1, H, W)
+    return (winner == label.reshape(-1, 1, 1, 1)).to(torch.uint8)
+
+
+def pack_outputs(logits: torch.Tensor, class_maps: torch.Tensor) -> torch.Tensor:
+    """Return one tensor (B, 1 + C, H, W): mask logits, then the class maps repeated up to their size.
+
+    One tensor is what MONAI's sliding window, bundle checks and export take. The maps are copied (``nearest-exact``),
+    never mixed, so :func:`unpack_outputs` gives them back exactly.
+
+    Args:
+        logits: (B, 1, H, W) float, before the sigmoid.
+        class_maps: (B, C, h, w) float with h <= H and w <= W.
+    """
+    height, width = logits.shape[2], logits.shape[3]
+    return torch.cat([logits, F.interpolate(class_maps, size=(height, width), mode="nearest-exact")], dim=1)
+
+
+def unpack_outputs(packed: torch.Tensor, stride: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return mask logits (B, 1, H, W) and class maps (B, C, ceil(H / stride), ceil(W / stride)) of a packed output.
+
+    Args:
+        packed: (B, 1 + C, H, W) from :func:`pack_outputs`.
+        stride: the network's attribute ``stride``, pixels of the input per pixel of the class maps.
+    """
+    size = ((packed.shape[2] + stride - 1) // stride, (packed.shape[3] + stride - 1) // stride)
+    return packed[:, :1], F.interpolate(packed[:, 1:], size=size, mode="nearest-exact")
+
+
+def class_probabilities(found: Prediction) -> np.ndarray:
+    """Return (C,) float64, the softmax of the class scores."""
+    return torch.from_numpy(found.scores).double().softmax(0).numpy()
+
+
+def pseudo_mask(probs: np.ndarray, threshold: float) -> np.ndarray:
+    """Return the hard mask ``probs >= threshold``, uint8 in {0, 1}, of the same shape.
+
+    The comparison is made in float64, so that it agrees with the counts the threshold was chosen by.
+    """
+    return (np.asarray(probs) >= np.float64(threshold)).view(np.uint8)  # a float64 scalar widens without a copy
+
+
+def restore(logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Return probabilities (H, W) float32 at original ``size`` of logits (h, w): resized first, then the sigmoid."""
+    return F.interpolate(logits[None, None].float(), size=size, mode="bilinear", align_corners=False)[0, 0].sigmoid()

@@ -1,0 +1,137 @@
+"""The learning curve of one run: a row per round, as CSV and JSON files and as a table for the terminal.
+
+Dice, mIoU, PxAP, accuracy, threshold and the Dice of pseudo-masks are fractions in [0, 1], on the test split unless the
+name says otherwise; ``percent_masks`` is a percentage of the training images; times are seconds. What a run did not
+measure is ``None`` here, empty in the CSV and ``null`` in the JSON.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from scripts.core.files import write_atomic
+from scripts.core.result_files import versions
+from scripts.evaluation.metrics import auc_over_rounds
+from scripts.state.run_state import RunState
+
+Row = dict[str, Any]
+"""One round: column name -> int, float or None."""
+
+MEASURED = ("dice", "miou", "pxap", "accuracy", "threshold", "pseudo_dice", "pseudo_n")
+COSTS = ("masks", "percent_masks", "pixels", "boundary_px", "annotation_seconds")
+SUMMARISED = ("dice", "miou")
+_PHASE = "seconds_"
+_DIGITS = 6
+# Column of the terminal's table: heading, width, format.
+_TABLE = {
+    "round": ("round", 5, "d"),
+    "masks": ("masks", 5, "d"),
+    "percent_masks": ("% masks", 7, ".1f"),
+    "dice": ("Dice", 6, ".4f"),
+    "miou": ("mIoU", 6, ".4f"),
+    "pxap": ("PxAP", 6, ".4f"),
+    "accuracy": ("acc.", 6, ".4f"),
+    "threshold": ("thr.", 5, ".2f"),
+    "pseudo_n": ("pseudo", 6, "d"),
+    "pseudo_dice": ("its Dice", 8, ".4f"),
+    "seconds_total": ("seconds", 8, ".1f"),
+}
+
+
+def curve_rows(state: RunState) -> list[Row]:
+    """Return one row per round that has been evaluated, in order of rounds.
+
+    Every row has the columns round, :data:`COSTS`, :data:`MEASURED`, every other metric of the run by name,
+    seconds_total and one seconds_<phase> for each phase that any of the rounds had. Costs that are not among the
+    metrics of a round are summed up from the masks stored until then.
+    """
+    metrics = {at: values for at, values in state.metrics().items() if at >= 0 and "dice" in values}
+    seconds = {at: state.seconds(at) for at in metrics}
+    phases = list(dict.fromkeys(phase for times in seconds.values() for phase in times))
+    known = {"masks", "pixels", *MEASURED}
+    others = sorted({name for values in metrics.values() for name in values} - known)
+    trained = sum(image.split == "train" for image in state.images())
+    rows = []
+    for at, values in sorted(metrics.items()):
+        row: Row = {"round": at, **_costs(state, at, values, trained)}
+        row |= {name: values.get(name) for name in (*MEASURED, *others)}
+        row["pseudo_n"] = None if row["pseudo_n"] is None else int(row["pseudo_n"])
+        row["seconds_total"] = sum(seconds[at].values())
+        row |= {_PHASE + phase: seconds[at].get(phase) for phase in phases}
+        rows.append({name: round(v, _DIGITS) if isinstance(v, float) else v for name, v in row.items()})
+    return rows
+
+
+def curve_auc(rows: Sequence[Row]) -> dict[str, float | None]:
+    """Return the area under the curve of Dice and of mIoU in [0, 1], by the formula of Belharbi et al. 2021, Table 3.
+
+    A quantity that some round lacks, and that of no rounds, has no area: ``None``.
+    """
+    curves = {name: [row[name] for row in rows] for name in SUMMARISED}
+    return {name: auc_over_rounds(curve) if curve and None not in curve else None for name, curve in curves.items()}
+
+
+def write_curve(state: RunState, run_dir: Path | str) -> tuple[Path, Path]:
+    """Write ``curve.csv`` and ``curve.json`` into ``run_dir`` and return both paths.
+
+    The JSON holds ``rounds`` (the rows), ``auc``, ``settings``, ``data_sha256`` and ``versions``.
+
+    Raises:
+        StateError: a file cannot be written.
+    """
+    rows = curve_rows(state)
+    table, document = Path(run_dir) / "curve.csv", Path(run_dir) / "curve.json"
+    content = {
+        "auc": curve_auc(rows),
+        "rounds": rows,
+        "settings": state.settings(),
+        "data_sha256": state.data_sha256(),
+        "versions": versions(),
+    }
+    write_atomic(table, _csv(rows))
+    write_atomic(document, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+    return table, document
+
+
+def summary_table(rows: Sequence[Row]) -> str:
+    """Return the rounds as a fixed-width table for the terminal; columns that no round has are left out."""
+    if not rows:
+        return "no round has been evaluated yet"
+    columns = [name for name in _TABLE if any(row.get(name) is not None for row in rows)]
+    lines = ["  ".join(_TABLE[name][0].rjust(_TABLE[name][1]) for name in columns)]
+    lines.append("  ".join("-" * _TABLE[name][1] for name in columns))
+    lines += ["  ".join(_cell(row.get(name), *_TABLE[name][1:]) for name in columns) for row in rows]
+    area = curve_auc(rows)["dice"]
+    if len(rows) > 1 and area is not None:
+        lines.append(f"AUC of Dice over {len(rows)} rounds: {area:.4f}")
+    return "\n".join(lines)
+
+
+def _costs(state: RunState, at: int, values: Mapping[str, float], trained: int) -> Row:
+    drawn = state.drawn(at)
+    labels = [label for labels in drawn.values() for label in labels]
+    masks = int(values.get("masks", len(drawn)))
+    return {
+        "masks": masks,
+        "percent_masks": 100.0 * masks / trained if trained else None,
+        "pixels": int(values.get("pixels", sum(label.cost_px for label in labels))),
+        "boundary_px": sum(label.boundary_px for label in labels),
+        "annotation_seconds": float(sum(label.seconds for label in labels)),
+    }
+
+
+def _csv(rows: Sequence[Row]) -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else ["round", *COSTS, *MEASURED], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def _cell(value: float | None, width: int, pattern: str) -> str:
+    return ("-" if value is None else format(value, pattern)).rjust(width)

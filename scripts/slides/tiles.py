@@ -1,0 +1,156 @@
+"""Tiles of a slide as they are read: what the network is shown, and whether there is any tissue to show.
+
+**The rule for background.** A pixel is empty if its darkest channel is at least ``white``, or its brightest at most
+``black`` (scanners paint either where there is no tissue, and a transparent pixel is white). A tile is background if
+less than ``min_tissue`` of its kept part is not empty. That is decided on a small level where the slide has one, so
+that empty parts are not even read at full size.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from scripts.core.errors import InputError, Problem
+from scripts.slides.grid import Box, Grid, Tile
+from scripts.slides.reader import Slide
+
+PREVIEW = 96
+"""Pixels per tile, at least, by which tissue is told from background."""
+_USUAL_AREA = 256.0 * 256.0
+
+
+@dataclass(frozen=True)
+class BackgroundRule:
+    """Which tiles are left out, see the module.
+
+    Attributes:
+        white: least value of the darkest channel of an empty pixel, 0 to 255; 256 takes no pixel to be white.
+        black: greatest value of the brightest channel of an empty pixel; -1 takes no pixel to be black.
+        min_tissue: least share of tissue in a tile that is predicted, in [0, 1]; 0 predicts every tile.
+        glass: square network pixels beyond which an empty region gets no mask (:mod:`scripts.slides.glass`); None is
+            the area of a training image, 0 predicts empty regions like any other.
+
+    Raises:
+        InputError: a value out of its range.
+    """
+
+    white: int = 220
+    black: int = 5
+    min_tissue: float = 0.005
+    glass: float | None = None
+
+    def __post_init__(self) -> None:
+        checks = (
+            ("white", 0 <= self.white <= 256, "0 to 256", self.white),
+            ("black", -1 <= self.black <= 255, "-1 to 255", self.black),
+            ("min_tissue", 0 <= self.min_tissue <= 1, "0 to 1", self.min_tissue),
+            ("glass", self.glass is None or self.glass >= 0, "0 or more square pixels, or null", self.glass),
+        )
+        problems = [Problem("out of range", f"background#{n}", e, str(f)) for n, good, e, f in checks if not good]
+        if problems:
+            raise InputError(problems)
+
+    def empty(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+        """Return which pixels (H, W) of (H, W, 3) are empty."""
+        red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
+        darkest = np.minimum(np.minimum(red, green), blue)
+        brightest = np.maximum(np.maximum(red, green), blue)
+        return (darkest >= self.white) | (brightest <= self.black)
+
+    def least_glass(self, image_size: tuple[int, int] | None) -> float:
+        """Return the square network pixels from which an empty region is glass; 0 where none is."""
+        if self.glass is not None:
+            return self.glass
+        return float(np.prod(image_size)) if image_size is not None else _USUAL_AREA
+
+
+@dataclass(frozen=True)
+class ReadTile:
+    """A tile with its pixels.
+
+    Attributes:
+        tile: where it is.
+        preview: uint8 (h, w, 3), its kept part, small.
+        empty: bool (h, w), which pixels of the preview are empty.
+        pixels: uint8 (H, W, 3), its window at the network's resolution; None for background.
+    """
+
+    tile: Tile
+    preview: npt.NDArray[np.uint8]
+    empty: npt.NDArray[np.bool_]
+    pixels: npt.NDArray[np.uint8] | None
+
+    @property
+    def tissue(self) -> float:
+        """Share of tissue in the kept part, in [0, 1]."""
+        return 1.0 - float(self.empty.mean())
+
+
+class TileReader:
+    """Reads the tiles of one slide.
+
+    Args:
+        slide: open.
+        grid: of the slide.
+        rule: what is background.
+
+    Attributes:
+        level: that windows are read from: the smallest that is as fine as the network plane.
+    """
+
+    def __init__(self, slide: Slide, grid: Grid, rule: BackgroundRule) -> None:
+        self.slide, self.grid, self.rule = slide, grid, rule
+        self.level = slide.best_level(min(grid.downsample))
+        self._small = slide.best_level(min(grid.downsample) * grid.side / PREVIEW)
+
+    def read(self, tile: Tile) -> ReadTile:
+        """Return a tile; ``InputError`` where the slide is damaged."""
+        pixels = None
+        if self.slide.levels[self._small].size == self.slide.levels[self.level].size:
+            pixels = self._window(tile)
+            kept = pixels[tile.kept.moved(tile.window.top, tile.window.left).slices()]
+        else:
+            kept = self.slide.read(self._small, self._on_level(tile.kept))
+        preview = np.asarray(Image.fromarray(kept).reduce(max(1, min(kept.shape[:2]) // PREVIEW)))
+        found = ReadTile(tile, preview, self.rule.empty(preview), None)
+        if found.tissue < self.rule.min_tissue:
+            return found
+        return replace(found, pixels=self._window(tile) if pixels is None else pixels)
+
+    def read_all(self, workers: int = 0) -> Generator[ReadTile, None, None]:
+        """Yield every tile of the grid in its order.
+
+        Args:
+            workers: threads that read ahead, a tile or two each; 0 reads when a tile is asked for.
+        """
+        if workers < 1:
+            yield from map(self.read, self.grid)
+            return
+        tiles = iter(self.grid)
+        with ThreadPoolExecutor(workers) as pool:
+            ahead: deque[Future[ReadTile]] = deque(pool.submit(self.read, tile) for tile in islice(tiles, 2 * workers))
+            try:
+                while ahead:
+                    found = ahead.popleft().result()
+                    ahead.extend(pool.submit(self.read, tile) for tile in islice(tiles, 1))
+                    yield found
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def _window(self, tile: Tile) -> npt.NDArray[np.uint8]:
+        return self.slide.read_resized(self.level, tile.window, self.grid.plane)
+
+    def _on_level(self, box: Box) -> Box:
+        """Return a box of the network plane as whole pixels of the small level, at least one."""
+        size = self.slide.levels[self._small].size
+        found = box.scaled((size[0] / self.grid.plane[0], size[1] / self.grid.plane[1]))
+        top, left = min(int(found.top), size[0] - 1), min(int(found.left), size[1] - 1)
+        return Box(top, left, max(round(found.bottom), top + 1), max(round(found.right), left + 1))

@@ -1,0 +1,231 @@
+"""What a run's state tells: phases, queries, masks, metrics. Reading only."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from scripts.state.database import Database
+from scripts.state.rows import SIMULATED, ImageRow, LabelRow, LeaseRow, PseudoRow, QueryRow, RefusalRow, SkipRow
+
+LABEL_COLUMNS = "id, round, blob, cost_px, boundary_px, seconds, user, version, status, at, said, origin, origin_sha256"
+
+
+class PeopleReader(ABC):
+    """Questions about annotators; a part of :class:`scripts.state.reader.StateReader`."""
+
+    @abstractmethod
+    def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Return all rows of one query."""
+
+    def open_round(self) -> int | None:
+        """Return the round whose images are asked for and whose masks are not complete; ``None`` while it trains."""
+        rows = self._rows(
+            "SELECT MAX(round) FROM phases WHERE phase = 'query' AND round NOT IN "
+            "(SELECT round FROM phases WHERE phase = 'oracle')"
+        )
+        return rows[0][0]
+
+    def asked(self, round: int) -> list[str]:
+        """Return the images that people are asked to draw in a round: skipped ones are replaced, in order of rank."""
+        queries = self._ranked("queries", round)
+        label_of = dict(self._rows("SELECT id, label FROM images WHERE split = 'train'"))
+        return with_replacements(queries, self.reserves(round), label_of, self.skipped())
+
+    def reserves(self, round: int) -> list[QueryRow]:
+        """Return the images that stand in for skipped ones of a round, by rank; most of them are never asked for."""
+        return self._ranked("reserves", round)
+
+    def waiting(self, round: int) -> list[str]:
+        """Return the images of :meth:`asked` that nobody has drawn yet."""
+        drawn = {key for (key,) in self._rows("SELECT DISTINCT id FROM labels WHERE status = 'accepted'")}
+        return [key for key in self.asked(round) if key not in drawn]
+
+    def was_asked(self, key: str) -> bool:
+        """Tell whether anybody was ever asked for the mask of an image, by a query or by handing it out."""
+        asked = "SELECT 1 FROM queries WHERE id = ? UNION SELECT 1 FROM leases WHERE id = ?"
+        if self._rows(f"{asked} UNION SELECT 1 FROM labels WHERE id = ?", key, key, key):
+            return True
+        return any(key in self.asked(at) for (at,) in self._rows("SELECT round FROM reserves WHERE id = ?", key))
+
+    def pending(self) -> list[LabelRow]:
+        """Return the accepted masks that no round has taken yet, in the order in which they came."""
+        query = f"SELECT {LABEL_COLUMNS} FROM labels WHERE round IS NULL AND status = 'accepted' ORDER BY seq"
+        return [LabelRow(*row) for row in self._rows(query)]
+
+    def drawn(self, up_to_round: int) -> dict[str, list[LabelRow]]:
+        """Return, for each image of L, the latest accepted mask of each of its annotators, by first mask.
+
+        A simulated mask counts only where no person has drawn.
+
+        Args:
+            up_to_round: masks of later rounds do not count.
+        """
+        query = f"SELECT {LABEL_COLUMNS} FROM labels WHERE round <= ? AND status = 'accepted' ORDER BY seq"
+        found: dict[str, dict[str, LabelRow]] = {}
+        for values in self._rows(query, up_to_round):
+            row = LabelRow(*values)
+            found.setdefault(row.id, {})[row.user] = row
+        for rows in found.values():
+            if len(rows) > 1:
+                rows.pop(SIMULATED, None)
+        return {key: list(rows.values()) for key, rows in found.items()}
+
+    def taken(self, origin: str, origin_sha256: str) -> bool:
+        """Tell whether a file with this name and content was accepted before."""
+        return bool(self._rows("SELECT 1 FROM labels WHERE origin = ? AND origin_sha256 = ?", origin, origin_sha256))
+
+    def skipped(self) -> dict[str, SkipRow]:
+        """Return the images that somebody cannot annotate and that were not given back since, by id."""
+        rows = self._rows("SELECT id, user, at, reason, origin FROM skips WHERE undone = '' ORDER BY seq")
+        return {row[0]: SkipRow(*row) for row in rows}
+
+    def gave_back(self, origin: str) -> bool:
+        """Tell whether an image was given back that had been skipped from this place, such as a file."""
+        return bool(self._rows("SELECT 1 FROM skips WHERE origin = ? AND undone != ''", origin))
+
+    def leases(self, now: float) -> dict[str, LeaseRow]:
+        """Return the images that are in somebody's hands at ``now``, seconds since 1970."""
+        rows = self._rows("SELECT id, user, since, until FROM leases WHERE until > ? ORDER BY since, id", now)
+        return {row[0]: LeaseRow(*row) for row in rows}
+
+    def refusals(self) -> list[RefusalRow]:
+        """Return the masks that were not taken, in the order in which they came."""
+        columns = "id, user, at, origin, origin_sha256, reason"
+        return [RefusalRow(*row) for row in self._rows(f"SELECT {columns} FROM refusals ORDER BY seq")]
+
+    def scores(self, name: str) -> dict[str, float]:
+        """Return the scores of one kind that were made last, by id; empty where none were made."""
+        return dict(self._rows("SELECT id, value FROM scores WHERE name = ? ORDER BY id", name))
+
+    def scored_model(self, name: str) -> str | None:
+        """Return the name of the model that the scores of one kind are of; ``None`` where none were made."""
+        rows = self._rows("SELECT model FROM scores WHERE name = ? LIMIT 1", name)
+        return rows[0][0] if rows else None
+
+    def _ranked(self, table: str, round: int) -> list[QueryRow]:
+        rows = self._rows(f"SELECT round, rank, id, score FROM {table} WHERE round = ? ORDER BY rank", round)
+        return [QueryRow(*row) for row in rows]
+
+
+def with_replacements(
+    queries: Sequence[QueryRow], reserves: Iterable[QueryRow], label_of: Mapping[str, int], skipped: Collection[str]
+) -> list[str]:
+    """Return the images to draw: queries that are not skipped, then a reserve of its class for each that is.
+
+    A reserve that is skipped in turn is passed over. Where a class has no more reserves, the round has fewer images.
+
+    Args:
+        queries: of a round, by rank.
+        reserves: what the strategy would choose next, by rank.
+        label_of: class index of each training image.
+        skipped: ids that nobody can annotate.
+    """
+    asked = [row.id for row in queries if row.id not in skipped]
+    missing = [label_of[row.id] for row in queries if row.id in skipped]
+    for row in reserves:
+        if row.id not in skipped and label_of[row.id] in missing:
+            missing.remove(label_of[row.id])
+            asked.append(row.id)
+    return asked
+
+
+class StateReader(PeopleReader):
+    """Questions to the database of a run. Each raises ``StateError`` when the file cannot be read.
+
+    Args:
+        database: open database of a run.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def phases(self, round: int) -> list[str]:
+        """Return the phases of a round that are done, in the order they were committed."""
+        return [phase for (phase,) in self._rows("SELECT phase FROM phases WHERE round = ? ORDER BY seq", round)]
+
+    def done(self, round: int, phase: str) -> bool:
+        """Tell whether a phase of a round is done."""
+        return bool(self._rows("SELECT 1 FROM phases WHERE round = ? AND phase = ?", round, phase))
+
+    def last(self) -> tuple[int, str] | None:
+        """Return round and name of the phase committed last, ``None`` at the start of a run."""
+        rows = self._rows("SELECT round, phase FROM phases ORDER BY seq DESC LIMIT 1")
+        return (rows[0][0], rows[0][1]) if rows else None
+
+    def rng(self, round: int, phase: str) -> dict[str, Any]:
+        """Return what was stored as ``rng`` with a phase; ``KeyError`` when the phase is not done."""
+        rows = self._rows("SELECT rng FROM phases WHERE round = ? AND phase = ?", round, phase)
+        if not rows:
+            raise KeyError((round, phase))
+        return json.loads(rows[0][0])
+
+    def seconds(self, round: int) -> dict[str, float]:
+        """Return the time of each phase of a round that is done, in the order they were committed."""
+        return dict(self._rows("SELECT phase, seconds FROM phases WHERE round = ? ORDER BY seq", round))
+
+    def queries(self, round: int | None = None) -> list[QueryRow]:
+        """Return the queries of one round or of all, by round and rank."""
+        where, values = ("", ()) if round is None else (" WHERE round = ?", (round,))
+        query = f"SELECT round, rank, id, score FROM queries{where} ORDER BY round, rank"
+        return [QueryRow(*row) for row in self._rows(query, *values)]
+
+    def labels(self, up_to_round: int | None = None) -> list[LabelRow]:
+        """Return all versions of all masks whose round is at most ``up_to_round``, in the order they were stored.
+
+        Without ``up_to_round`` those that wait for a round are among them.
+        """
+        where, values = ("", ()) if up_to_round is None else (" WHERE round <= ?", (up_to_round,))
+        query = f"SELECT {LABEL_COLUMNS} FROM labels{where} ORDER BY seq"
+        return [LabelRow(*row) for row in self._rows(query, *values)]
+
+    def labelled(self, up_to_round: int | None = None) -> dict[str, LabelRow]:
+        """Return the latest accepted mask of each image that has one, in the order of the images' first masks."""
+        return {row.id: row for row in self.labels(up_to_round) if row.status == "accepted"}
+
+    def pseudo(self, round: int, stage: str) -> list[PseudoRow]:
+        """Return the pseudo-masks of one stage (``"cycle0"`` or ``"final"``) of a round, in the order stored."""
+        columns = "id, round, stage, donor, distance, threshold, blob"
+        query = f"SELECT {columns} FROM pseudo WHERE round = ? AND stage = ? ORDER BY seq"
+        return [PseudoRow(*row) for row in self._rows(query, round, stage)]
+
+    def metrics(self, round: int | None = None) -> dict[int, dict[str, float]]:
+        """Return ``{round: {name: value}}`` of one round or of all; a round without metrics is not there."""
+        where, values = ("", ()) if round is None else (" WHERE round = ?", (round,))
+        found: dict[int, dict[str, float]] = {}
+        for at, name, value in self._rows(
+            f"SELECT round, name, value FROM metrics{where} ORDER BY round, name", *values
+        ):
+            found.setdefault(at, {})[name] = value
+        return found
+
+    def artifact(self, round: int, name: str) -> str:
+        """Return the blob name of an artifact; ``KeyError`` when the round has none of this name."""
+        rows = self._rows("SELECT blob FROM artifacts WHERE round = ? AND name = ?", round, name)
+        if not rows:
+            raise KeyError((round, name))
+        return rows[0][0]
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings of the run, ``{}`` before :meth:`register_run`."""
+        rows = self._rows("SELECT value FROM run WHERE key = 'settings'")
+        return json.loads(rows[0][0]) if rows else {}
+
+    def data_sha256(self) -> str | None:
+        """Return the hash over the data list, ``None`` before :meth:`register_run`."""
+        rows = self._rows("SELECT value FROM run WHERE key = 'data_sha256'")
+        return rows[0][0] if rows else None
+
+    def quarantined(self) -> dict[str, str]:
+        """Return id -> reason of the images that were left out of the run because their files cannot be used."""
+        rows = self._rows("SELECT value FROM run WHERE key = 'quarantined'")
+        return json.loads(rows[0][0]) if rows else {}
+
+    def images(self) -> list[ImageRow]:
+        """Return the images of the run, by id."""
+        return [ImageRow(*row) for row in self._rows("SELECT id, sha256, label, split FROM images ORDER BY id")]
+
+    def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        return self._database.rows(query, values)

@@ -1,0 +1,123 @@
+"""From items to batches: stored pixels become tensors, and every random draw has its own seed.
+
+A *draw* is (epoch, index). What a draw looks like depends on the seed, the image and the epoch alone, never on workers,
+on batches or on what ran before, so a training can be repeated or taken up anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.transforms import Compose, Transform
+from torch.utils.data import Dataset
+
+from scripts.core.seeds import derive_seed
+from scripts.images.store import ImageStore
+from scripts.networks.feature_bank import FeatureBank
+from scripts.training.losses import IGNORE, LABELLED, UNLABELLED
+
+
+class FromStored(Transform):
+    """Turn an item into tensors with the pixels of an :class:`~scripts.images.store.ImageStore`.
+
+    The result has ``image`` (3, h, w) float32 in [0, 1], ``mask`` (1, h, w) uint8 with 0, 1, 255 (all 255 without a
+    mask), ``label`` int64 (-1 where unknown), ``kind`` int64 (0 oracle mask, 1 no mask, 2 pseudo-mask), ``id``.
+
+    Args:
+        store: where the pixels are; items that are new to it are added.
+    """
+
+    def __init__(self, store: ImageStore) -> None:
+        self.store = store
+
+    def __call__(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the tensors of ``item``; its ``mask`` is an array (H, W) at original size, a path, or None.
+
+        An item with ``pixels`` false gets no ``image``.
+        """
+        label, mask = item.get("label"), item.get("mask")
+        if isinstance(label, str):  # other tools name the mask file "label" and give no class
+            label, mask = None, label
+        key = item.get("id", str(item["image"]))
+        if key not in self.store:
+            self.store.add({"id": key, "image": item["image"], "mask": mask})
+        array = self.store.true_mask(key) if isinstance(mask, str) else mask
+        kind = item.get("kind", UNLABELLED if array is None else LABELLED)
+        unknown = torch.full((1, *self.store.working_size(key)), IGNORE, dtype=torch.uint8)
+        sample = {
+            "id": key,
+            "mask": unknown if array is None else self.store.resized_mask(array),
+            "label": torch.tensor(-1 if label is None else int(label)),
+            "kind": torch.tensor(int(kind)),
+        }
+        return {"image": self.store.image(key).float() / 255.0, **sample} if item.get("pixels", True) else sample
+
+
+class DrawnDataset(Dataset):
+    """Items seen through random transforms, one seed per draw.
+
+    Args:
+        data: items (dicts).
+        transform: MONAI transforms.
+        seed: of the augmentation.
+        variants: how many different versions of an image there are; None for a new one each epoch, 0 for transforms
+            without randomness. With a finite number, the frozen encoder's features of each version need computing
+            only once.
+        bank: where those features are kept: a version that is there is not drawn again, only its mask is (the
+            transforms must allow missing keys), and an empty image of its size stands in for it.
+    """
+
+    def __init__(
+        self,
+        data: Sequence[Mapping[str, Any]],
+        transform: Compose,
+        seed: int = 0,
+        variants: int | None = None,
+        bank: FeatureBank | None = None,
+    ) -> None:
+        self.data, self.transform, self.seed = list(data), transform, seed
+        self.variants, self.bank = variants, bank
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, draw: tuple[int, int] | int) -> dict[str, Any]:
+        """Return the transformed item of a draw; a bare index is the draw of epoch 0."""
+        epoch, index = draw if isinstance(draw, tuple) else (0, draw)
+        item = self.data[index]
+        version = epoch if self.variants is None else epoch % max(self.variants, 1)
+        seed = derive_seed(self.seed, "augment", str(item.get("id", item["image"])), version)
+        self.transform.set_random_state(seed=seed)
+        name = item.get("id", str(item["image"]))
+        key = "" if self.variants is None else f"{name}#{version if self.variants else 'plain'}"
+        kept = bool(self.variants) and self.bank is not None and key in self.bank
+        sample: dict[str, Any] = self.transform({**item, "pixels": not kept})
+        if kept:
+            sample["image"] = torch.zeros(1).expand(3, *sample["mask"].shape[1:])
+        return {**sample, "key": key}
+
+
+def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Stack samples to a batch: tensors along a new first axis, ids and keys as lists.
+
+    Raises:
+        ValueError: images of different sizes.
+    """
+    sizes = {tuple(sample["image"].shape) for sample in samples}
+    if len(sizes) > 1:
+        raise ValueError(
+            f"images of one batch differ in size: {sorted(sizes)}. Set image_size to one (H, W), or add a random crop "
+            "to train#random_transforms."
+        )
+    batch: dict[str, Any] = {}
+    for name, value in samples[0].items():
+        values = [sample[name] for sample in samples]
+        batch[name] = torch.stack([torch.as_tensor(np.asarray(v)) for v in values]) if _is_array(value) else values
+    return batch
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, torch.Tensor | np.ndarray)

@@ -1,0 +1,142 @@
+"""What a round asks of the network: train from theta0, predict, score. Knows nothing of rounds or of state."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from scripts.core.run_config import RunConfig
+from scripts.core.seeds import derive_seed
+from scripts.core.torch_rng import isolated_rng
+from scripts.data.run_data import RunData
+from scripts.networks.feature_bank import FeatureBank
+from scripts.networks.interface import JointNetwork
+from scripts.networks.outputs import Prediction, prediction, restore, unpack_outputs
+from scripts.networks.theta0 import Theta0
+from scripts.networks.weights import Weights
+from scripts.training.checkpoints import CheckpointFile
+from scripts.training.train import Trained, train
+
+
+class Learner:
+    """Trainings and predictions of one run.
+
+    Args:
+        config: of the run.
+        data: images of the run.
+        bank: memory of the frozen encoder's features.
+        theta0: where every training starts.
+        overrides: config values of all trainings and predictions of the method.
+        seed: of the run.
+        name: of the run, for logs.
+        checkpoint: where the training that is going on is kept; None keeps nothing.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        data: RunData,
+        bank: FeatureBank | None,
+        theta0: Theta0,
+        overrides: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        name: str = "run",
+        checkpoint: CheckpointFile | None = None,
+    ) -> None:
+        self.name, self.checkpoint = name, checkpoint
+        self.config, self.data, self.bank, self.theta0 = config, data, bank, theta0
+        self.overrides, self.seed = dict(overrides or {}), seed
+        if bank is not None:
+            bank.bind(theta0.sha256)
+
+    def train(
+        self, items: Sequence[Mapping[str, Any]], purpose: tuple[int, int], overrides: Mapping[str, Any] | None = None
+    ) -> Trained:
+        """Train on ``items`` from theta0 and return the weights of the best validation.
+
+        Args:
+            items: training images with ``mask`` (array (H, W)) and ``kind``.
+            purpose: (round, cycle), for seeds and logs.
+            overrides: more config values by nested id.
+        """
+        round_, cycle = purpose
+        name = f"{self.name}/round_{round_:02d}_cycle{cycle}"
+        changes = {"cycle#name": name, "cycle#seed": derive_seed(self.seed, *purpose, "order"), **(overrides or {})}
+        objects = {"train#dataset#data": list(items), "validate#dataset#data": self.data.items("val")}
+        checkpoint = None
+        if self.checkpoint is not None:
+            checkpoint = self.checkpoint.of(name, self.seed, self.theta0.sha256, _fingerprint(items))
+        seed = derive_seed(self.seed, *purpose, "train")
+        return train(self._parser(changes, objects), seed, self.theta0.weights, checkpoint)
+
+    def predict(self, ids: Sequence[str], weights: Weights) -> Iterator[Prediction]:
+        """Yield a prediction per id, with the evaluation's inferer."""
+        parser, network, device = self._ready(weights)
+        inferer = parser.get_parsed_content("validate#inferer")
+        for key in ids:
+            size = self.data.store.original_size(key)
+            with torch.no_grad():
+                packed = inferer(self._image(key, device), network, keys=[f"{key}#plain"])
+                yield prediction(key, packed, network, size)
+
+    def score(
+        self,
+        ids: Sequence[str],
+        weights: Weights,
+        score: Callable[[torch.Tensor], torch.Tensor],
+        passes: int,
+        purpose: int,
+    ) -> dict[str, float]:
+        """Return how informative each image is.
+
+        Args:
+            ids: the images.
+            weights: state dict.
+            score: from probabilities (B, 1, H, W), or (passes, B, 1, H, W), at original size to (B,).
+            passes: stochastic passes with dropout on and everything else as in evaluation; 0 for one plain pass.
+            purpose: the round, for the seeds of the dropout.
+        """
+        if passes == 0:
+            return {p.id: float(score(torch.from_numpy(p.probs)[None, None])) for p in self.predict(ids, weights)}
+        _, network, device = self._ready(weights)
+        network.dropout.train()
+        found = {}
+        for key in ids:
+            size = self.data.store.original_size(key)
+            with torch.no_grad(), isolated_rng(derive_seed(self.seed, purpose, "dropout", key), device):
+                image = self._image(key, device)
+                samples = [
+                    restore(unpack_outputs(network(image), network.stride)[0][0, 0], size) for _ in range(passes)
+                ]
+                found[key] = float(score(torch.stack(samples)[:, None, None]))
+        return found
+
+    def _parser(self, changes: Mapping[str, Any], objects: Mapping[str, Any] | None = None) -> Any:
+        shared = {"data": self.data, "features": self.bank, **(objects or {})}
+        fixed = {"cycle#rounds": True, "network_def#pretrained": False}
+        return self.config.parser({**fixed, **self.overrides, **changes}, shared)
+
+    def _ready(self, weights: Weights) -> tuple[Any, JointNetwork, torch.device]:
+        parser = self._parser({})
+        device = torch.device(parser.get_parsed_content("device"))
+        with isolated_rng(0, device):  # the initial weights are overwritten
+            network = parser.get_parsed_content("network")
+        network.load_state_dict(weights)
+        return parser, network.to(memory_format=torch.channels_last).eval(), device
+
+    def _image(self, key: str, device: torch.device) -> torch.Tensor:
+        return (self.data.store.image(key)[None].to(device).float() / 255.0).contiguous()
+
+
+def _fingerprint(items: Sequence[Mapping[str, Any]]) -> str:
+    """Return a hash of the ids, kinds and masks that a training learns from."""
+    digest = hashlib.sha256()
+    for item in items:
+        mask = np.asarray(item["mask"])
+        digest.update(repr((item["id"], int(item["kind"]), mask.shape, mask.dtype.str)).encode())
+        digest.update(mask.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,296 @@
+"""Losses of the joint network: six segmentation losses per image, and their sum with the classification loss.
+
+Every segmentation loss maps ``logits (B, 1, H, W) float``, ``target (B, 1, H, W) float in {0, 1}`` and ``gate
+(B, 1, H, W) float in {0, 1} or None`` to ``(B,)`` float32: one value per image, so that the caller decides which images
+count and by how much. Pixels with gate 0 have no influence; an image whose gate is 0 everywhere has loss 0.
+Formulas as in Belharbi et al. 2021 (published code); all are computed in float32 whatever the autocast type.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from monai.losses import DiceLoss
+from torch import nn
+
+from scripts.core.errors import InputError, Problem
+
+LABELLED, UNLABELLED, PSEUDO = 0, 1, 2
+"""Kinds of mask of a training image: from the oracle, none, from the model."""
+
+IGNORE = 255
+"""Value of a mask whose pixels count nowhere."""
+
+
+class BCE(nn.Module):
+    """Binary cross-entropy, mean over the pixels with gate 1.
+
+    Computed from logits, which agrees with the published clamp of ``log`` at -100 wherever the sigmoid does not
+    saturate in float32, and keeps its gradient where it does.
+    """
+
+    def forward(self, logits: torch.Tensor, target: torch.Tensor, gate: torch.Tensor | None = None) -> torch.Tensor:
+        """Return (B,) float32 >= 0."""
+        return _gated_mean(F.binary_cross_entropy_with_logits(logits.float(), target.float(), reduction="none"), gate)
+
+
+class L1(nn.Module):
+    """Absolute difference of probability and target, mean over the pixels with gate 1."""
+
+    def forward(self, logits: torch.Tensor, target: torch.Tensor, gate: torch.Tensor | None = None) -> torch.Tensor:
+        """Return (B,) float32 in [0, 1]."""
+        return _gated_mean((logits.float().sigmoid() - target.float()).abs(), gate)
+
+
+class SoftDice(nn.Module):
+    """``1 - (2 I + s) / (sum p^2 + sum t^2 + s)`` with ``I = sum(p t)``: MONAI's Dice loss with squared terms.
+
+    Args:
+        smooth: s > 0.
+    """
+
+    def __init__(self, smooth: float = 1.0) -> None:
+        super().__init__()
+        _check_smooth(smooth)
+        self.loss = DiceLoss(squared_pred=True, smooth_nr=smooth, smooth_dr=smooth, reduction="none")
+
+    def forward(self, logits: torch.Tensor, target: torch.Tensor, gate: torch.Tensor | None = None) -> torch.Tensor:
+        """Return (B,) float32 in [0, 1)."""
+        return self.loss(*_gated_pair(logits, target, gate)).flatten()
+
+
+class IoU(nn.Module):
+    """``1 - (I + s) / (sum p + sum t - I + s)`` with ``I = sum(p t)``: MONAI's Dice loss with ``jaccard``.
+
+    Args:
+        smooth: s > 0.
+    """
+
+    def __init__(self, smooth: float = 1.0) -> None:
+        super().__init__()
+        _check_smooth(smooth)
+        # MONAI computes (2 I + s) / (2 U + s), so its smoothing is twice ours
+        self.loss = DiceLoss(jaccard=True, smooth_nr=2 * smooth, smooth_dr=2 * smooth, reduction="none")
+
+    def forward(self, logits: torch.Tensor, target: torch.Tensor, gate: torch.Tensor | None = None) -> torch.Tensor:
+        """Return (B,) float32 in [0, 1)."""
+        return self.loss(*_gated_pair(logits, target, gate)).flatten()
+
+
+class _Sum(nn.Module):
+    """Sum of two segmentation losses."""
+
+    def __init__(self, first: nn.Module, second: nn.Module) -> None:
+        super().__init__()
+        self.first, self.second = first, second
+
+    def forward(self, logits: torch.Tensor, target: torch.Tensor, gate: torch.Tensor | None = None) -> torch.Tensor:
+        """Return (B,) float32 >= 0."""
+        return self.first(logits, target, gate) + self.second(logits, target, gate)
+
+
+class BCEDice(_Sum):
+    """:class:`BCE` plus :class:`SoftDice`."""
+
+    def __init__(self, smooth: float = 1.0) -> None:
+        super().__init__(BCE(), SoftDice(smooth))
+
+
+class L1IoU(_Sum):
+    """:class:`L1` plus :class:`IoU`."""
+
+    def __init__(self, smooth: float = 1.0) -> None:
+        super().__init__(L1(), IoU(smooth))
+
+
+class JointLoss(nn.Module):
+    """Equation 1 of Belharbi et al. 2021 on one batch of B images.
+
+    ``scale_cl * mean_i CE_i + scale_seg / B * sum_{i in L} seg_i + scale_seg_u / B * sum_{i in P} seg_u_i``, where both
+    sums are divided by the whole batch size, so an image weighs the same whatever else its batch holds.
+
+    Args:
+        scale_cl: weight of the classification term, >= 0.
+        scale_seg: weight of images with an oracle mask, >= 0.
+        scale_seg_u: weight of images with a pseudo-mask (lambda), >= 0; 0 is the control without pseudo-masks.
+            It may be changed between epochs, e.g. by :class:`LambdaSchedule`.
+        seg_loss: loss of the oracle masks, ``(logits, target, gate) -> (B,)``; :class:`BCE` when left out.
+        seg_loss_u: loss of the pseudo-masks; ``seg_loss`` when left out.
+        freeze_classifier: the classifier is frozen, so there is no classification term (published).
+        subtask: which terms exist at all.
+
+    Raises:
+        InputError: a negative scale, an unknown subtask, or a frozen classifier as the only subtask.
+    """
+
+    def __init__(
+        self,
+        scale_cl: float = 1.0,
+        scale_seg: float = 1.0,
+        scale_seg_u: float = 0.1,
+        seg_loss: nn.Module | None = None,
+        seg_loss_u: nn.Module | None = None,
+        freeze_classifier: bool = True,
+        subtask: Literal["both", "classification", "segmentation"] = "both",
+    ) -> None:
+        super().__init__()
+        _check_joint({"scale_cl": scale_cl, "scale_seg": scale_seg, "scale_seg_u": scale_seg_u}, subtask)
+        if subtask == "classification" and freeze_classifier:
+            raise InputError(
+                Problem(
+                    "nothing to train: the only subtask is frozen",
+                    "JointLoss",
+                    cure="Set freeze_classifier to false or subtask to segmentation.",
+                )
+            )
+        self.scale_cl, self.scale_seg, self.scale_seg_u = scale_cl, scale_seg, scale_seg_u
+        self.seg_loss = seg_loss if seg_loss is not None else BCE()
+        self.seg_loss_u = seg_loss_u if seg_loss_u is not None else self.seg_loss
+        self.freeze_classifier = freeze_classifier
+        self.subtask = subtask
+
+    def terms(
+        self,
+        scores: torch.Tensor,
+        logits: torch.Tensor,
+        labels: torch.Tensor,
+        masks: torch.Tensor,
+        kinds: torch.Tensor,
+    ) -> dict[str, torch.Tensor]:
+        """Return the weighted total and its three terms before weighting.
+
+        Args:
+            scores: (B, K) float class scores (logits).
+            logits: (B, 1, H, W) float foreground logits.
+            labels: (B,) int64 class indices.
+            masks: (B, 1, H, W) uint8 or float in {0, 1, 255}; 255 is ignored; of images of kind U not looked at.
+            kinds: (B,) int64: 0 oracle mask (L), 1 no mask (U), 2 pseudo-mask (P).
+
+        Returns:
+            ``{"total", "cl", "seg", "seg_u"}``, scalars float32. A term that is switched off or has weight 0 is
+            exactly 0 and is not computed. ``total`` can always be propagated back, a batch without any term included.
+        """
+        batch = logits.shape[0]
+        zero = logits[:0].sum().float() + scores[:0].sum().float()  # 0 that is part of the graph and never NaN
+        cl, seg, seg_u = zero, zero, zero
+        if self.subtask != "segmentation" and not self.freeze_classifier and self.scale_cl != 0:
+            cl = F.cross_entropy(scores.float(), labels)
+        if self.subtask != "classification":
+            known = masks != IGNORE
+            target, gate = (masks * known).float(), known.float()
+            if self.scale_seg != 0:
+                seg = _sum_of_kind(self.seg_loss(logits, target, gate), kinds == LABELLED) / batch
+            if self.scale_seg_u != 0:
+                seg_u = _sum_of_kind(self.seg_loss_u(logits, target, gate), kinds == PSEUDO) / batch
+        total = zero + self.scale_cl * cl + self.scale_seg * seg + self.scale_seg_u * seg_u
+        return {"total": total, "cl": cl, "seg": seg, "seg_u": seg_u}
+
+    def forward(
+        self,
+        scores: torch.Tensor,
+        logits: torch.Tensor,
+        labels: torch.Tensor,
+        masks: torch.Tensor,
+        kinds: torch.Tensor,
+    ) -> torch.Tensor:
+        """Return the weighted total, scalar float32; see :meth:`terms`."""
+        return self.terms(scores, logits, labels, masks, kinds)["total"]
+
+
+class LambdaSchedule:
+    """Weight of the pseudo-masks over the epochs of a training.
+
+    ``constant``: init. ``linear``: from init at epoch 0 to ``end`` at ``max_epochs``, ``end`` afterwards.
+    ``exponential``: ``exp(-(epoch + 1) / sigma)``, which ignores ``init``, as published.
+
+    Args:
+        init: first weight, >= 0.
+        kind: which schedule.
+        end: last weight of the linear one.
+        max_epochs: its length in epochs, >= 1.
+        sigma: epochs in which the exponential one falls to 1/e, > 0.
+    """
+
+    def __init__(
+        self,
+        init: float = 0.1,
+        kind: Literal["constant", "linear", "exponential"] = "constant",
+        end: float = 1e-9,
+        max_epochs: int = 1,
+        sigma: float = 150.0,
+    ) -> None:
+        if kind not in ("constant", "linear", "exponential") or max_epochs < 1 or sigma <= 0 or init < 0 or end < 0:
+            raise InputError(
+                Problem(
+                    "not a schedule",
+                    "LambdaSchedule",
+                    "constant, linear or exponential; max_epochs >= 1; sigma > 0; weights >= 0",
+                    f"{kind}, max_epochs {max_epochs}, sigma {sigma}, init {init}, end {end}",
+                )
+            )
+        self.init, self.kind, self.end, self.max_epochs, self.sigma = init, kind, end, max_epochs, sigma
+
+    def __call__(self, epoch: int) -> float:
+        """Return the weight during ``epoch``, counted from 0."""
+        if self.kind == "constant":
+            return self.init
+        if self.kind == "linear":
+            return self.init + (self.end - self.init) * min(epoch / self.max_epochs, 1.0)
+        return math.exp(-(epoch + 1) / self.sigma)
+
+
+def extended_log_barrier(values: torch.Tensor, t: float) -> torch.Tensor:
+    """Smooth penalty of ``values <= 0`` violated, defined everywhere (Kervadec et al. 2019).
+
+    ``-ln(-f) / t`` where ``f <= -1 / t^2``, else its tangent there, ``t f - ln(1 / t^2) / t + 1 / t``.
+
+    Args:
+        values: float, any shape.
+        t: sharpness > 0; the published training multiplies it by 1.01 per epoch, from 1 up to 10.
+
+    Returns:
+        the penalty of each value, same shape.
+    """
+    bound = -1.0 / t**2
+    tangent = t * values - math.log(1.0 / t**2) / t + 1.0 / t
+    # the clamp keeps log, and so the gradient of the branch not taken, finite
+    barrier = -torch.log(-values.clamp(max=bound)) / t
+    return torch.where(values <= bound, barrier, tangent)
+
+
+def _gated_mean(per_pixel: torch.Tensor, gate: torch.Tensor | None) -> torch.Tensor:
+    """Return (B,): mean of (B, 1, H, W) over the pixels with gate 1; 0 for an image without any."""
+    if gate is None:
+        return per_pixel.flatten(1).mean(dim=1)
+    gate = gate.float()
+    return (per_pixel * gate).flatten(1).sum(dim=1) / gate.flatten(1).sum(dim=1).clamp(min=1.0)
+
+
+def _gated_pair(
+    logits: torch.Tensor, target: torch.Tensor, gate: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return probabilities and target, (B, 1, H, W) float32, both 0 where the gate is 0."""
+    probs, target = logits.float().sigmoid(), target.float()
+    return (probs, target) if gate is None else (probs * gate, target * gate)
+
+
+def _sum_of_kind(per_image: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    return torch.where(chosen, per_image, torch.zeros_like(per_image)).sum()
+
+
+def _check_smooth(smooth: float) -> None:
+    if not smooth > 0:
+        raise InputError(Problem("smooth must be positive, else an empty mask gives 0 / 0", "loss", "> 0", f"{smooth}"))
+
+
+def _check_joint(scales: dict[str, float], subtask: str) -> None:
+    problems = [
+        Problem("negative weight", name, ">= 0", f"{scale}") for name, scale in scales.items() if not scale >= 0
+    ]
+    if subtask not in ("both", "classification", "segmentation"):
+        problems.append(Problem("unknown subtask", "subtask", "both, classification or segmentation", subtask))
+    if problems:
+        raise InputError(problems)

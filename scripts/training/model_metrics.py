@@ -1,0 +1,91 @@
+"""Measuring a model on validation and test images, at original resolution."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from scripts.data.run_data import RunData
+from scripts.evaluation.metrics import PxAP, dice, dice_and_miou_over_thresholds
+from scripts.evaluation.thresholds import ThresholdStats
+from scripts.networks.model_file import DEFAULT_THRESHOLD
+from scripts.networks.outputs import Prediction
+from scripts.networks.weights import Weights
+from scripts.training.learner import Learner
+
+
+def evaluate(learner: Learner, weights: Weights, test: bool = True, wsl: bool = False) -> dict[str, float]:
+    """Return the metrics of a model, each in [0, 1].
+
+    Args:
+        learner: predicts.
+        weights: the model.
+        test: measure on the test images too; else only the threshold is estimated.
+        wsl: the mask is the classifier's (CAM mask of the true class, as published), not the decoder's.
+
+    Returns:
+        ``threshold``, ``val_dice`` and ``val_miou`` at it (where validation images have masks), and for the test
+        images ``dice``, ``miou``, ``dice_at_0.5``, ``accuracy``, ``pxap`` of the CAM, ``wsl_dice`` of the CAM mask.
+    """
+    data = learner.data
+    label_of = {item["id"]: item["label"] for item in data.datalist.items}
+    stats = ThresholdStats()
+    found = {"threshold": DEFAULT_THRESHOLD}
+    if not wsl:
+        for p in learner.predict(_with_mask(data, "val"), weights):
+            stats.update(p.probs, _truth(data, p))
+        if stats.n_images:
+            best = stats.compute()
+            found = {"threshold": best.value, "val_dice": best.dice, "val_miou": best.miou}
+    if test:
+        found |= _test_metrics(learner, weights, label_of, found["threshold"], wsl)
+    return found
+
+
+def _test_metrics(
+    learner: Learner, weights: Weights, label_of: Mapping[str, int], threshold: float, wsl: bool
+) -> dict[str, float]:
+    data = learner.data
+    right, rows, pxap = [], [], PxAP()
+    cuts = np.unique([DEFAULT_THRESHOLD, threshold])
+    for p in learner.predict([item["id"] for item in data.items("test")], weights):
+        label = label_of[p.id]
+        right.append(float(p.scores.argmax() == label))
+        truth = data.store.true_mask(p.id)
+        if truth is None:
+            continue
+        cam = p.cam_mask(label)
+        pxap.update(p.cam(label), truth)
+        dices, mious = dice_and_miou_over_thresholds(cam.astype(np.float32) if wsl else p.probs, truth, cuts)
+        at, half = int(np.searchsorted(cuts, threshold)), int(np.searchsorted(cuts, DEFAULT_THRESHOLD))
+        rows.append((dices[at], mious[at], dices[half], dice(cam, truth)))
+    found = {"accuracy": float(np.mean(right))} if right else {}
+    if rows:
+        means = np.mean(rows, axis=0)
+        found |= dict(zip(("dice", "miou", "dice_at_0.5", "wsl_dice"), map(float, means), strict=True))
+        area = pxap.compute()
+        found |= {} if math.isnan(area) else {"pxap": area}
+    return found
+
+
+def pseudo_quality(data: RunData, masks: Mapping[str, np.ndarray]) -> float | None:
+    """Return the mean Dice of pseudo-masks against the true masks on disk; None where there is nothing to compare."""
+    found = []
+    for key, mask in masks.items():
+        truth = data.store.true_mask(key)
+        if truth is not None:
+            found.append(dice(mask, truth))
+    return float(np.mean(found)) if found else None
+
+
+def _with_mask(data: RunData, split: str) -> list[str]:
+    return [item["id"] for item in data.items(split) if item["mask"]]
+
+
+def _truth(data: RunData, prediction: Prediction) -> np.ndarray:
+    truth = data.store.true_mask(prediction.id)
+    if truth is None:
+        raise KeyError(prediction.id)
+    return truth

@@ -1,0 +1,111 @@
+"""Stage 0 (WSL): encoder and classifier trained on image labels only; its result theta0 starts every later training.
+
+theta0 depends on the data, the network and the settings of this stage, not on method or seed of a run, so it is stored
+under a hash of those and shared by all runs in a folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from scripts.core.files import remove_leftovers, write_atomic
+from scripts.core.run_config import RunConfig
+from scripts.data.run_data import RunData
+from scripts.networks.theta0 import Theta0, _stored
+from scripts.networks.weights import pack_weights
+from scripts.training.checkpoints import CheckpointFile
+from scripts.training.losses import UNLABELLED
+from scripts.training.train import train
+
+logger = logging.getLogger(__name__)
+
+SECTIONS = ("image_size", "network_def", "loss", "optimizer", "lr_scheduler", "train", "validate", "batch_size")
+"""Sections of the config that decide theta0, besides the data and the overrides of this stage."""
+
+APART = (
+    "bundle_root", "output_dir", "dataset_dir", "ckpt_dir", "log_dir", "device", "num_workers", "amp", "features",
+    "data", "demo", "network", "cycle", "active",
+)  # fmt: skip
+"""Ids that sections refer to and that are no settings: places, the machine, and what is recorded by itself."""
+
+
+def theta0(
+    config: RunConfig,
+    data: RunData,
+    overrides: Mapping[str, Any],
+    folder: Path | str,
+    seed: int = 0,
+    checkpoint_seconds: float = 30.0,
+) -> Theta0:
+    """Return theta0, from ``folder`` where it has been trained with the same settings, else trained now.
+
+    Args:
+        config: of the run.
+        data: images of the run; only their labels are used.
+        overrides: config values of this stage by nested id.
+        folder: where theta0 is kept, as ``<key>.pt`` and ``<key>.json``.
+        seed: of this stage; its own, so that runs of several seeds share theta0, as published.
+        checkpoint_seconds: least time between two checkpoints of the training, ``<key>.ckpt``.
+
+    Raises:
+        StateError: a stored theta0, or the checkpoint of its training, is damaged.
+    """
+    settings = stage0_settings(config, data, overrides, seed)
+    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+    record = Path(folder) / f"{key}.json"
+    remove_leftovers(record.parent)
+    checkpoint = CheckpointFile(record.with_suffix(".ckpt"), checkpoint_seconds)
+    if record.is_file():
+        checkpoint.remove()
+        return _stored(record)
+    logger.info("stage 0: training encoder and classifier on %d image labels", len(data.items("train")))
+    started = time.perf_counter()
+    trained = train(stage0_parser(config, data, overrides, seed), seed, checkpoint=checkpoint.of(settings))
+    content = pack_weights(trained.weights)
+    seconds = round(time.perf_counter() - started, 3)
+    sha256 = hashlib.sha256(content).hexdigest()
+    found = {
+        "sha256": sha256,
+        "accuracy": trained.metric,
+        "epoch": trained.epoch,
+        "seconds": seconds,
+        "settings": settings,
+    }
+    record.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(record.with_suffix(".pt"), content)
+    write_atomic(record, json.dumps(found, indent=1).encode())
+    checkpoint.remove()
+    logger.info("stage 0: validation accuracy %.4f after %.0f s", trained.metric, seconds)
+    return Theta0(trained.weights, sha256, trained.metric, seconds)
+
+
+def stage0_parser(config: RunConfig, data: RunData, overrides: Mapping[str, Any], seed: int) -> Any:
+    """Return the parser that stage 0 trains with."""
+    items = [{**item, "mask": None, "kind": UNLABELLED} for item in data.items("train")]
+    changes = {"cycle#rounds": True, "cycle#name": "stage_0", **_changes(overrides, seed)}
+    objects = {"data": data, "train#dataset#data": items, "validate#dataset#data": data.items("val")}
+    return config.parser(changes, objects)
+
+
+def _changes(overrides: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """What stage 0 sets by itself, so that nothing of a run (its seed) or of later trainings gets into theta0."""
+    own = {"cycle#seed": seed, "active#seed": seed, "variants": None, "labelled_share": None, "features": None}
+    return {**own, **overrides}
+
+
+def stage0_settings(config: RunConfig, data: RunData, overrides: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """Return everything that theta0 depends on, as JSON values."""
+    changed = RunConfig(config.parser(_changes(overrides, seed)).get())
+    return {
+        "data": data.datalist.sha256,
+        "classes": list(data.classes),
+        "seed": seed,
+        "overrides": dict(overrides),
+        **changed.with_references(SECTIONS, APART),
+    }

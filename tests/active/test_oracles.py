@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scripts.active.oracles import Answer, SimulatedOracle
+from scripts.core.errors import InputError
+from scripts.images.png import mask_to_png, png_to_mask
+from tests.support.tiny_runs import make_images, open_tiny
+
+
+class TestAnswer:
+    def test_costs_of_a_square(self) -> None:
+        mask = np.zeros((10, 12), dtype=np.uint8)
+        mask[2:7, 3:9] = 1  # 5 x 6: its contour has 2 * 5 + 2 * 6 - 4 pixels
+        assert (Answer("a", mask).cost_px, Answer("a", mask).boundary_px) == (30, 18)
+
+    def test_the_edge_of_the_image_is_drawn_too(self) -> None:
+        mask = np.ones((4, 5), dtype=np.uint8)
+        assert (Answer("a", mask).cost_px, Answer("a", mask).boundary_px) == (20, 14)
+
+    def test_ignored_pixels_cost_nothing_and_are_outside(self) -> None:
+        mask = np.ones((5, 5), dtype=np.uint8)
+        mask[2, 2] = 255
+        assert (Answer("a", mask).cost_px, Answer("a", mask).boundary_px) == (24, 20)
+
+    def test_empty_mask(self) -> None:
+        assert Answer("a", np.zeros((3, 3), dtype=np.uint8)).boundary_px == 0
+
+
+class TestSimulatedOracle:
+    def test_returns_the_masks_on_disk_in_order(self, shapes_data) -> None:
+        answers = SimulatedOracle(shapes_data, seconds_per_mask=12.5).answer(["train_03", "train_00"])
+        assert [a.id for a in answers] == ["train_03", "train_00"]
+        assert [(a.user, a.seconds) for a in answers] == [("simulated", 12.5)] * 2
+        for answer in answers:
+            np.testing.assert_array_equal(answer.mask, shapes_data.store.true_mask(answer.id))
+
+    def test_names_images_without_mask(self, tmp_path: Path) -> None:
+        data = open_tiny(make_images(tmp_path, without_mask={"train_01", "train_02"}))
+        oracle = SimulatedOracle(data)
+        assert [key for key in ("train_00", "train_01", "nowhere") if oracle.can_answer(key)] == ["train_00"]
+        with pytest.raises(InputError) as error:
+            oracle.answer(["train_00", "train_01", "train_02"])
+        assert [problem.where for problem in error.value.problems] == ["train_01", "train_02"]
+
+
+class TestPng:
+    def test_round_trip_keeps_every_value(self) -> None:
+        mask = np.array([[0, 1, 255], [255, 0, 1]], dtype=np.uint8)
+        np.testing.assert_array_equal(png_to_mask(mask_to_png(mask)), mask)
+
+    def test_other_memory_orders(self) -> None:
+        mask = np.asfortranarray(np.arange(12, dtype=np.uint8).reshape(3, 4) % 2)
+        np.testing.assert_array_equal(png_to_mask(mask_to_png(mask[:, ::2])), mask[:, ::2])

@@ -1,0 +1,325 @@
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ignite.engine import Engine
+
+import scripts.active.rounds
+from scripts.active.handlers import PhaseHandler, RoundEvents
+from scripts.active.rounds import ActiveLearning, default_phases
+from scripts.core.errors import InputError, StateError
+from scripts.networks.theta0 import Theta0
+from scripts.state.run_state import RunState
+from scripts.training.losses import PSEUDO
+from tests.support.tiny_runs import FakeLearner, fake_theta0, tiny_loop, what_happened
+
+LABEL_PROP = ["query", "oracle", "cycle0", "pseudo", "cycle1", "evaluate", "refresh"]
+ONE_CYCLE = ["query", "oracle", "cycle0", "evaluate"]
+
+
+class Interrupt(BaseException):
+    """Ends a run as Ctrl-C does."""
+
+
+class Bomb:
+    """Ends the run at an event of a round."""
+
+    def __init__(self, event: RoundEvents, index: int) -> None:
+        self.event, self.index = event, index
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(self.event, self)
+
+    def __call__(self, engine: Engine) -> None:
+        if engine.state.round.index == self.index:  # type: ignore[attr-defined]
+            raise Interrupt
+
+
+@pytest.fixture()
+def learners(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[FakeLearner]]:
+    """Runs learn nothing and write no HTML; the list holds the learner of each."""
+    made: list[FakeLearner] = []
+
+    def learner(*arguments: Any) -> FakeLearner:
+        made.append(FakeLearner(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # most of the time of a run that learns nothing
+    monkeypatch.setattr(scripts.active.rounds, "Learner", learner)
+    monkeypatch.setattr(scripts.active.rounds, "theta0", fake_theta0)
+    monkeypatch.setattr(scripts.active.rounds, "write_report", lambda folder: Path(folder) / "report.html")
+    yield made
+
+
+def asked(happened: dict[str, Any], index: int) -> list[str]:
+    return [row.id for row in happened["queries"] if row.round == index]
+
+
+class TestAlgorithm:
+    def test_phases_of_label_prop_in_order(self, shapes_data: Any, tmp_path: Path, learners: Any) -> None:
+        loop = tiny_loop(shapes_data, tmp_path, **{"active#rounds": 3})
+        loop.run()
+        happened = what_happened(loop.folder)
+        assert happened["phases"] == dict.fromkeys(range(3), LABEL_PROP)
+        assert [call.purpose for call in learners[0].calls] == [(r, c) for r in range(3) for c in (0, 1)]
+
+    @pytest.mark.parametrize("method", ["random", "entropy", "mc_dropout"])
+    def test_phases_of_methods_with_one_cycle(
+        self, shapes_data: Any, tmp_path: Path, learners: Any, method: str
+    ) -> None:
+        loop = tiny_loop(shapes_data, tmp_path, method)
+        loop.run()
+        happened = what_happened(loop.folder)
+        assert happened["phases"] == dict.fromkeys(range(2), ONE_CYCLE)
+        assert [len(asked(happened, r)) for r in range(2)] == [2, 2]
+        assert all(PSEUDO not in call.kinds.values() for call in learners[0].calls)
+
+    def test_every_training_starts_from_theta0(self, shapes_data: Any, tmp_path: Path, learners: Any) -> None:
+        tiny_loop(shapes_data, tmp_path, **{"active#rounds": 3}).run()
+        assert {call.theta for call in learners[0].calls} == {0.0}
+
+    @pytest.mark.parametrize("carry", [True, False])
+    def test_what_each_cycle_trains_on(self, shapes_data: Any, tmp_path: Path, learners: Any, carry: bool) -> None:
+        loop = tiny_loop(shapes_data, tmp_path, **{"active#rounds": 3, "active#methods#label_prop#carry": carry})
+        loop.run()
+        happened = what_happened(loop.folder)
+        final = {rows[0].round: {row.id for row in rows} for rows in happened["pseudo"][1::2]}
+        middle = {rows[0].round: {row.id for row in rows} for rows in happened["pseudo"][0::2]}
+        for call in learners[0].calls:
+            round_, cycle = call.purpose
+            oracle = {row.id for row in happened["labels"] if row.round <= round_}
+            carried = final.get(round_ - 1, set()) - oracle if carry else set()
+            expected = middle[round_] if cycle == 1 else carried
+            assert {key for key, kind in call.kinds.items() if kind == PSEUDO} == expected
+            assert {key for key, kind in call.kinds.items() if kind != PSEUDO} == oracle
+
+    def test_queried_images_leave_p(self, shapes_data: Any, tmp_path: Path, learners: Any) -> None:
+        loop = tiny_loop(shapes_data, tmp_path, **{"active#rounds": 3})
+        loop.run()
+        happened = what_happened(loop.folder)
+        for rows in happened["pseudo"]:
+            oracle = {row.id for row in happened["labels"] if row.round <= rows[0].round}
+            assert not oracle & {row.id for row in rows}
+            assert len(rows) + len(oracle) == 12  # k = 40 pairs all others
+
+    def test_events_come_in_the_order_of_the_algorithm(self, shapes_data: Any, tmp_path: Path, learners: Any) -> None:
+        seen: list[RoundEvents] = []
+
+        class Listener:
+            def attach(self, engine: Engine) -> None:
+                for event in RoundEvents:
+                    engine.add_event_handler(event, lambda _, event=event: seen.append(event))
+
+        loop = tiny_loop(shapes_data, tmp_path, **{"active#rounds": 1})
+        loop.phases = [Listener()]  # type: ignore[list-item]
+        loop.run()
+        assert seen == list(RoundEvents)
+
+    def test_masks_of_the_oracle_are_never_changed(self, shapes_data: Any, tmp_path: Path, learners: Any) -> None:
+        tiny_loop(shapes_data, tmp_path, **{"active#rounds": 3}).run()
+        calls = learners[0].calls
+        for call in calls:
+            for key, kind in call.kinds.items():
+                if kind != PSEUDO:
+                    assert call.masks[key] == calls[-1].masks[key]
+
+
+class TestEnds:
+    def test_exhausted_pool_ends_the_run_without_a_further_round(
+        self, shapes_data: Any, tmp_path: Path, learners: Any
+    ) -> None:
+        loop = tiny_loop(shapes_data, tmp_path, **{"active#rounds": 9, "active#query_per_class": 3})
+        loop.run()
+        happened = what_happened(loop.folder)
+        assert [len(asked(happened, r)) for r in range(4)] == [2, 6, 4, 0]
+        assert sorted(happened["metrics"]) == [0, 1, 2]
+        assert happened["metrics"][2]["masks"] == 12
+
+    def test_budget_ends_the_run_and_can_be_raised_later(self, shapes_data: Any, tmp_path: Path, learners: Any) -> None:
+        changes = {"active#rounds": 4, "active#initial_per_class": 2}
+        loop = tiny_loop(shapes_data, tmp_path, **changes, **{"active#budget": 5})
+        loop.run()
+        assert [values["masks"] for values in what_happened(loop.folder)["metrics"].values()] == [4, 5]
+        tiny_loop(shapes_data, tmp_path, **changes, **{"active#budget": 8}).run()
+        assert [values["masks"] for values in what_happened(loop.folder)["metrics"].values()] == [4, 5, 7, 8]
+
+    def test_full_supervision_asks_for_everything_once(self, shapes_data: Any, tmp_path: Path, learners: Any) -> None:
+        loop = tiny_loop(shapes_data, tmp_path, "full_sup")
+        loop.run()
+        happened = what_happened(loop.folder)
+        assert (sorted(happened["metrics"]), happened["metrics"][0]["masks"]) == ([0], 12)
+
+    def test_wsl_trains_nothing(self, shapes_data: Any, tmp_path: Path, learners: Any) -> None:
+        loop = tiny_loop(shapes_data, tmp_path, "wsl")
+        loop.run()
+        happened = what_happened(loop.folder)
+        assert happened["phases"] == {0: ["query", "oracle", "evaluate"]}
+        assert (learners[0].calls, happened["metrics"][0]["masks"]) == ([], 0)
+
+
+class TestSettings:
+    def test_compute_matched_doubles_the_epochs_of_one_cycle_methods(
+        self, shapes_data: Any, tmp_path: Path, learners: Any
+    ) -> None:
+        changes = {"active#compute_matched": True, "max_epochs": 3, "active#rounds": 1}
+        for method, expected in (("random", 6), ("mc_dropout", 6), ("label_prop", None), ("full_sup", 8)):
+            tiny_loop(shapes_data, tmp_path, method, **changes).run()
+            assert learners[-1].overrides.get("max_epochs") == expected
+        assert learners[1].overrides["network_def#dropout"] == 0.2
+
+    def test_unknown_method_is_refused_with_the_known_ones(self, shapes_data: Any, tmp_path: Path) -> None:
+        with pytest.raises(RuntimeError) as error:
+            tiny_loop(shapes_data, tmp_path, "guess")
+        cause: BaseException | None = error.value
+        while cause is not None and not isinstance(cause, InputError):
+            cause = cause.__cause__
+        assert cause is not None
+        assert "unknown method" in str(cause)
+        assert "entropy, full_sup, label_prop, mc_dropout, random, wsl" in str(cause)
+
+    @pytest.mark.parametrize("name", ["rounds", "initial_per_class", "query_per_class"])
+    def test_numbers_that_make_no_run(self, shapes_data: Any, tmp_path: Path, name: str) -> None:
+        arguments: dict[str, Any] = {"rounds": 1, "initial_per_class": 1, "query_per_class": 1, name: 0}
+        loop = tiny_loop(shapes_data, tmp_path)
+        with pytest.raises(InputError, match=f"active#{name}"):
+            ActiveLearning(
+                shapes_data, "m", {"m": loop.method}, "o", {"o": loop.oracle}, str(tmp_path), seed=0,
+                stage0_dir="", config=loop.config, **arguments,
+            )  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [("lr", 0.5), ("selection", "joint"), ("val_interval", 2), ("scale_seg_u", 0.3), ("max_epochs", 2),
+         ("active#query_per_class", 2), ("active#methods#label_prop#propagation#k", 3),
+         ("active#compute_matched", True), ("active#stage0#overrides#max_epochs", 2),
+         ("mask_rule#foreground", "over:127.5")],
+    )  # fmt: skip
+    def test_a_changed_setting_is_refused_by_name(
+        self, shapes_data: Any, tmp_path: Path, learners: Any, key: str, value: Any
+    ) -> None:
+        tiny_loop(shapes_data, tmp_path, **{"active#rounds": 1}).run()
+        with pytest.raises(StateError) as error:
+            tiny_loop(shapes_data, tmp_path, **{"active#rounds": 1, key: value}).run()
+        assert key.split("#")[-1] in str(error.value)
+        assert str(value) in str(error.value) or json.dumps(value) in str(error.value)
+
+    def test_settings_that_may_change(self, shapes_data: Any, tmp_path: Path, learners: Any) -> None:
+        tiny_loop(shapes_data, tmp_path, **{"active#rounds": 1}).run()
+        tiny_loop(shapes_data, tmp_path, **{"active#rounds": 1, "amp": False, "active#max_overlays": 0}).run()
+
+    def test_another_theta0_is_refused(
+        self, shapes_data: Any, tmp_path: Path, learners: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tiny_loop(shapes_data, tmp_path, **{"active#rounds": 1}).run()
+        other = fake_theta0()
+        monkeypatch.setattr(scripts.active.rounds, "theta0", lambda *_: Theta0(other.weights, "b" * 64, 0.5, 1.0))
+        with pytest.raises(StateError, match="theta0 is not the one"):
+            tiny_loop(shapes_data, tmp_path).run()
+
+    def test_other_images_are_refused(self, shapes_data: Any, tmp_path: Path, learners: Any) -> None:
+        from tests.support.tiny_runs import make_images, open_tiny
+
+        tiny_loop(shapes_data, tmp_path / "out").run()
+        fewer = open_tiny(make_images(tmp_path / "data", {"train": 10, "val": 4, "test": 4}))
+        with pytest.raises(StateError, match="train_10"):
+            tiny_loop(fewer, tmp_path / "out").run()
+
+
+class TestRepeats:
+    def test_same_seed_same_run(self, shapes_data: Any, tmp_path: Path, learners: Any) -> None:
+        for name in ("one", "two"):
+            tiny_loop(shapes_data, tmp_path / name).run()
+        one, two = (what_happened(tmp_path / name / "label_prop_seed0") for name in ("one", "two"))
+        assert one == two
+        tiny_loop(shapes_data, tmp_path / "one", **{"active#seed": 1}).run()
+        assert what_happened(tmp_path / "one" / "label_prop_seed1")["queries"] != one["queries"]
+
+    def test_methods_share_the_initial_draw_of_a_seed(self, shapes_data: Any, tmp_path: Path, learners: Any) -> None:
+        drawn = []
+        for method in ("random", "entropy", "label_prop"):
+            loop = tiny_loop(shapes_data, tmp_path, method, **{"active#rounds": 1})
+            loop.run()
+            drawn.append(asked(what_happened(loop.folder), 0))
+        assert drawn[0] == drawn[1] == drawn[2]
+
+    def test_interrupted_runs_end_like_uninterrupted_ones(
+        self, shapes_data: Any, tmp_path: Path, learners: Any
+    ) -> None:
+        whole = tiny_loop(shapes_data, tmp_path / "whole")
+        whole.run()
+        expected = what_happened(whole.folder)
+        for event in RoundEvents:
+            for index, first in ((0, False), (1, True)):  # after, and before, the phase has been committed
+                folder = tmp_path / f"{event.value}{index}"
+                loop = tiny_loop(shapes_data, folder)
+                bomb: list[PhaseHandler] = [Bomb(event, index)]  # type: ignore[list-item]
+                loop.phases = [*bomb, *default_phases()] if first else [*default_phases(), *bomb]
+                with pytest.raises(Interrupt):
+                    loop.run()
+                with RunState.open(loop.folder, readonly=True) as state:
+                    assert state.done(index, event.value) == (not first and event is not RoundEvents.REPORT)
+                tiny_loop(shapes_data, folder).run()
+                assert what_happened(loop.folder) == expected, (event, index)
+
+    def test_a_finished_run_only_writes_its_report_again(
+        self, shapes_data: Any, tmp_path: Path, learners: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        loop = tiny_loop(shapes_data, tmp_path)
+        loop.run()
+        before = what_happened(loop.folder)
+        (loop.folder / "curve.csv").unlink()
+        files = sorted((loop.folder / "tensorboard").iterdir())
+        loop = tiny_loop(shapes_data, tmp_path)
+        stored = (loop.folder / "state.sqlite").read_bytes()
+        with caplog.at_level("INFO"):
+            loop.run()
+        assert "the whole run; only the report is written again" in caplog.text
+        assert (loop.folder / "state.sqlite").read_bytes() == stored
+        assert (learners[1].calls, learners[1].scored) == ([], [])
+        assert what_happened(loop.folder) == before
+        assert (loop.folder / "curve.csv").is_file()
+        assert sorted((loop.folder / "tensorboard").iterdir()) == files
+
+    def test_more_rounds_later(self, shapes_data: Any, tmp_path: Path, learners: Any) -> None:
+        tiny_loop(shapes_data, tmp_path / "a", **{"active#rounds": 1}).run()
+        tiny_loop(shapes_data, tmp_path / "a", **{"active#rounds": 3}).run()
+        tiny_loop(shapes_data, tmp_path / "b", **{"active#rounds": 3}).run()
+        assert what_happened(tmp_path / "a" / "label_prop_seed0") == what_happened(tmp_path / "b" / "label_prop_seed0")
+
+
+class TestRealTraining:
+    """The same with the real network, once."""
+
+    def test_interrupted_and_repeated(self, shapes_data: Any, tmp_path: Path) -> None:
+        changes = {"active#stage0#dir": str(tmp_path / "stage0")}
+        whole = tiny_loop(shapes_data, tmp_path / "whole", **changes)
+        report = whole.run()
+        assert report == tmp_path / "whole" / "report.html"
+        assert "label_prop" in report.read_text()
+        loop = tiny_loop(shapes_data, tmp_path / "cut", **changes)
+        loop.phases = [Bomb(RoundEvents.CYCLE_1, 1), *default_phases()]  # type: ignore[list-item]
+        with pytest.raises(Interrupt):
+            loop.run()
+        tiny_loop(shapes_data, tmp_path / "cut", **changes).run()
+        assert what_happened(loop.folder) == what_happened(whole.folder)
+
+    def test_without_weight_on_pseudo_masks(self, shapes_data: Any, tmp_path: Path) -> None:
+        loop = tiny_loop(shapes_data, tmp_path, **{"active#rounds": 1, "scale_seg_u": 0.0})
+        loop.run()
+        happened = what_happened(loop.folder)
+        assert happened["phases"] == {0: LABEL_PROP}
+        assert happened["metrics"][0]["pseudo_n"] == 10
+
+    @pytest.mark.parametrize("method", ["wsl", "mc_dropout"])
+    def test_other_methods(self, shapes_data: Any, tmp_path: Path, method: str) -> None:
+        loop = tiny_loop(shapes_data, tmp_path, method, **{"active#methods#mc_dropout#passes": 3})
+        loop.run()
+        happened = what_happened(loop.folder)
+        if method == "mc_dropout":
+            assert all(row.score > 0 for row in happened["queries"] if row.round == 1)
+        assert 0 <= happened["metrics"][0]["dice"] <= 1

@@ -1,0 +1,352 @@
+"""Whole runs that a person answers over a folder; networks are pretended, everything else is real."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import scripts.active.rounds
+from scripts.annotation import round_folder
+from scripts.core.files import file_stem
+from scripts.data.run_data import RunData
+from scripts.images.png import png_to_mask
+from scripts.state.desk import Desk
+from scripts.state.run_state import RunState
+from scripts.trained.run_models import weights_of_round
+from tests.support.people import a_mask, save
+from tests.support.tiny_runs import FakeLearner, fake_theta0, make_images, open_tiny, tiny_loop, what_happened
+
+
+@pytest.fixture(autouse=True)
+def learners(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[FakeLearner]]:
+    made: list[FakeLearner] = []
+
+    def learner(*arguments: Any) -> FakeLearner:
+        made.append(FakeLearner(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    monkeypatch.setattr(scripts.active.rounds, "Learner", learner)
+    monkeypatch.setattr(scripts.active.rounds, "theta0", fake_theta0)
+    yield made
+
+
+def person(data: RunData, output: Path, method: str = "label_prop", **changes: Any) -> Any:
+    return tiny_loop(data, output, method, **{"oracle": "folder", "active#rounds": 3, **changes})
+
+
+def open_ids(loop: Any) -> tuple[int | None, list[str]]:
+    with RunState.open(loop.folder, readonly=True) as state:
+        at = state.open_round()
+        return at, [] if at is None else state.waiting(at)
+
+
+def inbox(loop: Any, index: int) -> Path:
+    return loop.folder / "to_annotate" / f"round_{index:02d}" / "masks"
+
+
+def draw(loop: Any, data: RunData, index: int, ids: Sequence[str]) -> None:
+    """Put the true masks of some images into the folder of a round."""
+    for key in ids:
+        truth = data.store.true_mask(key)
+        assert truth is not None
+        save(inbox(loop, index) / f"{file_stem(key)}.png", truth)
+
+
+def play(data: RunData, output: Path, method: str) -> Any:
+    """Answer every round with the true masks, the last image first."""
+    for _ in range(10):
+        loop = person(data, output, method)
+        loop.run()
+        at, ids = open_ids(loop)
+        if at is None:
+            return loop
+        draw(loop, data, at, ids[::-1])
+    raise AssertionError("the run does not end")
+
+
+class TestWhatGoesOut:
+    def test_the_run_ends_and_says_what_to_do(
+        self, shapes_data: RunData, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO)
+        loop = person(shapes_data, tmp_path)
+        report = loop.run()
+        assert report.is_file()
+        at, ids = open_ids(loop)
+        assert (at, len(ids)) == (0, 2)
+        last = caplog.records[-1].getMessage()
+        assert f"round 0: 2 images wait for a mask: {', '.join(ids)}" in last
+        assert "start the same command again" in last
+        assert str(inbox(loop, 0)) in last
+
+    def test_pictures_proposals_page_and_text(self, shapes_data: RunData, tmp_path: Path) -> None:
+        loop = person(shapes_data, tmp_path)
+        loop.run()
+        folder = inbox(loop, 0).parent
+        _, ids = open_ids(loop)
+        for key in ids:
+            with Image.open(folder / "images" / f"{key}.png") as picture:
+                np.testing.assert_array_equal(np.asarray(picture), shapes_data.store.original_image(key))
+            with Image.open(folder / "start" / f"{key}.png") as picture:
+                start = np.asarray(picture)
+                label = next(item["label"] for item in shapes_data.items("train") if item["id"] == key)
+                (found,) = FakeLearner(None, shapes_data, None, fake_theta0()).predict([key], fake_theta0().weights)
+                np.testing.assert_array_equal(start, found.cam_mask(label) * 255)  # no decoder is trained yet
+            assert (folder / "cam" / f"{key}.png").is_file()
+        assert inbox(loop, 0).is_dir()
+        text = (folder / "README.txt").read_text()
+        assert all(f"{key}.png" in text for key in ids)
+        assert "2 images wait for a mask" in text
+        assert "chosen by lot from class a, for the first round" in text
+        page = (folder / "annotate.html").read_text()
+        assert "round_00_masks.zip" in page
+
+    def test_later_rounds_begin_with_the_prediction(self, shapes_data: RunData, tmp_path: Path) -> None:
+        loop = person(shapes_data, tmp_path)
+        loop.run()
+        draw(loop, shapes_data, 0, open_ids(loop)[1])
+        loop = person(shapes_data, tmp_path)
+        loop.run()
+        at, ids = open_ids(loop)
+        assert at == 1
+        with RunState.open(loop.folder, readonly=True) as state:
+            threshold = state.metrics(0)[0]["threshold"]
+            weights = weights_of_round(state, 0, fake_theta0().weights)[0]
+        for found in FakeLearner(None, shapes_data, None, fake_theta0()).predict(ids, weights):
+            with Image.open(inbox(loop, 1).parent / "start" / f"{found.id}.png") as picture:
+                np.testing.assert_array_equal(np.asarray(picture) == 255, found.probs >= threshold)
+
+    def test_names_of_images_in_folders(self, tmp_path: Path) -> None:
+        folder = make_images(tmp_path / "data")
+        table = (folder / "data.csv").read_text().splitlines()
+        ids = ["id", *(f"p1/{line.split('.')[0]}" for line in table[1:])]
+        (folder / "data.csv").write_text("\n".join(f"{line},{key}" for line, key in zip(table, ids, strict=True)))
+        data = open_tiny(folder)
+        loop = person(data, tmp_path / "out")
+        loop.run()
+        draw(loop, data, 0, open_ids(loop)[1])
+        loop = person(data, tmp_path / "out")
+        loop.run()
+        assert open_ids(loop)[0] == 1
+        assert all("%2F" in path.name for path in inbox(loop, 0).iterdir())
+
+
+class TestSameAsSimulated:
+    @pytest.mark.parametrize("method", ["label_prop", "entropy", "random", "full_sup"])
+    def test_true_masks_from_a_person_give_the_same_run(
+        self, shapes_data: RunData, tmp_path: Path, method: str
+    ) -> None:
+        simulated = tiny_loop(shapes_data, tmp_path / "s", method, **{"active#rounds": 3})
+        simulated.run()
+        played = play(shapes_data, tmp_path / "p", method)
+        ours, theirs = what_happened(played.folder), what_happened(simulated.folder)
+        for part in ("queries", "pseudo", "metrics", "phases"):
+            assert ours[part] == theirs[part]
+        drawn = {(row.id, row.round, row.blob) for row in theirs["labels"]}
+        assert {(row.id, row.round, row.blob) for row in ours["labels"]} == drawn
+        assert all(row.user == "annotator" and row.at and row.origin for row in ours["labels"])
+
+    def test_simulated_first_then_a_person_and_back(self, shapes_data: RunData, tmp_path: Path) -> None:
+        tiny_loop(shapes_data, tmp_path / "s", **{"active#rounds": 3}).run()
+        tiny_loop(shapes_data, tmp_path / "p", **{"active#rounds": 1}).run()
+        loop = person(shapes_data, tmp_path / "p")
+        loop.run()
+        draw(loop, shapes_data, 1, open_ids(loop)[1])
+        person(shapes_data, tmp_path / "p").run()
+        tiny_loop(shapes_data, tmp_path / "p", **{"active#rounds": 3}).run()
+        found = [what_happened(tmp_path / name / loop.folder.name) for name in "sp"]
+        assert found[0]["queries"] == found[1]["queries"]
+        assert found[0]["metrics"] == found[1]["metrics"]
+        users = {row.round: row.user for row in found[1]["labels"]}
+        assert users == {0: "simulated", 1: "annotator", 2: "simulated"}
+
+    def test_a_run_ended_in_the_middle_of_everything(
+        self, shapes_data: RunData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Ended before every write of the folder; started again it asks for the same and writes the same."""
+
+        def content(loop: Any) -> dict[str, bytes]:
+            folder = inbox(loop, 0).parent
+            return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.*")}
+
+        whole = person(shapes_data, tmp_path / "whole")
+        whole.run()
+        expected = content(whole)
+        assert len(expected) == 8
+        real = round_folder.write_atomic
+        for stop in range(8):
+            left = stop
+
+            def write(path: Path, data: bytes) -> None:
+                nonlocal left
+                if left == 0:
+                    raise KeyboardInterrupt
+                left -= 1
+                real(path, data)
+
+            monkeypatch.setattr(round_folder, "write_atomic", write)
+            loop = person(shapes_data, tmp_path / f"cut{stop}")
+            with pytest.raises(KeyboardInterrupt):
+                loop.run()
+            monkeypatch.setattr(round_folder, "write_atomic", real)
+            assert content(loop).items() <= expected.items()
+            person(shapes_data, tmp_path / f"cut{stop}").run()
+            assert content(loop) == expected
+
+
+class TestWhatComesBack:
+    def test_refused_masks_are_named_cost_nothing_and_are_asked_for_again(
+        self, shapes_data: RunData, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        loop = person(shapes_data, tmp_path)
+        loop.run()
+        _, ids = open_ids(loop)
+        draw(loop, shapes_data, 0, ids[:1])
+        save(inbox(loop, 0) / f"{ids[1]}.png", a_mask((60, 64)))
+        save(inbox(loop, 0) / "test_00.png", a_mask())
+        save(inbox(loop, 0) / "nobody.png", a_mask())
+        caplog.clear()
+        loop = person(shapes_data, tmp_path)
+        loop.run()
+        assert open_ids(loop) == (0, ids[1:])
+        told = "\n".join(record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
+        assert f"{ids[1]}.png: mask has another size" in told
+        assert "test_00: not an image that is annotated" in told
+        assert "nobody: no image of the run has this name" in told
+        with RunState.open(loop.folder, readonly=True) as state:
+            assert [row.id for row in state.pending()] == ids[:1]
+            assert {row.id for row in state.refusals()} == {ids[1], "test_00", "nobody"}
+        draw(loop, shapes_data, 0, ids[1:])
+        person(shapes_data, tmp_path).run()
+        assert open_ids(loop)[0] == 1
+        with RunState.open(loop.folder, readonly=True) as state:
+            assert state.metrics(0)[0]["masks"] == 2
+
+    def test_a_changed_file_is_a_new_version_for_the_next_round(self, shapes_data: RunData, tmp_path: Path) -> None:
+        loop = person(shapes_data, tmp_path)
+        loop.run()
+        _, ids = open_ids(loop)
+        draw(loop, shapes_data, 0, ids)
+        person(shapes_data, tmp_path).run()
+        save(inbox(loop, 0) / f"{ids[0]}.png", a_mask())
+        draw(loop, shapes_data, 1, open_ids(loop)[1])
+        person(shapes_data, tmp_path).run()
+        with RunState.open(loop.folder, readonly=True) as state:
+            rows = [row for row in state.labels() if row.id == ids[0]]
+            assert [(row.version, row.round) for row in rows] == [(1, 0), (2, 1)]
+            masks = [png_to_mask(state.read_blob(row.blob)) for row in rows]
+        np.testing.assert_array_equal(masks[0], shapes_data.store.true_mask(ids[0]))
+        np.testing.assert_array_equal(masks[1], a_mask())
+
+    def test_a_zip_with_masks_and_a_skip(self, shapes_data: RunData, tmp_path: Path) -> None:
+        loop = person(shapes_data, tmp_path)
+        loop.run()
+        _, ids = open_ids(loop)
+        with zipfile.ZipFile(inbox(loop, 0) / "round_00_masks.zip", "w") as archive:
+            archive.write(save(tmp_path / "m.png", a_mask()), f"{ids[0]}.png")
+            archive.writestr(f"{ids[1]}.skip", "folded tissue")
+        loop = person(shapes_data, tmp_path)
+        loop.run()
+        at, waiting = open_ids(loop)
+        with RunState.open(loop.folder, readonly=True) as state:
+            assert state.skipped()[ids[1]].reason == "folded tissue"
+            assert [row.id for row in state.pending()] == [ids[0]]
+            class_of = {row.id: row.label for row in state.images()}
+        assert at == 0
+        assert len(waiting) == 1
+        assert waiting[0] not in ids
+        assert class_of[waiting[0]] == class_of[ids[1]]
+        text = (inbox(loop, 0).parent / "README.txt").read_text()
+        assert "in place of an image that cannot be drawn" in text
+        assert f"{ids[1]}.png" not in text
+
+    def test_a_skip_is_undone_by_taking_its_file_away(self, shapes_data: RunData, tmp_path: Path) -> None:
+        loop = person(shapes_data, tmp_path)
+        loop.run()
+        _, ids = open_ids(loop)
+        mark = inbox(loop, 0) / f"{ids[0]}.skip"
+        for _ in range(2):
+            mark.write_text("")
+            person(shapes_data, tmp_path).run()
+            assert ids[0] not in open_ids(loop)[1]
+            mark.unlink()
+            person(shapes_data, tmp_path).run()
+            assert open_ids(loop)[1] == ids
+
+    def test_a_skip_that_was_undone_elsewhere_stays_undone(self, shapes_data: RunData, tmp_path: Path) -> None:
+        loop = person(shapes_data, tmp_path)
+        loop.run()
+        _, ids = open_ids(loop)
+        (inbox(loop, 0) / f"{ids[0]}.skip").write_text("")
+        person(shapes_data, tmp_path).run()
+        with Desk.open(loop.folder) as desk:
+            desk.unskip(ids[0])
+        person(shapes_data, tmp_path).run()
+        assert open_ids(loop)[1] == ids
+
+    def test_skipped_images_are_not_queried_again(self, shapes_data: RunData, tmp_path: Path) -> None:
+        loop = person(shapes_data, tmp_path)
+        loop.run()
+        _, ids = open_ids(loop)
+        (inbox(loop, 0) / f"{ids[0]}.skip").write_text("")
+        played = play(shapes_data, tmp_path, "label_prop")
+        with RunState.open(played.folder, readonly=True) as state:
+            assert ids[0] not in {row.id for row in state.labels()}
+            assert ids[0] not in {row.id for row in state.queries() if row.round > 0}
+            assert [state.metrics(at)[at]["masks"] for at in range(3)] == [2, 4, 6]
+
+    def test_two_annotators(self, shapes_data: RunData, tmp_path: Path, learners: list[FakeLearner]) -> None:
+        loop = person(shapes_data, tmp_path)
+        loop.run()
+        _, ids = open_ids(loop)
+        for user, left in (("anna", 10), ("ben", 20)):
+            for key in ids:
+                save(inbox(loop, 0) / user / f"{key}.png", a_mask(left=left))
+        person(shapes_data, tmp_path).run()
+        with RunState.open(loop.folder, readonly=True) as state:
+            assert {row.user for row in state.labels()} == {"anna", "ben"}
+            assert state.metrics(0)[0]["masks"] == 2  # images, not answers
+        report = (tmp_path / "report.html").read_text()
+        assert "several annotators" in report
+        assert "0.5000" in report  # Dice of two squares that overlap by half
+
+    def test_waiting(self, shapes_data: RunData, tmp_path: Path) -> None:
+        changes = {"active#rounds": 1, "wait": True, "active#oracles#folder#poll_seconds": 0.05}
+        loop = person(shapes_data, tmp_path, **changes)
+
+        def annotate() -> None:
+            deadline = time.monotonic() + 20
+            while time.monotonic() < deadline and not (inbox(loop, 0).parent / "README.txt").is_file():
+                time.sleep(0.02)
+            draw(loop, shapes_data, 0, open_ids(loop)[1])
+
+        thread = threading.Thread(target=annotate)
+        thread.start()
+        loop.run()
+        thread.join()
+        assert open_ids(loop)[0] is None
+        assert what_happened(loop.folder)["metrics"][0]["masks"] == 2
+
+
+class TestImagesWithoutMasks:
+    def test_all_training_images_can_be_asked_for(self, tmp_path: Path) -> None:
+        names = [f"train_{i:02d}" for i in range(12)]
+        data = open_tiny(make_images(tmp_path / "data", without_mask=names))
+        loop = person(data, tmp_path / "out")
+        loop.run()
+        assert len(open_ids(loop)[1]) == 2
+        for key in open_ids(loop)[1]:
+            save(inbox(loop, 0) / f"{key}.png", a_mask())
+        person(data, tmp_path / "out").run()
+        assert open_ids(loop)[0] == 1

@@ -1,0 +1,111 @@
+"""Names that can be read back, and what lies in a folder that people put masks into."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scripts.annotation.found_files import found_files, key_of, read_reason
+from scripts.core.errors import Problem
+from scripts.core.files import file_stem
+
+
+class TestNames:
+    @given(st.text(min_size=1, max_size=30))
+    def test_every_id_comes_back(self, key: str) -> None:
+        stem = file_stem(key)
+        assert not set(stem) & set('<>:"/\\|?*')
+        assert stem[0] != "."
+        assert stem[-1] not in ". "
+        for suffix in (".png", ".nii.gz", ".geojson", ".skip", ".PNG"):
+            assert key_of(stem + suffix) == key
+
+    def test_usual_names_stay_readable(self) -> None:
+        assert file_stem("train_1 (2)") == "train_1 (2)"
+        assert file_stem("Präparat 7") == "Präparat 7"
+        assert file_stem("p1/a") == "p1%2Fa"
+
+
+def found(folder: Path) -> tuple[list[tuple[str, str, str]], list[Problem]]:
+    problems: list[Problem] = []
+    files = [(f.origin, f.key, f.user) for f in found_files(folder, problems)]
+    return files, problems
+
+
+def archive(path: Path, **members: bytes) -> Path:
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    return path
+
+
+class TestFound:
+    def test_files_by_name_with_their_annotators(self, tmp_path: Path) -> None:
+        for name in ("b.png", "a.nii.gz", "anna/a.png", "._b.png", ".hidden/x.png", "p1%2Fx.skip"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_bytes(b"x")
+        files, problems = found(tmp_path)
+        assert files == [("a.nii.gz", "a", ""), ("anna/a.png", "a", "anna"), ("b.png", "b", ""),
+                         ("p1%2Fx.skip", "p1/x", "")]  # fmt: skip
+        assert problems == []
+
+    def test_no_folder(self, tmp_path: Path) -> None:
+        assert found(tmp_path / "none") == ([], [])
+
+    def test_archives_are_opened_one_file_after_the_other(self, tmp_path: Path) -> None:
+        archive(tmp_path / "m.zip", **{"b.png": b"B", "a.png": b"A", "c.skip": b"blurred"})
+        contents = []
+        paths = []
+        for file in found_files(tmp_path, []):
+            contents.append((file.origin, file.path.read_bytes(), file.is_skip))
+            paths.append(file.path)
+        assert contents == [("m.zip/a.png", b"A", False), ("m.zip/b.png", b"B", False),
+                            ("m.zip/c.skip", b"blurred", True)]  # fmt: skip
+        assert not any(path.exists() for path in paths)
+
+    @pytest.mark.parametrize("name", ["../evil.png", "/evil.png", "a/b.png", "..\\evil.png", "C:evil.png", ".x.png"])
+    def test_members_cannot_leave(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / "inbox").mkdir()
+        archive(tmp_path / "inbox" / "m.zip", **{"good.png": b"G", name: b"E"})
+        files, problems = found(tmp_path / "inbox")
+        assert files == []
+        assert "m.zip: archive holds more than plain files" in str(problems[0])
+        assert [path.name for path in tmp_path.rglob("*")] == ["inbox", "m.zip"]
+
+    def test_bombs(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        archive(tmp_path / "m.zip", **{"a.png": b"0" * 100, "b.png": b"0" * 100})
+        monkeypatch.setattr("scripts.annotation.found_files._MEMBER_BYTES", 99)
+        assert "file in an archive is too large" in str(found(tmp_path)[1][0])
+        monkeypatch.undo()
+        monkeypatch.setattr("scripts.annotation.found_files._ARCHIVE_BYTES", 199)
+        assert "archive is too large" in str(found(tmp_path)[1][0])
+
+    @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut", b"\0" * 200])
+    def test_broken_archives(self, tmp_path: Path, content: bytes) -> None:
+        (tmp_path / "m.zip").write_bytes(content)
+        files, problems = found(tmp_path)
+        assert files == []
+        assert "m.zip: archive cannot be read" in str(problems[0])
+
+    def test_damaged_member(self, tmp_path: Path) -> None:
+        path = archive(tmp_path / "m.zip", **{"a.png": b"A" * 50})
+        path.write_bytes(path.read_bytes().replace(b"A" * 50, b"A" * 49 + b"B"))
+        assert "archive cannot be read" in str(found(tmp_path)[1][0])
+
+    def test_links_that_lead_out(self, tmp_path: Path) -> None:
+        (tmp_path / "secret.png").write_bytes(b"x")
+        (tmp_path / "inbox").mkdir()
+        (tmp_path / "inbox" / "a.png").symlink_to(tmp_path / "secret.png")
+        files, problems = found(tmp_path / "inbox")
+        assert files == []
+        assert "link leads out of the folder" in str(problems[0])
+
+
+def test_reason(tmp_path: Path) -> None:
+    (tmp_path / "a.skip").write_bytes("außer Fokus\n\x00".encode() + b"\xff" + b"x" * 3000)
+    assert read_reason(tmp_path / "a.skip").startswith("außer Fokus")
+    assert len(read_reason(tmp_path / "a.skip")) <= 500

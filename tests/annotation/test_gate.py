@@ -1,0 +1,140 @@
+"""What the gate lets through, and what it says of the rest: file or image, expected, found, cure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image
+
+from scripts.annotation.gate import Gate
+from scripts.core.errors import InputError
+from scripts.images.masks import MaskRule
+from tests.support.people import a_mask, save
+
+
+def yes(key: str) -> bool:
+    return True
+
+
+def refusal(gate: Gate, key: str, path: Path, was_asked: Any = yes, said: str = "") -> str:
+    with pytest.raises(InputError) as caught:
+        gate.admit(key, path, was_asked, said)
+    return str(caught.value)
+
+
+@pytest.fixture()
+def gate(shapes_data: Any) -> Gate:
+    return Gate(shapes_data)
+
+
+class TestImages:
+    def test_unknown(self, gate: Gate, tmp_path: Path) -> None:
+        text = refusal(gate, "other", save(tmp_path / "other.png", a_mask()))
+        assert "other: no image of the run has this name" in text
+        assert "Name the mask as its image was named" in text
+
+    @pytest.mark.parametrize(("key", "split"), [("val_00", "val"), ("test_00", "test")])
+    def test_validation_and_test_images_are_always_refused(
+        self, shapes_data: Any, tmp_path: Path, key: str, split: str
+    ) -> None:
+        gate = Gate(shapes_data, accept_unasked=True)
+        text = refusal(gate, key, save(tmp_path / "m.png", a_mask()))
+        assert f"{key}: not an image that is annotated; expected a training image; found {split}" in text
+
+    def test_not_asked_for(self, shapes_data: Any, tmp_path: Path) -> None:
+        path = save(tmp_path / "m.png", a_mask())
+        assert "nobody asked for this image" in refusal(Gate(shapes_data), "train_00", path, lambda key: False)
+        Gate(shapes_data, accept_unasked=True).admit("train_00", path, lambda key: False)
+
+
+class TestFiles:
+    def test_png(self, gate: Gate, tmp_path: Path) -> None:
+        passed = gate.admit("train_00", save(tmp_path / "m.png", a_mask()), yes)
+        np.testing.assert_array_equal(passed.mask, a_mask())
+        assert (passed.id, passed.said, passed.notes) == ("train_00", "", ())
+
+    def test_nifti(self, gate: Gate, tmp_path: Path) -> None:
+        nibabel.save(nibabel.Nifti1Image(a_mask().T, np.eye(4)), tmp_path / "m.nii.gz")  # type: ignore[attr-defined]
+        np.testing.assert_array_equal(gate.admit("train_00", tmp_path / "m.nii.gz", yes).mask, a_mask())
+
+    def test_geojson(self, gate: Gate, tmp_path: Path) -> None:
+        ring = [[10, 10], [30, 10], [30, 30], [10, 30], [10, 10]]
+        feature = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]},
+                   "properties": {"classification": {"name": "A"}}}  # fmt: skip
+        (tmp_path / "m.geojson").write_text(json.dumps(feature))
+        passed = gate.admit("train_00", tmp_path / "m.geojson", yes)
+        np.testing.assert_array_equal(passed.mask, a_mask())
+        assert passed.said == "a"
+
+    @pytest.mark.parametrize(
+        ("name", "content", "message"),
+        [
+            ("m.png", b"", "file is empty"),
+            ("m.png", b"not a png", "the content is no image"),
+            ("m.png", None, "file is missing"),
+            ("m.geojson", b"{", "not GeoJSON"),
+            ("m.xml", b"<a>", "not XML"),
+            ("m.exe", b"MZ", "not a format of masks.*[.]png.*[.]geojson"),
+        ],
+    )
+    def test_unreadable(self, gate: Gate, tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=message):
+            gate.admit("train_00", tmp_path / name, yes)
+
+    def test_cut_png(self, gate: Gate, tmp_path: Path) -> None:
+        path = save(tmp_path / "m.png", a_mask())
+        path.write_bytes(path.read_bytes()[:-30])
+        assert "cannot be decoded" in refusal(gate, "train_00", path)
+
+    def test_another_size(self, gate: Gate, tmp_path: Path) -> None:
+        text = refusal(gate, "train_00", save(tmp_path / "m.png", a_mask((64, 50))))
+        assert "m.png: mask has another size than its image" in text
+        assert "expected 64 x 64 (width x height); found 50 x 64" in text
+        assert "without resizing" in text
+
+    def test_values_by_the_rule_of_the_data(self, shapes_data: Any, tmp_path: Path) -> None:
+        mask = a_mask() * 3
+        mask[40:50, 40:50] = 7
+        Image.fromarray(mask).save(tmp_path / "m.png")
+        assert Gate(shapes_data).admit("train_00", tmp_path / "m.png", yes).mask.sum() == 500
+        rule = MaskRule(foreground=[3], ignore=7)
+        found = Gate(shapes_data, rule).admit("train_00", tmp_path / "m.png", yes).mask
+        assert ((found == 1).sum(), (found == 255).sum()) == (400, 100)
+
+
+class TestContent:
+    def test_empty(self, gate: Gate, shapes_data: Any, tmp_path: Path) -> None:
+        path = save(tmp_path / "m.png", a_mask() * 0)
+        text = refusal(gate, "train_00", path)
+        assert "mask is empty; expected foreground in an image of class a" in text
+        assert "--active#gate#empty_classes \"['a']\"" in text
+        passed = Gate(shapes_data, empty_classes=["a"]).admit("train_00", path, yes)
+        assert (passed.mask.sum(), passed.notes) == (0, ("without foreground",))
+        assert "mask is empty" in refusal(Gate(shapes_data, empty_classes=["a"]), "train_01", path)
+
+    def test_full(self, gate: Gate, tmp_path: Path) -> None:
+        passed = gate.admit("train_00", save(tmp_path / "m.png", np.ones((64, 64), np.uint8)), yes)
+        assert passed.notes == ("without background",)
+
+    def test_class_that_was_said(self, gate: Gate, tmp_path: Path) -> None:
+        path = save(tmp_path / "m.png", a_mask())
+        assert gate.admit("train_00", path, yes, "A").said == "a"
+        assert gate.admit("train_00", path, yes, "b").notes == ("annotator says b, the data list says a",)
+        assert "unknown class; expected one of a, b; found tumour" in refusal(gate, "train_00", path, said="tumour")
+
+    def test_a_mask_in_memory(self, gate: Gate) -> None:
+        np.testing.assert_array_equal(gate.admit_mask("train_00", a_mask(), yes).mask, a_mask())
+        with pytest.raises(InputError, match="another size"):
+            gate.admit_mask("train_00", a_mask((60, 64)), yes)
+
+
+def test_classes_of_empty_masks_must_be_known(shapes_data: Any) -> None:
+    with pytest.raises(InputError, match="unknown class; expected of a, b; found normal"):
+        Gate(shapes_data, empty_classes=["normal"])

@@ -1,0 +1,117 @@
+"""A mask from outside ends in the state, or as a refusal that costs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, PngImagePlugin
+
+from scripts.annotation.gate import Gate
+from scripts.annotation.submission import Submission, take_in
+from scripts.core.errors import InputError
+from scripts.core.files import file_sha256
+from scripts.images.png import png_to_mask
+from scripts.state.desk import Desk
+from tests.support.people import a_mask, asking_run, save
+
+
+@pytest.fixture()
+def gate(shapes_data: Any) -> Gate:
+    return Gate(shapes_data)
+
+
+@pytest.fixture()
+def desk(tmp_path: Path, shapes_data: Any) -> Iterator[Desk]:
+    with Desk.open(asking_run(tmp_path / "run", shapes_data)) as opened:
+        yield opened
+
+
+def with_texts(path: Path, **texts: str) -> Path:
+    info = PngImagePlugin.PngInfo()
+    for name, value in texts.items():
+        info.add_text(name, value)
+    Image.fromarray(a_mask() * 255).save(path, pnginfo=info)
+    return path
+
+
+def test_accepted(desk: Desk, gate: Gate, tmp_path: Path) -> None:
+    path = save(tmp_path / "train_00.png", a_mask())
+    row = take_in(desk, gate, Submission("train_00", path, "ann", "inbox/train_00.png", 12.0, "a"))
+    assert desk.pending() == [row]
+    assert (row.user, row.seconds, row.said, row.version) == ("ann", 12.0, "a", 1)
+    assert (row.cost_px, row.boundary_px) == (400, 76)
+    assert (row.origin, row.origin_sha256) == ("inbox/train_00.png", file_sha256(path))
+    np.testing.assert_array_equal(png_to_mask(desk.read_mask(row.blob)), a_mask())
+    assert desk.waiting(0) == ["train_01"]
+
+
+def test_a_second_mask_is_version_2_and_the_first_is_kept(desk: Desk, gate: Gate, tmp_path: Path) -> None:
+    first = take_in(desk, gate, Submission("train_00", save(tmp_path / "a.png", a_mask()), "ann"))
+    second = take_in(desk, gate, Submission("train_00", save(tmp_path / "a.png", a_mask(left=20)), "ann"))
+    assert (first.version, second.version) == (1, 2)
+    np.testing.assert_array_equal(png_to_mask(desk.read_mask(first.blob)), a_mask())
+
+
+def test_refused(desk: Desk, gate: Gate, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = save(tmp_path / "train_00.png", a_mask() * 0)
+    with pytest.raises(InputError, match="mask is empty"):
+        take_in(desk, gate, Submission("train_00", path, "ann"))
+    (row,) = desk.refusals()
+    assert (row.id, row.user, row.origin, row.origin_sha256) == ("train_00", "ann", path.name, file_sha256(path))
+    assert "mask is empty; expected foreground" in row.reason
+    assert desk.pending() == []
+    assert desk.waiting(0) == ["train_00", "train_01"]
+
+
+def test_what_a_png_tells_of_itself(desk: Desk, gate: Gate, tmp_path: Path) -> None:
+    path = with_texts(tmp_path / "a.png", annotator="Dr. Ä", seconds="41.5", other="x")
+    row = take_in(desk, gate, Submission("train_00", path, "folder"))
+    assert (row.user, row.seconds) == ("Dr. Ä", 41.5)
+    assert take_in(desk, gate, Submission("train_00", path, "folder", seconds=7.0)).seconds == 7.0
+
+
+@pytest.mark.parametrize("seconds", ["-1", "nan", "inf", "1e9", "soon"])
+def test_times_that_cannot_be(desk: Desk, gate: Gate, tmp_path: Path, seconds: str) -> None:
+    path = with_texts(tmp_path / "a.png", seconds=seconds)
+    assert take_in(desk, gate, Submission("train_00", path, "ann")).seconds == 0.0
+
+
+@pytest.mark.parametrize("user", ["", "a\x00b", "x" * 200, "a\nb"])
+def test_names_that_cannot_be(desk: Desk, gate: Gate, tmp_path: Path, user: str) -> None:
+    with pytest.raises(InputError, match="annotator's name cannot be used"):
+        take_in(desk, gate, Submission("train_00", save(tmp_path / "a.png", a_mask()), user))
+    assert desk.refusals()[0].user == "unknown"
+
+
+def test_notes_are_told(desk: Desk, gate: Gate, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    take_in(desk, gate, Submission("train_00", save(tmp_path / "a.png", a_mask()), "ann", said="b"))
+    assert "mask of train_00 taken, annotator says b, the data list says a" in caplog.text
+
+
+def test_a_missing_file_is_refused(desk: Desk, gate: Gate, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        take_in(desk, gate, Submission("train_00", tmp_path / "none.png", "ann"))
+    assert desk.refusals()[0].origin_sha256 == ""
+
+
+def test_a_certain_name_wins_over_the_text_of_a_png(desk: Desk, gate: Gate, tmp_path: Path) -> None:
+    path = with_texts(tmp_path / "m.png", annotator="eve", seconds="7")
+    assert take_in(desk, gate, Submission("train_00", path, "dee")).user == "eve"
+    row = take_in(desk, gate, Submission("train_00", path, "dee", certain=True))
+    assert (row.user, row.seconds) == ("dee", 7.0)
+
+
+def test_the_folder_of_a_refused_file_is_not_remembered(desk: Desk, gate: Gate, tmp_path: Path) -> None:
+    """A server and an archive have a new folder each time: the same fault would be a new one."""
+    for number in range(2):
+        folder = tmp_path / f"upload{number}"
+        folder.mkdir()
+        (folder / "train_00.png").write_bytes(b"no image")
+        with pytest.raises(InputError, match="the content is no image"):
+            take_in(desk, gate, Submission("train_00", folder / "train_00.png", "dee"))
+    (row,) = desk.refusals()
+    assert row.reason.startswith("train_00.png: the content is no image")

@@ -1,0 +1,132 @@
+"""How images pass the network: flips, features from memory, class maps alone, reduced precision."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from scripts.networks.feature_bank import FeatureBank
+from scripts.networks.inferer import JointInferer, autocast, has_native_bfloat16
+from scripts.networks.joint_net import JointNet
+from scripts.networks.outputs import unpack_outputs
+from scripts.networks.published_net import PublishedNet
+from tests.support.tiny import tiny_net
+
+KEYS = ["a", "b"]
+
+
+@pytest.fixture
+def net() -> JointNet:
+    return tiny_net(freeze_classifier=True).eval()
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+
+
+def test_without_extras_it_is_the_network(net, images):
+    with torch.no_grad():
+        torch.testing.assert_close(JointInferer(amp=False)(images, net), net(images))
+
+
+def test_flips_are_averaged(net, images):
+    with torch.no_grad():
+        packed = JointInferer(flips=True, amp=False)(images, net)
+        views = []
+        for rows in (False, True):
+            for columns in (False, True):
+                axes = [axis for axis, flipped in ((2, rows), (3, columns)) if flipped]
+                features = net.encode(images.flip(axes))
+                logits, maps = net.decode(features, images), net.class_maps(features)
+                views.append((logits.flip(axes), maps.flip(axes)))
+    logits, maps = unpack_outputs(packed, net.stride)
+    torch.testing.assert_close(logits, sum(view[0] for view in views) / 4)
+    torch.testing.assert_close(maps, sum(view[1] for view in views) / 4)
+    assert not torch.allclose(logits, views[0][0])
+    assert not torch.allclose(maps, views[0][1])
+
+
+@pytest.mark.parametrize("flips", [False, True])
+def test_the_bank_holds_each_view_once(net, images, flips: bool):
+    bank = FeatureBank()
+    inferer = JointInferer(bank, flips=flips, amp=False)
+    with torch.no_grad():
+        first, again = inferer(images, net, keys=KEYS), inferer(images, net, keys=KEYS)
+        plain = JointInferer(flips=flips, amp=False)(images, net)
+    assert bank.computed == (8 if flips else 2)
+    assert torch.equal(first, again)
+    torch.testing.assert_close(first, plain, rtol=1e-2, atol=1e-2)
+
+
+def test_unnamed_images_stay_unnamed_when_flipped(net, images):
+    bank = FeatureBank()
+    inferer = JointInferer(bank, flips=True, amp=False)
+    with torch.no_grad():
+        first = inferer(images, net, keys=["", ""])
+        second = inferer(images + 0.1, net, keys=["", ""])
+    assert bank.computed == 16
+    assert not torch.equal(first, second)
+
+
+def test_the_bank_is_for_features_that_repeat(net, images):
+    bank = FeatureBank()
+    inferer = JointInferer(bank, amp=False)
+    inferer(images, net)
+    net.freeze(False)
+    inferer(images, net, keys=KEYS)
+    published = PublishedNet(3, base_width=2, leak=4, dropout=0.5, freeze_classifier=True).train()
+    first, second = (inferer(images, published, keys=KEYS) for _ in range(2))
+    assert bank.computed == 0
+    assert not torch.equal(first[:, 1:], second[:, 1:])  # dropout in its encoder draws anew each time
+
+
+def test_gradients_reach_the_decoder_alone(net, images):
+    net.train()
+    JointInferer(FeatureBank(), amp=False)(images, net, keys=KEYS)[:, :1].mean().backward()
+    parts = {name.split(".")[0] for name, p in net.named_parameters() if p.grad is not None}
+    assert parts == {"decoder", "segmentation_head"}
+
+
+def test_classifier_alone(net, images):
+    def refuse(*_args):
+        raise AssertionError("the decoder ran")
+
+    with torch.no_grad():
+        expected = JointInferer(flips=True, amp=False)(images, net)
+        net.decoder.register_forward_pre_hook(refuse)
+        packed = JointInferer(flips=True, amp=False, decode=False)(images, net)
+    assert torch.equal(packed[:, :1], torch.zeros_like(packed[:, :1]))
+    assert torch.equal(packed[:, 1:], expected[:, 1:])
+
+
+def test_a_wrapped_network_is_unwrapped(net, images):
+    wrapped = nn.Module()
+    wrapped.module = net
+    with torch.no_grad():
+        assert torch.equal(JointInferer(amp=False)(images, wrapped), JointInferer(amp=False)(images, net))
+
+
+@pytest.mark.parametrize("bank", [None, FeatureBank()])
+def test_bfloat16_in_float32_out(net, images, bank):
+    dtypes: list[torch.dtype] = []
+    net.segmentation_head.register_forward_hook(lambda _m, _i, out: dtypes.append(out.dtype))
+    with torch.no_grad():
+        reduced = JointInferer(bank, amp=True)(images, net, keys=KEYS)
+        full = JointInferer(amp=False)(images, net)
+    assert dtypes == [torch.bfloat16, torch.float32]
+    assert reduced.dtype == torch.float32
+    assert not torch.equal(reduced[:, :1], full[:, :1])
+    assert (reduced - full).abs().max() < 0.05 * full.abs().max()
+
+
+def test_auto_follows_the_device():
+    device = torch.device("cpu")
+    with autocast(device, "auto"):
+        assert torch.is_autocast_enabled("cpu") == has_native_bfloat16(device)
+    with autocast(device, False):
+        assert not torch.is_autocast_enabled("cpu")
+    with autocast(device, True):
+        assert torch.is_autocast_enabled("cpu")
+    assert not has_native_bfloat16(torch.device("meta"))

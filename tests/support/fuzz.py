@@ -1,0 +1,233 @@
+"""Spoiled images, masks and tables through the loaders: each is read or refused, none crashes, hangs or raises else.
+
+    python -m tests.support.fuzz --n 10000 --seed 0
+    python -m tests.support.fuzz --seed 0 --only 1234
+
+Cases are read in a child process with a limit on its memory. A case that takes longer than ``--limit`` seconds is
+killed and counts as a hang; a child that dies counts as a crash; both go on with the next case. Findings are written
+to ``--keep`` where it is given. The exit status is 1 when there are findings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import resource
+import select
+import signal
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+from scripts.core.errors import UserError
+from scripts.data.datalist import read_datalist
+from scripts.images.masks import MaskRule, read_mask
+from scripts.images.reading import image_size, read_image
+from scripts.networks.model_file import read_model
+from tests.support.fuzz_cases import MODEL, TABLES, Case, make_case
+
+MEMORY_BYTES = 2 * 2**30
+"""What a case may take beside the program."""
+RULES = (MaskRule(), MaskRule("over:127.5"), MaskRule([1, 2], ignore=3))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a case: ``"read"``, ``"refused"``, or a finding with its text."""
+
+    number: int
+    result: str
+    seconds: float
+    text: str = ""
+
+
+def read_case(case: Case, folder: Path, number: int) -> str:
+    """Read a case as the program would; return ``"read"`` or ``"refused"``, raise anything that is a finding.
+
+    Raises:
+        AssertionError: what was read breaks a promise of the loader.
+    """
+    path = folder / f"{number % 100}.{case.suffix}"
+    path.write_bytes(case.data)
+    try:
+        if case.kind in TABLES:
+            _read_table(path)
+        elif case.kind == "model":
+            path.with_suffix(".json").write_text(MODEL.to_json())
+            weights, _ = read_model(path)
+            assert all(isinstance(value, torch.Tensor) for value in weights.values()), weights
+        elif case.kind == "mask":
+            mask = read_mask(path, RULES[number % len(RULES)])
+            assert mask.dtype == np.uint8, mask.dtype
+            assert mask.ndim == 2, mask.shape
+            assert set(np.unique(mask)) <= {0, 1, 255}, np.unique(mask)
+        else:
+            image = read_image(path)
+            assert image.dtype == np.uint8, image.dtype
+            assert image.ndim == 3, image.shape
+            assert image.shape[2] == 3, image.shape
+            assert image.shape[:2] == image_size(path), (image.shape, image_size(path))
+    except UserError as error:
+        assert error.problems
+        assert str(error).encode()
+        return "refused"
+    finally:
+        path.unlink()
+    return "read"
+
+
+def _read_table(path: Path) -> None:
+    data = read_datalist(path, progress=False)
+    root = path.parent.resolve()
+    ids = [item["id"] for item in data.items]
+    assert len(set(ids)) == len(ids), ids
+    for item in data.items:
+        assert item["split"] in ("train", "val", "test"), item
+        assert 0 <= item["label"] < len(data.classes), item
+        for file in filter(None, (item["image"], item["mask"])):
+            assert Path(file).resolve().is_relative_to(root), file
+    json.dumps([data.items, data.classes], allow_nan=False).encode()
+    "".join(ids + list(data.classes)).encode()
+
+
+def prepare(folder: Path) -> None:
+    """Put the images in place that the tables name, and one outside that they must not reach."""
+    (folder / "sub").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 12, 3), dtype=np.uint8)
+    for number, name in enumerate(("a", "b", "c", "sub/d")):
+        Image.fromarray(np.roll(pixels, number, axis=1)).save(folder / f"{name}.png")
+    Image.fromarray((pixels[..., 0] > 128).astype(np.uint8)).save(folder / "m.png")
+    (folder / "link.png").symlink_to("/etc/passwd")
+
+
+def child(seed: int, numbers: Sequence[int], answers: int, folder: Path) -> None:
+    """Read cases one after the other and write a line about each to a pipe."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    memory = pages * resource.getpagesize() + MEMORY_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore")
+    for number in numbers:
+        case = make_case(seed, number)
+        began = time.monotonic()
+        try:
+            result, text = read_case(case, folder, number), ""
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is a finding
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            result, text = "error", f"{type(error).__name__}: {str(error)[:200]} ({last.filename}:{last.lineno})"
+        line = {"number": number, "result": result, "seconds": time.monotonic() - began, "text": text}
+        os.write(answers, (json.dumps(line) + "\n").encode())
+
+
+class Fuzzer:
+    """Runs cases in a child and starts another one after a crash or a hang.
+
+    Args:
+        seed: of the cases.
+        limit: seconds a case may take.
+    """
+
+    def __init__(self, seed: int, limit: float) -> None:
+        self.seed, self.limit = seed, limit
+
+    def run(self, numbers: Sequence[int], progress: bool = True) -> list[Outcome]:
+        """Return the outcome of each case."""
+        done: list[Outcome] = []
+        with tqdm(total=len(numbers), unit="file", disable=not progress) as bar:
+            while len(done) < len(numbers):
+                with tempfile.TemporaryDirectory() as folder:
+                    prepare(Path(folder))
+                    for outcome in self._until_it_dies(numbers[len(done) :], Path(folder)):
+                        done.append(outcome)
+                        bar.update()
+        return done
+
+    def _until_it_dies(self, numbers: Sequence[int], folder: Path) -> Iterator[Outcome]:
+        reading, writing = os.pipe()
+        process = os.fork()
+        if not process:
+            os.close(reading)
+            try:
+                child(self.seed, numbers, writing, folder)
+            finally:
+                os._exit(0)
+        os.close(writing)
+        waiting, left, hangs = b"", list(numbers), False
+        while True:
+            ready, _, _ = select.select([reading], [], [], self.limit)
+            received = os.read(reading, 65536) if ready else b""
+            if not received:
+                hangs = not ready
+                break
+            *lines, waiting = (waiting + received).split(b"\n")
+            for line in map(json.loads, lines):
+                yield Outcome(**line)
+                left.remove(line["number"])
+        os.close(reading)
+        if hangs:
+            os.kill(process, signal.SIGKILL)
+        status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        if hangs:
+            yield Outcome(left[0], "hang", self.limit, f"more than {self.limit:g} s")
+        elif left:
+            yield Outcome(left[0], "crash", 0.0, f"the process ended with {status}")
+
+
+def summary(seed: int, done: Sequence[Outcome]) -> str:
+    """Return a Markdown table, one row per kind of file."""
+    rows: dict[str, list[Outcome]] = {}
+    for outcome in done:
+        case = make_case(seed, outcome.number)
+        rows.setdefault(case.kind if case.kind in TABLES else f"{case.kind}, {case.suffix}", []).append(outcome)
+    lines = ["| Files | Tried | Read | Refused | Else | Slowest (s) |", "|---|---:|---:|---:|---:|---:|"]
+    for name, group in [*sorted(rows.items()), ("**all**", list(done))]:
+        counts = Counter(outcome.result for outcome in group)
+        others = len(group) - counts["read"] - counts["refused"]
+        slowest = max(outcome.seconds for outcome in group)
+        lines.append(f"| {name} | {len(group)} | {counts['read']} | {counts['refused']} | {others} | {slowest:.2f} |")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the cases and print the table and the findings."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--n", type=int, default=10000, help="how many files")
+    parser.add_argument("--seed", type=int, default=0, help="another seed spoils other files")
+    parser.add_argument("--limit", type=float, default=10.0, help="seconds a file may take")
+    parser.add_argument("--only", type=int, help="this case alone, in this process, with its traceback")
+    parser.add_argument("--keep", type=Path, help="folder for the files that were neither read nor refused")
+    options = parser.parse_args(arguments)
+    if options.only is not None:
+        case = make_case(options.seed, options.only)
+        print(case.kind, case.suffix, case.how)  # noqa: T201
+        with tempfile.TemporaryDirectory() as folder:
+            prepare(Path(folder))
+            print(read_case(case, Path(folder), options.only))  # noqa: T201
+        return 0
+    done = Fuzzer(options.seed, options.limit).run(range(options.n))
+    print(summary(options.seed, done))  # noqa: T201
+    findings = [outcome for outcome in done if outcome.result not in ("read", "refused")]
+    for outcome in findings:
+        case = make_case(options.seed, outcome.number)
+        print(f"{outcome.number}: {case.kind} {case.suffix}, {case.how}: {outcome.result}: {outcome.text}")  # noqa: T201
+        if options.keep:
+            options.keep.mkdir(parents=True, exist_ok=True)
+            (options.keep / f"{options.seed}_{outcome.number}.{case.suffix}").write_bytes(case.data)
+    return int(bool(findings))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,262 @@
+"""Draws and batches: a draw depends on seed, image and epoch alone, and an image moves with its mask."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from monai.transforms import Compose, EnsureTyped, RandFlipd
+from torch.utils.data import DataLoader
+
+from scripts.core.errors import InputError
+from scripts.core.run_config import RunConfig
+from scripts.data.run_data import RunData, open_data
+from scripts.images.store import ImageStore
+from scripts.networks.feature_bank import FeatureBank
+from scripts.training.batches import BatchPlan, kinds_of, plan_batches, stratified_scale
+from scripts.training.dataset import DrawnDataset, FromStored, collate
+from tests.support.tiny import WORKING_SIZE, tiny_content, tiny_net
+
+L, U, P = 0, 1, 2
+
+
+@pytest.fixture(scope="module")
+def data(tiny_folder: Path) -> RunData:
+    return open_data(str(tiny_folder), image_size=WORKING_SIZE)
+
+
+@pytest.fixture
+def transforms(tiny_folder: Path, tmp_path: Path) -> Compose:
+    """The random transforms of the bundle's config."""
+    parser = RunConfig(tiny_content(tiny_folder, tmp_path)).parser()
+    return Compose(parser.get_parsed_content("train#random_transforms"))
+
+
+def drawn(data: RunData, transforms: Compose, **settings) -> DrawnDataset:
+    transform = Compose([FromStored(data.store), *transforms.transforms])
+    return DrawnDataset(data.items("train"), transform, **settings)
+
+
+class TestFromStored:
+    def test_values(self, data: RunData):
+        sample = FromStored(data.store)(data.items("train")[1])
+        assert sample["id"] == "i1"
+        assert sample["image"].dtype == torch.float32
+        assert torch.equal(sample["image"], data.store.image("i1") / 255)
+        assert torch.equal(sample["mask"], data.store.resized_mask(data.store.true_mask("i1")))
+        assert sample["mask"].unique().tolist() == [0, 1]
+        assert (int(sample["label"]), int(sample["kind"])) == (1, L)
+
+    def test_no_mask_is_all_ignored(self, data: RunData):
+        sample = FromStored(data.store)({**data.items("train")[0], "mask": None})
+        assert sample["mask"].unique().tolist() == [255]
+        assert int(sample["kind"]) == U
+
+    def test_array_masks_stand_in_for_the_stored_one(self, data: RunData):
+        mask = np.zeros(data.store.original_size("i0"), np.uint8)
+        mask[:40] = 1
+        sample = FromStored(data.store)({**data.items("train")[0], "mask": mask, "kind": P})
+        assert sample["mask"].shape == (1, *WORKING_SIZE)
+        assert torch.equal(sample["mask"][0, :, 0], (torch.arange(64) < 32).to(torch.uint8))
+        assert int(sample["kind"]) == P
+
+    def test_items_of_other_tools(self, tiny_folder: Path):
+        store = ImageStore(image_size=WORKING_SIZE)
+        item = {"image": str(tiny_folder / "i2.png"), "label": str(tiny_folder / "m2.png")}
+        sample = FromStored(store)(item)
+        assert int(sample["label"]) == -1
+        assert sample["mask"].unique().tolist() == [0, 1]
+        assert kinds_of([item]) == [int(sample["kind"])] == [L]
+
+
+class TestDraws:
+    def test_order_workers_and_global_state_do_not_matter(self, data: RunData, transforms: Compose):
+        draws = [(epoch, index) for epoch in range(2) for index in range(6)]
+        batches = [draws[i : i + 3] for i in range(0, 12, 3)]
+
+        def images(plan: list, num_workers: int) -> dict[tuple[str, str], torch.Tensor]:
+            loader = DataLoader(
+                drawn(data, transforms, seed=3, variants=2),
+                batch_sampler=plan,
+                num_workers=num_workers,
+                collate_fn=collate,
+            )
+            found = {}
+            for batch in loader:
+                for name in ("image", "mask"):
+                    found |= {(key, name): value for key, value in zip(batch["key"], batch[name], strict=True)}
+            return found
+
+        first = images(batches, 0)
+        assert len(first) == 24
+        for generator in (random, np.random, torch):
+            generator.seed(99) if generator is not torch else torch.manual_seed(99)
+        for other in (images(batches, 2), images([batch[::-1] for batch in batches[::-1]], 0)):
+            assert all(torch.equal(first[key], other[key]) for key in first)
+
+    def test_seed_image_and_epoch_matter(self, data: RunData, transforms: Compose):
+        dataset = drawn(data, transforms, seed=3)
+        assert torch.equal(dataset[0, 0]["image"], dataset[0]["image"])
+        assert not torch.equal(dataset[0, 0]["image"], dataset[1, 0]["image"])
+        assert not torch.equal(dataset[0, 0]["image"], drawn(data, transforms, seed=4)[0, 0]["image"])
+        assert dataset[5, 0]["key"] == ""
+
+    def test_variants_come_again(self, data: RunData, transforms: Compose):
+        dataset = drawn(data, transforms, variants=3)
+        samples = [dataset[epoch, 2] for epoch in range(6)]
+        assert [sample["key"] for sample in samples] == ["i2#0", "i2#1", "i2#2"] * 2
+        assert all(torch.equal(a["image"], b["image"]) for a, b in zip(samples[:3], samples[3:], strict=True))
+        assert not torch.equal(samples[0]["image"], samples[1]["image"])
+        assert drawn(data, transforms, variants=0)[7, 2]["key"] == "i2#plain"
+
+    def test_image_and_mask_are_flipped_together(self, transforms: Compose):
+        """The published training flips the image and not the mask: three quarters of its pairs do not match."""
+        mask = np.zeros((32, 48), np.uint8)
+        mask[:9, :13] = 1  # in one corner, so each flip shows
+        image = np.repeat(np.where(mask, 200, 50).astype(np.uint8)[..., None], 3, axis=2)
+        store = ImageStore()
+        item = {"id": "corner", "image": "-", "mask": "-", "label": 0}
+        store.keep(item, image, mask)
+        flips = [transform for transform in transforms.transforms if isinstance(transform, RandFlipd)]
+        assert len(flips) == 2
+        dataset = DrawnDataset(
+            [item], Compose([FromStored(store), *flips, EnsureTyped(["image", "mask"], track_meta=False)])
+        )
+        corners = Counter()
+        for epoch in range(40):
+            sample = dataset[epoch, 0]
+            for channel in sample["image"]:
+                bright = channel > (channel.min() + channel.max()) / 2
+                assert torch.equal(bright, sample["mask"][0] == 1)
+            corners[tuple(sample["mask"][0, [0, 0, -1, -1], [0, -1, 0, -1]].tolist())] += 1
+        assert len(corners) == 4
+        assert all(sum(corner) == 1 for corner in corners)
+        assert all(type(sample[name]) is torch.Tensor for name in ("image", "mask"))
+
+    def test_image_and_mask_move_together_through_all_transforms(self, transforms: Compose):
+        mask = np.zeros((64, 96), np.uint8)
+        mask[8:40, 10:60] = 1
+        image = np.repeat(np.where(mask, 220, 30).astype(np.uint8)[..., None], 3, axis=2)
+        store = ImageStore()
+        item = {"id": "block", "image": "-", "mask": "-", "label": 0}
+        store.keep(item, image, mask)
+        dataset = DrawnDataset([item], Compose([FromStored(store), *transforms.transforms]))
+        for epoch in range(20):
+            sample = dataset[epoch, 0]
+            assert set(sample["mask"].unique().tolist()) <= {0, 1}
+            bright = sample["image"][0] > (sample["image"][0].min() + sample["image"][0].max()) / 2
+            # bilinear and nearest resampling differ on the edges alone
+            assert (bright == (sample["mask"][0] == 1)).float().mean() > 0.97
+
+
+class TestBatchPlan:
+    def test_each_image_once_per_epoch_in_equal_batches(self):
+        plan = BatchPlan([L] * 5, batch_size=4, batches=10, seed=1)
+        batches = list(plan)
+        assert len(plan) == len(batches) == 10
+        assert {len(batch) for batch in batches} == {4}
+        draws = [draw for batch in batches for draw in batch]
+        assert sorted(draws) == [(epoch, index) for epoch in range(8) for index in range(5)]
+        orders = {tuple(index for _, index in draws[i : i + 5]) for i in range(0, 40, 5)}
+        assert len(orders) > 1
+
+    def test_seed_decides_and_nothing_else(self):
+        def plan(seed: int) -> list:
+            return list(BatchPlan([L] * 30, 5, 6, seed=seed))
+
+        first = plan(1)
+        torch.manual_seed(123)
+        assert plan(1) == first
+        assert plan(2) != first
+
+    def test_fewer_images_than_a_batch(self):
+        assert [len(batch) for batch in BatchPlan([L, L], batch_size=8, batches=3)] == [8, 8, 8]
+
+    @pytest.mark.parametrize(("share", "labelled"), [(0.5, 4), (0.25, 2), (0.01, 1), (0.99, 7)])
+    def test_labelled_share(self, share: float, labelled: int):
+        kinds = [L, L, P, P, P, P, P, P, P, P, P]
+        for batch in BatchPlan(kinds, batch_size=8, batches=20, labelled_share=share):
+            assert Counter(kinds[index] for _, index in batch) == {L: labelled, P: 8 - labelled}
+
+    def test_labelled_share_visits_every_image_equally_within_its_kind(self):
+        kinds = [L, P, L, P, P, P]
+        draws = [draw for batch in BatchPlan(kinds, 4, 12, labelled_share=0.5) for draw in batch]
+        counts = Counter(index for _, index in draws)
+        assert {index: counts[index] for index in range(6)} == {0: 12, 2: 12, 1: 6, 3: 6, 4: 6, 5: 6}
+        assert len(set(draws)) == len(draws)
+
+    @pytest.mark.parametrize("kinds", [[L] * 6, [P] * 6])
+    def test_labelled_share_of_one_kind_mixes_all(self, kinds: list[int]):
+        assert list(BatchPlan(kinds, 4, 9, labelled_share=0.5)) == list(BatchPlan(kinds, 4, 9))
+
+    def test_batches_of_one_image_see_both_kinds(self):
+        kinds = [L, L, P, P]
+        draws = [batch[0][1] for batch in BatchPlan(kinds, 1, 8, labelled_share=0.5)]
+        assert Counter(draws) == dict.fromkeys(range(4), 2)
+
+    def test_published_mix_by_default(self):
+        kinds = [L] * 2 + [P] * 18
+        sizes = {sum(kinds[i] == L for _, i in batch) for batch in BatchPlan(kinds, 5, 40)}
+        assert len(sizes) > 1
+
+    def test_no_image_is_refused(self):
+        with pytest.raises(InputError, match="no image"):
+            BatchPlan([], 4, 1)
+
+    def test_plan_of_items(self):
+        items = [{"mask": np.zeros((2, 2))}, {"mask": None}, {"mask": "m.png", "kind": P}, {"label": 1}]
+        assert kinds_of(items) == [L, U, P, U]
+        plan = plan_batches(items, batch_size=2, batches=3, seed=5)
+        assert list(plan) == list(BatchPlan([L, U, P, U], 2, 3, 5))
+        assert len(list(islice(plan, 2))) == 2
+
+
+class TestCollate:
+    def test_stacks_tensors_and_lists_names(self, data: RunData):
+        samples = [DrawnDataset(data.items("train"), Compose([FromStored(data.store)]), variants=0)[i] for i in (0, 1)]
+        batch = collate(samples)
+        assert batch["image"].shape == (2, 3, *WORKING_SIZE)
+        assert batch["mask"].shape == (2, 1, *WORKING_SIZE)
+        assert batch["mask"].dtype == torch.uint8
+        assert batch["label"].tolist() == [0, 1]
+        assert batch["id"] == ["i0", "i1"]
+        assert batch["key"] == ["i0#plain", "i1#plain"]
+
+    def test_sizes_that_differ_are_named(self):
+        with pytest.raises(ValueError, match=r"\(3, 4, 4\).*\(3, 4, 5\)"):
+            collate([{"image": torch.zeros(3, 4, n)} for n in (4, 5)])
+
+
+def test_a_kept_version_is_not_drawn_again_and_its_mask_is_the_same(data: RunData, transforms: Compose) -> None:
+    bank, net = FeatureBank(), tiny_net().eval()
+    plain = drawn(data, transforms, seed=3, variants=4)
+    banked = drawn(data, transforms, seed=3, variants=4, bank=bank)
+    before = [plain[epoch, i] for epoch in range(4) for i in range(2)]
+    for sample in before:
+        bank.features(net, sample["image"][None], [sample["key"]])
+    for at, sample in enumerate(before):
+        again = banked[at // 2, at % 2]
+        assert again["key"] == sample["key"]
+        assert torch.equal(again["mask"], sample["mask"])
+        assert again["image"].shape == sample["image"].shape
+        assert not again["image"].any()
+    assert torch.equal(banked[5, 0]["mask"], before[2]["mask"])  # epoch 5 shows version 1 again
+    assert banked[0, 2]["image"].any()  # not kept: drawn
+
+
+@pytest.mark.parametrize("share", [None, 0.25, 0.375, 0.5])
+def test_the_weight_of_pseudo_masks_does_not_depend_on_the_share(share: float | None):
+    """Over many batches, every image weighs what Equation 1 gives it, up to one factor."""
+    kinds = [L] * 5 + [P] * 40
+    plan = BatchPlan(kinds, batch_size=8, batches=900, seed=1, labelled_share=share)
+    weight = {L: 1.0, P: stratified_scale(0.2, plan)}
+    totals = Counter()
+    for batch in plan:
+        for _, index in batch:
+            totals[kinds[index]] += weight[kinds[index]]
+    assert (totals[P] / 40) / (totals[L] / 5) == pytest.approx(0.2, rel=0.02)

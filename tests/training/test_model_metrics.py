@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from scripts.evaluation.metrics import PxAP, dice
+from scripts.evaluation.thresholds import estimate_threshold
+from scripts.networks.model_file import DEFAULT_THRESHOLD
+from scripts.networks.outputs import Prediction
+from scripts.training.model_metrics import evaluate, pseudo_quality
+from tests.support.tiny_runs import make_images, open_tiny
+
+
+class Oracular:
+    """Predicts the truth at a given confidence; its classifier always says class b."""
+
+    def __init__(self, data: Any, confidence: float = 0.3, noise: float = 0.0) -> None:
+        self.data, self.confidence, self.noise = data, confidence, noise
+
+    def probs(self, key: str) -> np.ndarray:
+        rng = np.random.default_rng(sum(key.encode()))
+        clean = np.where(self.data.store.true_mask(key) == 1, self.confidence, 0.1)
+        return (clean + rng.uniform(0, self.noise, clean.shape)).astype(np.float32)
+
+    def predict(self, ids: Sequence[str], weights: Any) -> Iterator[Prediction]:
+        for key in ids:
+            maps = torch.zeros(2, 4, 4)
+            maps[1, 1:3, 1:3] = 1.0
+            maps[0, 0, 0] = 1.0
+            yield Prediction(key, self.probs(key), np.array([0.0, 1.0], dtype=np.float32), maps, (64, 64))
+
+
+class TestEvaluate:
+    def test_threshold_of_validation_is_used_on_test(self, shapes_data: Any) -> None:
+        learner = Oracular(shapes_data)
+        found = evaluate(learner, {})  # type: ignore[arg-type]
+        assert 0.1 < found["threshold"] <= 0.3
+        measured = (found["val_dice"], found["dice"], found["dice_at_0.5"])
+        assert measured == pytest.approx((1.0, 1.0, 0.0), abs=1e-9)
+        assert found["accuracy"] == 0.5
+
+    def test_equals_plain_computation(self, shapes_data: Any) -> None:
+        learner = Oracular(shapes_data, 0.4, noise=0.5)
+        found = evaluate(learner, {})  # type: ignore[arg-type]
+        truth = shapes_data.store.true_mask
+        val = [item["id"] for item in shapes_data.items("val")]
+        best = estimate_threshold([(learner.probs(key), truth(key)) for key in val])
+        assert (found["threshold"], found["val_dice"], found["val_miou"]) == (best.value, best.dice, best.miou)
+        test = [item["id"] for item in shapes_data.items("test")]
+        expected = np.mean([dice(learner.probs(key).astype(np.float64) >= best.value, truth(key)) for key in test])
+        assert found["dice"] == pytest.approx(expected, abs=1e-12)
+        area = PxAP()
+        for p, item in zip(learner.predict(test, {}), shapes_data.items("test"), strict=True):
+            area.update(p.cam(item["label"]), truth(p.id))
+        assert found["pxap"] == area.compute()
+
+    def test_wsl_takes_the_masks_of_the_true_class(self, shapes_data: Any) -> None:
+        learner = Oracular(shapes_data)
+        found = evaluate(learner, {}, wsl=True)  # type: ignore[arg-type]
+        items = shapes_data.items("test")
+        predicted = {p.id: p for p in learner.predict([item["id"] for item in items], {})}
+        expected = [
+            dice(predicted[item["id"]].cam_mask(item["label"]), shapes_data.store.true_mask(item["id"]))
+            for item in items
+        ]
+        assert found["dice"] == found["wsl_dice"] == pytest.approx(np.mean(expected), abs=1e-12)
+        assert found["threshold"] == DEFAULT_THRESHOLD
+
+    def test_threshold_alone(self, shapes_data: Any) -> None:
+        found = evaluate(Oracular(shapes_data), {}, test=False)  # type: ignore[arg-type]
+        assert set(found) == {"threshold", "val_dice", "val_miou"}
+
+    def test_images_without_masks(self, tmp_path: Path) -> None:
+        bare = {f"{split}_{i:02d}" for split in ("val", "test") for i in range(2)}
+        data = open_tiny(make_images(tmp_path, {"train": 2, "val": 2, "test": 3}, without_mask=bare))
+        learner = Oracular(data)
+        learner.probs = lambda key: np.full((64, 64), 0.7, dtype=np.float32)  # type: ignore[method-assign]
+        found = evaluate(learner, {})  # type: ignore[arg-type]
+        assert found["threshold"] == DEFAULT_THRESHOLD
+        assert "val_dice" not in found
+        assert found["accuracy"] == pytest.approx(1 / 3)  # all test images have a class
+        truth = data.store.true_mask("test_02")
+        assert truth is not None
+        assert found["dice"] == pytest.approx(dice(np.ones((64, 64)), truth))  # one has a mask
+
+
+class TestPseudoQuality:
+    def test_mean_dice_against_masks_on_disk(self, shapes_data: Any) -> None:
+        truth = shapes_data.store.true_mask("train_00")
+        assert pseudo_quality(shapes_data, {"train_00": truth, "train_01": np.zeros_like(truth)}) == pytest.approx(0.5)
+
+    def test_nothing_to_compare_with(self, tmp_path: Path) -> None:
+        data = open_tiny(make_images(tmp_path, {"train": 2, "val": 2, "test": 2}, without_mask={"train_00"}))
+        ones = np.ones((64, 64), dtype=np.uint8)
+        assert pseudo_quality(data, {"train_00": ones}) is None
+        assert pseudo_quality(data, {}) is None

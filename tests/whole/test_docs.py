@@ -1,0 +1,189 @@
+"""The documentation against the repository: links, commands, settings, modules. Nothing is trained here."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from monai.bundle import ConfigParser
+
+from scripts.annotation import commands as annotations
+from scripts.data import commands as datalist_commands
+from scripts.data.demo import slide
+from scripts.release import benchmark, model, package, slide_benchmark
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMANDS: dict[str, Any] = {
+    "scripts.release.benchmark": benchmark.benchmark, "scripts.data.demo.slide": slide.write_slide,
+    "scripts.release.package": package.package, "scripts.release.model": model.release,
+    "scripts.release.slide_benchmark": slide_benchmark.slide_benchmark,
+}  # fmt: skip
+TRAIN = json.loads((ROOT / "bundle" / "configs" / "train.json").read_text())
+FENCES = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+BUILDS = ("_target_", "_mode_", "_disabled_", "_requires_", "_desc_")
+
+
+def named_in(page: str) -> set[str]:
+    """Return what stands between backticks in a page, code blocks left out."""
+    return set(re.findall(r"`([^`\n]+)`", FENCES.sub("", page)))
+
+
+def settings_to_document() -> list[str]:
+    """Return the ids that docs/configuration.md must name."""
+    names = list(TRAIN)
+    for section in ("active", "active#stage0", "active#methods", "data", "network_def", "loss"):
+        keys = ConfigParser(TRAIN)[section]
+        names += [key if section == "active#methods" else f"{section}#{key}" for key in keys if key not in BUILDS]
+    return names
+
+
+def documented_defaults() -> list[tuple[str, Any]]:
+    """Return (id, default) of the table rows of docs/configuration.md whose default is a literal."""
+    rows = re.findall(r"^\| `([\w#]+)` \| `([^`]+)` \|", (ROOT / "docs" / "configuration.md").read_text(), re.MULTILINE)
+    found = []
+    for name, text in rows:
+        try:
+            found.append((name, json.loads(text)))
+        except ValueError:  # a reference (@...) or a path in words
+            continue
+    return found
+
+
+def commands_in(page: Path) -> list[list[str]]:
+    """Return the words of every ``python -m`` command in the shell blocks of a page."""
+    lines = [line for kind, block in FENCES.findall(page.read_text()) if kind == "bash" for line in block.splitlines()]
+    parts = [part.strip() for line in lines for part in line.split("&&")]
+    return [shlex.split(part) for part in parts if part.startswith("python -m ")]
+
+
+def options_of(words: list[str]) -> dict[str, str]:
+    """Return ``{"key": "value"}`` of ``--key value`` and ``--key`` (empty value)."""
+    found: dict[str, str] = {}
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word.startswith("--"):
+            found[word[2:]] = "" if following.startswith("--") else following
+    return found
+
+
+def merged_config(value: str) -> ConfigParser:
+    """Return the config of a ``--config_file`` value, one file or a list; every file must exist."""
+    names = ast.literal_eval(value) if value.startswith("[") else [value]
+    for name in names:
+        assert (ROOT / name).is_file(), name
+    return ConfigParser(ConfigParser.load_config_files([str(ROOT / name) for name in names]))
+
+
+@pytest.mark.parametrize("name", settings_to_document())
+def test_configuration_names_every_setting(name: str) -> None:
+    assert name in named_in((ROOT / "docs" / "configuration.md").read_text())
+
+
+def test_configuration_names_every_overlay() -> None:
+    overlays = {path.name for path in (ROOT / "bundle" / "configs").glob("*.json")} - {"train.json", "metadata.json"}
+    assert overlays <= named_in((ROOT / "docs" / "configuration.md").read_text())
+
+
+def test_configuration_states_the_defaults_of_the_config() -> None:
+    defaults = documented_defaults()
+    assert len(defaults) > 30  # else the tables were not understood
+    config = ConfigParser(TRAIN)
+    wrong = {name: (text, config[name]) for name, text in defaults if config[name] != text}
+    assert not wrong, "id: (documented, in train.json)"
+
+
+def test_architecture_names_every_module() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    table = named_in(text)
+    modules = {path.name for path in (ROOT / "scripts").glob("*.py")} - {"__init__.py"}
+    assert not modules - table
+    listed = {name for name in table if re.fullmatch(r"\w+\.py", name)}
+    assert not listed - modules - {"small_encoder.py"}  # which the example adds
+
+
+def test_method_names_files_that_exist() -> None:
+    names = {name for name in named_in((ROOT / "docs" / "method.md").read_text()) if name.endswith(".py")}
+    assert len(names) > 10 and all((ROOT / "scripts" / name).is_file() for name in names)
+
+
+def test_drawing_names_files_that_exist() -> None:
+    names = set(re.findall(r"\w+\.py\b", (ROOT / "docs" / "images" / "architecture.svg").read_text()))
+    assert names and all((ROOT / "scripts" / name).is_file() for name in names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_relative_links_exist(page: Path) -> None:
+    targets = [link.split("#")[0] for link in LINK.findall(FENCES.sub("", page.read_text())) if "://" not in link]
+    missing = [target for target in targets if target and not (page.parent / target).exists()]
+    assert not missing
+
+
+def test_readme_has_the_commands_of_the_project() -> None:
+    modules = [words[2] for words in commands_in(ROOT / "README.md")]
+    assert modules.count("monai.bundle") >= 4 and "pytest" in modules and "scripts.data.datalist" in modules
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "README.md"], ids=["README", "model card"])
+def test_bundle_commands_name_files_and_ids_that_exist(page: Path) -> None:
+    commands = [words[3:] for words in commands_in(page) if words[2] == "monai.bundle"]
+    assert commands
+    for words in commands:
+        options = options_of(words)
+        config = merged_config(options.pop("config_file"))
+        if words[0] == "ckpt_export":
+            continue
+        assert words[0] == "run"
+        run_id = words[1] if not words[1].startswith("--") else "run"
+        for key in (run_id, *options):
+            assert key in config, f"{key} in: {shlex.join(words)}"
+        assert options.get("active#method") in (None, *config.get().get("active", {}).get("methods", ()))
+
+
+def test_slides_page_names_the_settings_of_its_config() -> None:
+    page = (ROOT / "docs" / "slides.md").read_text()
+    config = ConfigParser(json.loads((ROOT / "bundle" / "configs" / "slide.json").read_text()))
+    nested = [f"{name}#{key}" for name in ("background", "polygons", "outputs") for key in config[name]]
+    names = {name for name in (*config.get(), *nested) if name.split("#")[-1] not in BUILDS}
+    assert names - named_in(page) <= {"bundle_root", "initialize"}
+    for words in commands_in(ROOT / "docs" / "slides.md"):
+        if words[2] == "monai.bundle":
+            assert words[4] == "slide" and all(key == "config_file" or key in config for key in options_of(words))
+    documented = {}
+    for row in re.findall(r"^\| (`.*)$", page.partition("## Settings")[2].partition("\n## ")[0], re.MULTILINE):
+        keys, defaults = (re.findall(r"`([^`]+)`", cell) for cell in row.split(" | ")[:2])
+        if len(keys) == len(defaults):
+            documented |= dict(zip(keys, defaults, strict=True))
+    found = {key: json.dumps(config[key]) for key in documented if not str(config[key]).startswith("$")}
+    assert len(found) > 20
+    assert found == {key: documented[key] for key in found}
+
+
+def test_commands_of_scripts_name_arguments_that_exist() -> None:
+    words_of = [words for page in PAGES for words in commands_in(page) if words[2].startswith("scripts.")]
+    assert words_of
+    for words in words_of:
+        group = {"scripts.data.datalist": datalist_commands, "scripts.annotation.commands": annotations}.get(words[2])
+        function = COMMANDS[words[2]] if group is None else getattr(group, words[3])
+        options = {word.strip("[]").lstrip("-") for word in words if word.strip("[").startswith("--")}
+        assert options <= inspect.signature(function).parameters.keys(), words
+
+
+def test_switches_to_the_published_behaviour_exist() -> None:
+    card = (ROOT / "docs" / "README.md").read_text()
+    config = ConfigParser(TRAIN)
+    keys = set(re.findall(r"--([A-Za-z_]\w*(?:#\w+)*)", card)) - {"config_file", "bundle_root", "ckpt"}
+    assert len(keys) > 10
+    assert not [key for key in keys if key not in config]
+
+
+def test_pages_hold_no_path_of_a_machine() -> None:
+    for page in PAGES:
+        found = re.findall(r"(?<![\w/.])/(?:work|tmp|home|root|usr)\b\S*", page.read_text())
+        assert not found, page.name

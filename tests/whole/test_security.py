@@ -1,0 +1,247 @@
+"""What comes from outside is data: nothing in it is executed, evaluated, or leads out of its folder."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import pickle
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+
+from scripts.active.neighbours import NeighbourGraph
+from scripts.core.errors import UserError
+from scripts.core.run_config import RunConfig
+from scripts.data.datalist import read_datalist
+from scripts.data.makers import cub_items, folder_items, glas_items
+from scripts.images import reading
+from scripts.images.masks import NONZERO, read_mask
+from scripts.images.png import png_to_mask
+from scripts.images.reading import read_image
+from scripts.networks.encoders.pretrained import load_weights
+from scripts.networks.weights import unpack_weights
+from scripts.report.html import folded, page, picture, table
+from scripts.report.page import write_report
+from scripts.state.blob_store import BlobStore
+from scripts.state.run_state import RunState
+from scripts.trained.source import load_model
+from scripts.training.checkpoints import TrainingCheckpoint
+from scripts.training.stage0 import stage0_settings, theta0
+from tests.support.fuzz_cases import MODEL
+from tests.support.small_runs import make_run
+from tests.support.tiny_runs import CONFIGS, tiny_config
+
+ROOT = CONFIGS.parents[1]
+
+HOSTILE = [
+    "$__import__('os').system('touch canary')",
+    "@train#dataset",
+    "%train#dataset",
+    "../../x",
+    "a\0b",
+    "x" * 5000,
+    "two\nlines",
+    "<script>alert(1)</script>",
+]
+
+
+class Touch:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, canary: Path) -> None:
+        self.canary = canary
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.canary),)
+
+
+@pytest.fixture
+def canary(tmp_path: Path) -> Path:
+    return tmp_path / "canary"
+
+
+def payloads(canary: Path) -> list[bytes]:
+    """The pickle by itself, and inside a file of PyTorch and of NumPy."""
+    saved, array = io.BytesIO(), io.BytesIO()
+    torch.save({"w": Touch(canary)}, saved)
+    np.savez(array, ids=np.array([Touch(canary)], dtype=object))
+    return [pickle.dumps(Touch(canary)), saved.getvalue(), array.getvalue()]
+
+
+def test_the_payload_does_touch_its_canary(canary: Path) -> None:
+    pickle.loads(payloads(canary)[0])  # noqa: S301
+    assert canary.exists()
+
+
+@pytest.mark.parametrize("kind", range(3))
+def test_pickles_are_refused_as_weights_and_graphs(canary: Path, tmp_path: Path, kind: int) -> None:
+    data = payloads(canary)[kind]
+    path = tmp_path / "weights.pt"
+    path.write_bytes(data)
+    with pytest.raises(UserError):
+        unpack_weights(data)
+    with pytest.raises(UserError):
+        load_weights(path, hashlib.sha256(data).hexdigest())
+    with pytest.raises(UserError):
+        NeighbourGraph.from_bytes(data)
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("kind", range(3))
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.nii", "a.nii.gz", "a.npy", "data.json", "data.csv"])
+def test_pickles_are_refused_as_images_masks_and_data_lists(canary: Path, tmp_path: Path, name: str, kind: int) -> None:
+    path = tmp_path / name
+    path.write_bytes(payloads(canary)[kind])
+    if name.startswith("data"):
+        with pytest.raises(UserError):
+            read_datalist(str(path))
+    else:
+        with pytest.raises(UserError):
+            read_image(path)
+        with pytest.raises(UserError):
+            read_mask(path, NONZERO)
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("kind", range(3))
+def test_pickles_are_refused_as_models_and_caches(canary: Path, tmp_path: Path, kind: int) -> None:
+    data = payloads(canary)[kind]
+    for name in ("model.pt", "model.safetensors"):
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "model.json").write_text(MODEL.to_json())
+    for name in ("model.pt", "model.safetensors"):
+        with pytest.raises(UserError):
+            load_model(tmp_path, ckpt=tmp_path / name)
+    (tmp_path / "model.json").write_bytes(data)
+    with pytest.raises(UserError):
+        load_model(tmp_path, ckpt=tmp_path / "model.pt")
+    head = {"training": "tag", "sha256": hashlib.sha256(data).hexdigest()}  # as if the program had written it
+    for content in (data, json.dumps(head).encode() + b"\n" + data):
+        (tmp_path / "training.ckpt").write_bytes(content)
+        with pytest.raises(UserError):
+            TrainingCheckpoint(tmp_path / "training.ckpt", "tag", 0.0)._read()
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("kind", range(3))
+@pytest.mark.parametrize("spoiled", ["json", "pt"])
+def test_pickles_are_refused_as_stage_0(
+    canary: Path, tmp_path: Path, shapes_data: Any, spoiled: str, kind: int
+) -> None:
+    data = payloads(canary)[kind]
+    config = tiny_config(Path("unused"), tmp_path)
+    key = {"overrides": config["active#stage0#overrides"], "folder": tmp_path}
+    settings = stage0_settings(config, shapes_data, key["overrides"], 0)
+    record = tmp_path / f"{hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]}.json"
+    found = {"sha256": hashlib.sha256(data).hexdigest(), "accuracy": 1.0, "seconds": 1.0}
+    record.write_text(json.dumps(found))
+    record.with_suffix(".pt").write_bytes(data)
+    if spoiled == "json":
+        record.write_bytes(data)
+    with pytest.raises(UserError):
+        theta0(config, shapes_data, **key)
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("kind", range(3))
+def test_pickles_are_refused_as_states_and_in_their_place(canary: Path, tmp_path: Path, kind: int) -> None:
+    data = payloads(canary)[kind]
+    run = make_run(tmp_path / "run", "random", 0, [0.5])
+    with RunState.open(run) as state:
+        mask = state.labels()[0].blob
+        state.blob_path(mask).write_bytes(data)
+        with pytest.raises(UserError):
+            state.read_blob(mask)
+    (run / "overlays" / "round_00").mkdir(parents=True)
+    (run / "overlays" / "round_00" / "a.png").write_bytes(data)
+    assert "a.png cannot be read" in write_report(tmp_path).read_text()
+    (run / "state.sqlite").write_bytes(data)
+    for readonly in (True, False):
+        with pytest.raises(UserError):
+            RunState.open(run, readonly=readonly)
+    with pytest.raises(OSError):  # a mask is a blob of the run, whose hash was right
+        png_to_mask(data)
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("kind", range(3))
+def test_pickles_are_refused_by_the_makers_of_tables(canary: Path, tmp_path: Path, kind: int) -> None:
+    for name in ("Grade.csv", "images.txt", "classes.txt", "labels.csv"):
+        (tmp_path / name).write_bytes(payloads(canary)[kind])
+    for make in (lambda: glas_items(tmp_path), lambda: cub_items(tmp_path)):
+        with pytest.raises(UserError):
+            make()
+    with pytest.raises(UserError):
+        folder_items(tmp_path, tmp_path / "labels.csv")
+    assert not canary.exists()
+
+
+def test_nothing_is_unpickled_or_unpacked_anywhere() -> None:
+    """Every place that could is in the list above; a new one has to be added here and there."""
+    forbidden = (
+        r"pickle\.loads?\(|allow_pickle=True|weights_only=False|yaml\.|unpack_archive|extractall|\beval\(|\bexec\("
+    )
+    loaders = Counter()
+    for path in sorted((ROOT / "scripts").glob("*.py")):
+        text = path.read_text()
+        assert not re.search(forbidden, text.replace(".eval()", "")), path.name
+        calls = re.findall(r"torch\.load\([^)]*\)?[^\n]*|np\.load\([^\n]*|Image\.open\([^\n]*", text)
+        for call in calls:
+            assert re.search(r"weights_only=True|allow_pickle=False|formats=", call), (path.name, call)
+        loaders[path.name] += len(calls)
+    assert sum(loaders.values()) >= 6
+
+
+def test_versions_have_no_hole_that_is_known() -> None:
+    """The first version of each package without the holes that docs/reliability.md names."""
+    least = {"torch": "2.10.0", "monai": "1.6.0", "pillow": "12.3.0", "tqdm": "4.66.3"}
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    for name, version in least.items():
+        assert [int(part) for part in pins[name].split(".")] >= [int(part) for part in version.split(".")], name
+
+
+def test_nifti_cannot_unpack_to_more_than_an_image_may_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading.Image, "MAX_IMAGE_PIXELS", 1000)
+    whole = nibabel.Nifti1Image(np.zeros((9, 9), np.uint8), np.eye(4)).to_bytes()
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(whole))
+    assert read_image(tmp_path / "a.nii.gz").shape == (9, 9, 3)
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(whole + bytes(5_000_000)))
+    with pytest.raises(UserError, match="too many pixels"):
+        read_image(tmp_path / "a.nii.gz")
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_text_of_a_data_list_is_not_evaluated(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = RunConfig({"train": {"dataset": {"_target_": "builtins.dict", "data": None}}})
+    items = [{"id": text, "label": text, "image": text}]
+    parser = config.parser(objects={"train#dataset#data": items})
+    assert list(parser.get_parsed_content("train#dataset")["data"]) == items
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_name_from_outside_is_the_path_of_a_blob(text: str, tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    with pytest.raises(ValueError, match="name of a blob"):
+        store.path(text)
+    with pytest.raises(ValueError, match="suffix"):
+        store.put(b"", text)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_text_is_escaped_in_the_report() -> None:
+    text = "<script>alert(1)</script>'\"><img src=x onerror=alert(1)>"
+    shown = page(text, [(text, table([text], [[text]], text) + folded(text, "") + picture(b"", text))], text)
+    assert "<script" not in shown
+    assert "<img src=x" not in shown
