@@ -1,5 +1,5 @@
 """Deep active learning for joint classification and segmentation with a weak annotator, as a MONAI bundle.
 
-The modules follow the flow of the data: datalist and images, networks, stage 0, rounds, report.
-``docs/architecture.md`` draws it. Nothing is imported here, so that importing one module stays cheap.
+A folder per subject; docs/architecture.md has the tree, and the table of which folder may import from which, which
+tests/test_layout.py holds. Nothing is imported here or in the folders' own files: importing one module stays cheap.
 """

@@ -15,9 +15,10 @@ from ignite.engine import Engine, EventEnum
 
 from scripts.active.round_context import RoundContext, round_state
 from scripts.active.strategies import initial_draw, query_pool, random_order, select_per_class
-from scripts.annotation.person_oracle import PersonOracle
+from scripts.annotation.person_oracle import PersonOracle, asked_images
 from scripts.core.seeds import python_generator
 from scripts.images.png import mask_to_png
+from scripts.images.regions import mask_cost
 from scripts.networks.outputs import pseudo_mask
 from scripts.networks.weights import pack_weights
 from scripts.state.rows import LabelRow, PseudoRow
@@ -68,7 +69,7 @@ class PhaseHandler(ABC):
 
     @abstractmethod
     def run(self, context: RoundContext) -> dict[str, Any] | None:
-        """Return what :meth:`scripts.state.run_state.RunState.commit` stores; None when the method has no such phase."""
+        """Return what ``RunState.commit`` stores; None when the method has no such phase."""
 
 
 class QueryHandler(PhaseHandler):
@@ -153,8 +154,7 @@ class OracleHandler(PhaseHandler):
         blobs = run.state.put_blobs([mask_to_png(answer.mask) for answer in answers], ".png")
         rows = [
             LabelRow(
-                id=a.id, round=context.index, blob=blob, cost_px=a.cost_px, boundary_px=a.boundary_px,
-                seconds=a.seconds, user=a.user,
+                a.id, context.index, blob, *mask_cost(a.mask), seconds=a.seconds, user=a.user,
             )
             for a, blob in zip(answers, blobs, strict=True)
         ]  # fmt: skip
@@ -164,7 +164,7 @@ class OracleHandler(PhaseHandler):
         """Take in what came, ask for the rest, and wait for it where the oracle says so."""
         told: list[str] = []
         while True:
-            oracle.collect(context)
+            oracle.collect(context.run.state.run_dir)
             waiting = context.run.state.waiting(context.index)
             if not waiting:
                 context.run.todo = ""
@@ -172,7 +172,9 @@ class OracleHandler(PhaseHandler):
             if waiting != told:
                 told = waiting
                 head = f"round {context.index}: {len(waiting)} images wait for a mask: {shortened(waiting)}"
-                context.run.todo = f"{head}\n  {oracle.ask(context, waiting)}"
+                asked = asked_images(context.run.state, context.index, context.run.class_of)
+                what = oracle.ask(context.run.state.run_dir, context.index, asked, context.proposals)
+                context.run.todo = f"{head}\n  {what}"
                 if oracle.poll_seconds:
                     logger.info("%s", context.run.todo)
             if not oracle.poll_seconds:

@@ -29,19 +29,6 @@ class Answer:
     user: str = SIMULATED
     seconds: float = 0.0
 
-    @property
-    def cost_px(self) -> int:
-        """Foreground pixels drawn."""
-        return int((self.mask == 1).sum())
-
-    @property
-    def boundary_px(self) -> int:
-        """Foreground pixels with a 4-neighbour outside the foreground: the length of the contour that was drawn."""
-        inside = np.pad(self.mask == 1, 1)
-        core = inside[1:-1, 1:-1]
-        surrounded = inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
-        return int((core & ~surrounded).sum())
-
 
 class Oracle(Protocol):
     """What every oracle can do."""

@@ -5,6 +5,7 @@ So a round that was interrupted and one that was not look the same to every hand
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,10 +18,12 @@ from scripts.active.methods import Method
 from scripts.active.neighbours import NeighbourGraph, neighbour_graph
 from scripts.active.oracles import Oracle
 from scripts.active.propagation import Donor, pseudo_pool
-from scripts.annotation.person_oracle import PersonOracle
+from scripts.annotation.person_oracle import PersonOracle, Proposal
 from scripts.data.run_data import RunData
 from scripts.evaluation.agreement import consensus
 from scripts.images.png import png_to_mask
+from scripts.networks.model_file import DEFAULT_THRESHOLD
+from scripts.networks.outputs import pseudo_mask
 from scripts.networks.weights import Weights
 from scripts.state.run_state import RunState
 from scripts.trained.run_models import weights_of_round
@@ -127,7 +130,7 @@ class RoundContext:
         ]
 
     def oracle_masks(self) -> dict[str, np.ndarray]:
-        """Masks of L, uint8 (H, W): what most annotators say, each in the latest version (:mod:`scripts.evaluation.agreement`)."""
+        """Masks of L, uint8 (H, W): what most annotators say, each in the latest version."""
         state = self.run.state
         return {
             key: consensus([png_to_mask(state.read_blob(row.blob)) for row in rows])
@@ -142,6 +145,18 @@ class RoundContext:
         """
         last = self.run.method.cycles - 1 if upto_cycle is None else upto_cycle
         return weights_of_round(self.run.state, self.index, self.run.learner.theta0.weights, last)[0]
+
+    def proposals(self, ids: Sequence[str]) -> Iterator[Proposal]:
+        """Yield what people may begin with: the masks of the round before, without a trained decoder the CAM masks."""
+        if not ids:
+            return
+        run, before = self.run, self.previous()
+        threshold = run.state.metrics(before.index).get(before.index, {}).get("threshold", DEFAULT_THRESHOLD)
+        is_trained = bool(run.state.labelled(before.index)) and run.method.cycles > 0
+        for found in run.learner.predict(list(ids), before.weights()):
+            label = run.data.classes.index(run.class_of[found.id])
+            mask = pseudo_mask(found.probs, threshold) if is_trained else found.cam_mask(label)
+            yield Proposal(found.id, run.data.store.original_image(found.id), mask, found.cam(label))
 
     def previous(self) -> RoundContext:
         """The round before."""

@@ -1,6 +1,6 @@
 """Command line of the desk: what a run waits for, what cannot be drawn, and all masks as files.
 
-``python -m scripts.annotation.commands status|skip|unskip|export RUN``, RUN being the folder of a run such as
+``python -m scripts.annotation status|skip|unskip|export RUN``, RUN being the folder of a run such as
 ``runs/mine/label_prop_seed0``.
 """
 
@@ -13,10 +13,9 @@ import logging
 import time
 from pathlib import Path
 
-import fire
 import numpy as np
 
-from scripts.core.errors import InputError, Problem, UserError, exit_code
+from scripts.core.errors import InputError, Problem
 from scripts.core.files import file_stem, make_folder, write_atomic
 from scripts.evaluation.agreement import IGNORE, consensus
 from scripts.images.png import mask_to_png, png_to_mask
@@ -110,18 +109,3 @@ def export(run: str, out: str) -> None:
 def _grey(mask: np.ndarray) -> np.ndarray:
     """A mask with 0, 1, 255 as people look at it: 0, 255, and 128 for pixels that are ignored."""
     return np.select([mask == 1, mask == IGNORE], [255, 128], 0).astype(np.uint8)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Run a command; what the user can mend ends it with a message and without a traceback."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    commands = {"status": status, "skip": skip, "unskip": unskip, "export": export}
-    try:
-        fire.Fire(commands, command=arguments, name="python -m scripts.annotation.commands")
-    except UserError as error:
-        logger.error("%s", error)
-        raise SystemExit(exit_code(error)) from None
-
-
-if __name__ == "__main__":
-    main()

@@ -6,10 +6,9 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.active.round_context import RoundContext
 from scripts.annotation.found_files import Found, found_files, read_reason
 from scripts.annotation.gate import Gate
-from scripts.annotation.person_oracle import DeskOracle
+from scripts.annotation.person_oracle import AskedImage, DeskOracle, Propose
 from scripts.annotation.round_folder import write_round
 from scripts.annotation.submission import Submission, take_in
 from scripts.core.errors import InputError, Problem
@@ -34,9 +33,9 @@ class FolderOracle(DeskOracle):
         self.gate, self.user = gate, user
         self._told: set[tuple[str, str]] = set()
 
-    def ask(self, context: RoundContext, ids: Sequence[str]) -> str:
+    def ask(self, run_dir: Path, index: int, asked: Sequence[AskedImage], propose: Propose) -> str:
         """Write the folder of the round, and return what people should do with it."""
-        folder = write_round(context)
+        folder = write_round(run_dir, index, asked, propose)
         how = "it goes on by itself" if self.poll_seconds else "start the same command again"
         return (
             f"1. Open {folder / 'annotate.html'} in a browser and draw, or draw the pictures in {folder / 'images'}\n"
@@ -46,9 +45,8 @@ class FolderOracle(DeskOracle):
             f"  3. When all are there, {how}. {folder / 'README.txt'} says more."
         )
 
-    def collect(self, context: RoundContext) -> None:
+    def collect(self, run_dir: Path) -> None:
         """Take in the masks that lie in the folders of all rounds; a changed file is a new version of its mask."""
-        run_dir = context.run.state.run_dir
         base = run_dir / "to_annotate"
         refused: list[Problem] = []
         with Desk.open(run_dir) as desk:

@@ -1,7 +1,7 @@
 """A web page to draw the masks of a round on: one file that needs no server, no network and no installation.
 
 The page is put together from ``page.html``, ``page.css`` and the scripts :data:`SCRIPTS`, which lie in the folder
-``page`` beside this module. Its content security policy lets it run these and nothing else, and load nothing.
+``web`` beside this module. Its content security policy lets it run these and nothing else, and load nothing.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SCRIPTS = (
     "actions.js",  # buttons and keys
     "app.js",  # all of it together
 )
-_FOLDER = Path(__file__).parent / "page"
+_FOLDER = Path(__file__).parent / "web"
 
 
 @dataclass(frozen=True)

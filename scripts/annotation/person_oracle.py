@@ -1,22 +1,66 @@
 """Persons as the oracle: they take their time, so a run asks, ends or waits, and takes in what has come.
 
-Masks reach a run over its desk (:mod:`scripts.state.desk`), whoever has it open: a server, a command, a folder.
+Masks reach a run over its desk (:mod:`scripts.state.desk`), whoever has it open: a server, a command, a folder. An
+oracle is told what it is asked, never the round: :class:`AskedImage` and, on demand, :class:`Proposal`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
-from scripts.active.round_context import RoundContext
+import numpy as np
 
-if TYPE_CHECKING:
-    from scripts.active.round_context import RoundContext
+from scripts.state.reader import StateReader
+
+
+@dataclass(frozen=True)
+class AskedImage:
+    """An image that a round asks about.
+
+    Attributes:
+        id: the image.
+        label: name of its class.
+        rank: place in the round's order, from 0.
+        score: acquisition score it was chosen by; None where it was chosen by lot.
+        reason: why it was chosen, as a person reads it.
+        waits: nobody has drawn it yet.
+    """
+
+    id: str
+    label: str
+    rank: int
+    score: float | None
+    reason: str
+    waits: bool = True
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What a person may begin with.
+
+    Attributes:
+        id: the image.
+        picture: (H, W, 3) uint8, original size.
+        mask: (H, W) uint8 in {0, 1}: the prediction of the round before, of the classifier where none was trained.
+        class_map: (H, W) float32, unbounded: where the classifier looked for the image's class.
+    """
+
+    id: str
+    picture: np.ndarray
+    mask: np.ndarray
+    class_map: np.ndarray
+
+
+Propose = Callable[[Sequence[str]], Iterator[Proposal]]
+"""Ids -> their proposals, one after the other in the same order; each is computed when it is taken."""
 
 
 @runtime_checkable
 class PersonOracle(Protocol):
-    """What an oracle that takes its time can do, besides :meth:`scripts.active.oracles.Oracle.can_answer`.
+    """What an oracle that takes its time can do, besides ``can_answer`` that every oracle has.
 
     Attributes:
         poll_seconds: time between two looks for new masks while the run waits; 0 when it ends instead.
@@ -27,11 +71,11 @@ class PersonOracle(Protocol):
     def can_answer(self, key: str) -> bool:
         """Tell whether the image can be asked about at all."""
 
-    def ask(self, context: RoundContext, ids: Sequence[str]) -> str:
-        """Lay out the images that wait for a mask, and return what people should do now."""
+    def ask(self, run_dir: Path, index: int, asked: Sequence[AskedImage], propose: Propose) -> str:
+        """Lay out the images of round ``index`` of the run in ``run_dir``, and return what people should do now."""
 
-    def collect(self, context: RoundContext) -> None:
-        """Take in what has come since the last look."""
+    def collect(self, run_dir: Path) -> None:
+        """Take in what has come for the run in ``run_dir`` since the last look."""
 
 
 class DeskOracle:
@@ -49,23 +93,43 @@ class DeskOracle:
         """Tell that a person can draw any image; those that somebody skipped are left out elsewhere."""
         return True
 
-    def ask(self, context: RoundContext, ids: Sequence[str]) -> str:
+    def ask(self, run_dir: Path, index: int, asked: Sequence[AskedImage], propose: Propose) -> str:
         """Return what people should do now; the desk hands the images out."""
         return "Draw them with the annotation server, then start the training again."
 
-    def collect(self, context: RoundContext) -> None:
+    def collect(self, run_dir: Path) -> None:
         """Do nothing: who has the desk open hands masks in at once."""
 
 
-def _why(context: RoundContext, key: str) -> tuple[float | None, str]:
-    """Return score and reason of a choice."""
-    state, name = context.run.state, context.run.class_of[key]
-    queries = {row.id: row for row in state.queries(context.index)}
-    row = queries.get(key) or next(row for row in state.reserves(context.index) if row.id == key)
-    if row.score is not None:
-        why = f"chosen by its score of {row.score:.4f}, the model is among the least sure of it in class {name}"
-    elif context.index == 0:
-        why = f"chosen by lot from class {name}, for the first round"
+def asked_images(state: StateReader, index: int, class_of: Mapping[str, str]) -> list[AskedImage]:
+    """Return the images that a round asks about, in its order.
+
+    Args:
+        state: of the run.
+        index: the round.
+        class_of: image -> name of its class.
+
+    Raises:
+        StateError: the state cannot be read.
+    """
+    queries = {row.id: row for row in state.queries(index)}
+    rows = {row.id: row for row in state.reserves(index)} | queries
+    waiting = set(state.waiting(index))
+    return [
+        AskedImage(
+            key, class_of[key], rank, rows[key].score,
+            reason_of(rows[key].score, class_of[key], index, stands_in=key not in queries), key in waiting,
+        )
+        for rank, key in enumerate(state.asked(index))
+    ]  # fmt: skip
+
+
+def reason_of(score: float | None, label: str, index: int, stands_in: bool) -> str:
+    """Return why an image of class ``label`` was chosen in round ``index``; ``stands_in``: for one nobody can draw."""
+    if score is not None:
+        why = f"chosen by its score of {score:.4f}, the model is among the least sure of it in class {label}"
+    elif index == 0:
+        why = f"chosen by lot from class {label}, for the first round"
     else:
-        why = f"chosen by lot from class {name}"
-    return row.score, why if key in queries else f"in place of an image that cannot be drawn; {why}"
+        why = f"chosen by lot from class {label}"
+    return f"in place of an image that cannot be drawn; {why}" if stands_in else why

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from scripts.active.round_context import RoundContext
 from scripts.annotation.found_files import SKIP
 from scripts.annotation.page import PageImage, annotation_page
-from scripts.annotation.person_oracle import _why
+from scripts.annotation.person_oracle import AskedImage, Proposal, Propose
 from scripts.core.files import file_stem, make_folder, write_atomic
 from scripts.images.overlays import heat_map
-from scripts.images.png import _png
-from scripts.networks.outputs import Prediction, pseudo_mask
+from scripts.images.png import mask_to_png, quick_png
 
 _README = """\
 {title}
@@ -44,51 +44,46 @@ def round_folder(run_dir: Path, index: int) -> Path:
     return run_dir / "to_annotate" / f"round_{index:02d}"
 
 
-def write_round(context: RoundContext) -> Path:
+def write_round(run_dir: Path, index: int, asked: Sequence[AskedImage], propose: Propose) -> Path:
     """Write the folder of a round for the images it asks for, and return it; files that are there are kept.
 
-    The proposed mask is the prediction of the round before; without a trained decoder it is the part of the image
-    where its class has the highest map (the CAM mask).
+    Args:
+        run_dir: folder of the run.
+        index: the round.
+        asked: its images.
+        propose: makes the proposals of those that are not written yet.
 
     Raises:
         StateError: a file cannot be written.
     """
-    run, state = context.run, context.run.state
-    folder = round_folder(run.folder, context.index)
+    folder = round_folder(run_dir, index)
     for name in ("masks", "images", "start", "cam"):
         make_folder(folder / name)
-    asked = state.asked(context.index)
-    before = context.previous()
-    threshold = state.metrics(before.index).get(before.index, {}).get("threshold", 0.5)
-    trained = bool(state.labelled(before.index)) and run.method.cycles > 0
-    missing = [key for key in asked if not (folder / "cam" / f"{file_stem(key)}.png").is_file()]
-    for found in run.learner.predict(missing, before.weights()) if missing else ():
-        _write_image(context, folder, found, threshold if trained else None)
-    images = [_page_image(context, folder, key, rank) for rank, key in enumerate(asked)]
-    title = f"{run.folder.name}, round {context.index}"
+    missing = [image.id for image in asked if not (folder / "cam" / f"{file_stem(image.id)}.png").is_file()]
+    for proposal in propose(missing):
+        _write_proposal(folder, proposal)
+    images = [_page_image(folder, image) for image in asked]
+    title = f"{run_dir.name}, round {index}"
     _write_changed(folder / "annotate.html", annotation_page(title, images, f"{folder.name}_masks.zip"))
     rows = "\n".join(f"{image.name + '.png':<41} {image.label:<21} {image.why}" for image in images)
-    text = _README.format(title=title, count=len(state.waiting(context.index)), skip=SKIP, rows=rows)
+    text = _README.format(title=title, count=sum(image.waits for image in asked), skip=SKIP, rows=rows)
     _write_changed(folder / "README.txt", text.encode())
     return folder
 
 
-def _write_image(context: RoundContext, folder: Path, found: Prediction, threshold: float | None) -> None:
-    """Write picture, proposed mask and, last, the map; without a threshold the mask is the classifier's."""
-    run, name = context.run, f"{file_stem(found.id)}.png"
-    label = run.data.classes.index(run.class_of[found.id])
-    image = run.data.store.original_image(found.id)
-    mask = found.cam_mask(label) if threshold is None else pseudo_mask(found.probs, threshold)
-    write_atomic(folder / "images" / name, _png(image))
-    write_atomic(folder / "start" / name, _png((mask == 1).astype(np.uint8) * 255))
-    write_atomic(folder / "cam" / name, _png(heat_map(image, found.cam(label))))
+def _write_proposal(folder: Path, proposal: Proposal) -> None:
+    """Write picture, proposed mask and, last, the map: where it is, the others are."""
+    name = f"{file_stem(proposal.id)}.png"
+    heat = heat_map(proposal.picture, proposal.class_map)
+    write_atomic(folder / "images" / name, quick_png(Image.fromarray(proposal.picture)))
+    write_atomic(folder / "start" / name, mask_to_png((proposal.mask == 1) * np.uint8(255)))
+    write_atomic(folder / "cam" / name, quick_png(Image.fromarray(heat)))
 
 
-def _page_image(context: RoundContext, folder: Path, key: str, rank: int) -> PageImage:
-    stem = file_stem(key)
+def _page_image(folder: Path, image: AskedImage) -> PageImage:
+    stem = file_stem(image.id)
     picture, start, cam = ((folder / part / f"{stem}.png").read_bytes() for part in ("images", "start", "cam"))
-    score, why = _why(context, key)
-    return PageImage(key, stem, context.run.class_of[key], picture, start, rank, score, why, cam=cam)
+    return PageImage(image.id, stem, image.label, picture, start, image.rank, image.score, image.reason, cam=cam)
 
 
 def _write_changed(path: Path, content: bytes) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from PIL import PngImagePlugin
 
-from scripts.active.oracles import Answer
 from scripts.annotation.gate import Gate, Passed
 from scripts.core.errors import InputError, Problem
 from scripts.core.files import file_sha256
 from scripts.images.png import mask_to_png
 from scripts.images.reading import opened_picture
+from scripts.images.regions import mask_cost
 from scripts.state.desk import Desk, timestamp
 from scripts.state.rows import LabelRow, RefusalRow
 
@@ -74,9 +74,8 @@ def take_in(desk: Desk, gate: Gate, submission: Submission) -> LabelRow:
 
 
 def _row(passed: Passed, user: str, seconds: float, origin: str, digest: str) -> LabelRow:
-    answer = Answer(passed.id, passed.mask, user, seconds)
     return LabelRow(
-        passed.id, None, "", answer.cost_px, answer.boundary_px, seconds, user,
+        passed.id, None, "", *mask_cost(passed.mask), seconds, user,
         said=passed.said, origin=origin, origin_sha256=digest,
     )  # fmt: skip
 

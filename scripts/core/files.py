@@ -1,4 +1,4 @@
-"""Durable files: atomic writing, and a store that names each file by the SHA-256 of its bytes.
+"""Durable files: atomic writing, left-over files, hashes, and an image id as a file name.
 
 A file appears under its final name only when all of it is on the disk: temporary file in the *same* folder (a rename
 across disks is a copy), flush, fsync, rename, fsync of the folder (else a power cut may forget the rename). Whatever
@@ -22,7 +22,6 @@ from urllib.parse import quote
 
 from scripts.core.errors import InputError, Problem, StateError
 
-_WRITERS = 8
 _TEMPORARY = re.compile(r"\.write-[0-9a-f]{16}\.tmp")
 
 
@@ -41,7 +40,7 @@ def fsync_folder(folder: Path) -> None:
 
 def make_folder(folder: Path) -> None:
     """Make ``folder`` and its parents, synced to the disk; nothing happens where it exists. Raises ``StateError``."""
-    with _explained(folder):
+    with writing(folder):
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         for path in reversed(missing):
@@ -59,7 +58,7 @@ def write_atomic(path: Path, data: bytes) -> None:
         StateError: no space, no permission, a fault of the disk; the old file, if any, is untouched unless only the
             last step (fsync of the folder) failed, when the new one may be there.
     """
-    with atomic_file(path) as file, _explained(path):
+    with atomic_file(path) as file, writing(path):
         file.write(data)
 
 
@@ -76,16 +75,16 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         StateError: as :func:`write_atomic`; what the block itself raises passes through.
     """
     make_folder(path.parent)
-    with _explained(path):
+    with writing(path):
         file, temporary = _own_temporary(path.parent)
     try:
         with file:
             yield file
-            with _explained(path):
+            with writing(path):
                 file.flush()
                 os.fsync(file.fileno())
                 os.replace(temporary, path)  # still locked: nobody takes the file for a leftover
-        with _explained(path):
+        with writing(path):
             fsync_folder(path.parent)
     finally:
         # After a failed fsync the kernel may have dropped the pages: the temporary file is never used again.
@@ -107,7 +106,7 @@ def remove_leftovers(folder: Path, deep: bool = True) -> int:
         StateError: one cannot be removed.
     """
     count = 0
-    with _explained(folder):
+    with writing(folder):
         for parent, _, names in os.walk(folder) if deep else itertools.islice(os.walk(folder), 1):
             for name in filter(_TEMPORARY.fullmatch, names):
                 count += _remove_unless_locked(Path(parent) / name)
@@ -143,7 +142,7 @@ def _remove_unless_locked(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
     """Turn a fault of the file system at ``path`` into a :class:`StateError` with a cure."""
     try:
         yield

@@ -1,9 +1,9 @@
-"""Mistakes in a config that show only while MONAI builds its objects, told as one
-:class:`~scripts.core.errors.Problem`.
+"""A program that ends with one plain message: a user's error, or a mistake in the config that MONAI finds.
 
-MONAI wraps whatever happens in errors of its own. Here the cause is found in the chain, and recognised where it can
-only come from the config: an argument that does not exist, an unknown id, class or run id, an expression that fails by
-itself, a value that a class refuses. Anything else may be a fault of the program and is left alone.
+Mistakes of a config show only while MONAI builds its objects. MONAI wraps whatever happens in errors of its own. Here
+the cause is found in the chain, and recognised where it can only come from the config: an argument that does not exist,
+an unknown id, class or run id, an expression that fails by itself, a value that a class refuses. Anything else may be a
+fault of the program and is left alone.
 """
 
 from __future__ import annotations
@@ -92,11 +92,9 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def show_user_errors_plainly() -> None:
     """Let an uncaught :class:`UserError` end the program with its text alone, and set the exit status by its kind.
 
-    So does a mistake in the config that MONAI finds (:mod:`scripts.core.plain_errors`). Other errors keep their
-    traceback, and all do under ``python -X dev``. For programs, so it is called by the bundle's ``initialize``.
+    So does a mistake in the config that MONAI finds (:func:`config_problem_of`). Other errors keep their traceback,
+    and all do under ``python -X dev``. For programs, so it is called by the bundle's ``initialize``.
     """
-    from scripts.core.plain_errors import config_problem_of  # that module needs this one
-
     usual = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

@@ -1,4 +1,4 @@
-"""The commands ``python -m scripts.data.datalist folder | glas | cub``: make the table of a data set."""
+"""The commands ``python -m scripts.data folder | glas | cub``: make the table of a data set."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import logging
 from collections import Counter
 from pathlib import Path
 
-import fire
-
-from scripts.core.errors import UserError, exit_code
 from scripts.data.datalist import write_table
 from scripts.data.makers import Made, cub_items, folder_items, glas_items
 from scripts.data.splits import SPLITS
@@ -72,18 +69,6 @@ def cub(directory: str, out: str | None = None, val_per_class: int = 6, seed: in
     """
     made = cub_items(str(directory), val_per_class, seed)
     _write(made, Path(str(directory), "splits.csv") if out is None else Path(str(out)))
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Run a command; what the user can mend ends it with a message and :func:`scripts.core.errors.exit_code`."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        fire.Fire(
-            {"folder": folder, "glas": glas, "cub": cub}, command=arguments, name="python -m scripts.data.datalist"
-        )
-    except UserError as error:
-        logger.error("%s", error)
-        raise SystemExit(exit_code(error)) from None
 
 
 def _write(made: Made, path: Path) -> None:

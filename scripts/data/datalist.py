@@ -2,7 +2,7 @@
 
 An item is a plain dict, as MONAI's data lists have it: ``id`` (str), ``image`` (absolute path), ``label`` (index into
 the sorted class names), ``mask`` (absolute path or None), ``split`` (``"train"``, ``"val"`` or ``"test"``) and
-``patient_id`` (str or None). ``python -m scripts.data.datalist --help`` makes such lists.
+``patient_id`` (str or None). ``python -m scripts.data`` makes such lists.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from scripts.core.errors import InputError, Problem, listed
 from scripts.core.files import file_sha256, write_atomic
-from scripts.data.checks import OnRead, check_items
+from scripts.data.checks import OnRead, check_items, tell, tell_of_drawing
 from scripts.data.entries import Entry, entries_of
 from scripts.data.file_watch import FileWatch, Stamp, stamp_of
 from scripts.data.splits import SPLITS, make_split, split_name
@@ -128,7 +128,7 @@ def read_datalist(
     problems += unlabelled + _unusable_names(names, content.path)
     splits = _read_splits(entries, split_column, problems)
     if splits is None:
-        datalist_notes.tell_of_drawing(content, split_column, seed)
+        tell_of_drawing(content, split_column, seed)
         class_of = {entry.id: entry.row.get("label") for entry in entries}
         patient_of = {entry.id: entry.row.get("patient_id") or None for entry in entries} if group_by_patient else None
         splits = make_split(class_of, seed, val_fraction, test_fraction, patient_of)
@@ -146,7 +146,7 @@ def read_datalist(
     if problems:
         raise InputError(problems)
     image_sha256, mask_sha256, sha256 = _hashes(items, names)
-    datalist_notes.tell(items, names, image_sha256, quarantined)
+    tell(items, names, image_sha256, quarantined)
     watch = _watched(items, image_sha256, mask_sha256, stamps)
     return DataList(tuple(items), names, sha256, image_sha256, root, split_column, mask_sha256, quarantined, watch)
 
@@ -291,9 +291,3 @@ def _hashes(items: Sequence[Item], names: Sequence[str]) -> tuple[dict[str, str]
     if problems:
         raise InputError(problems)
     return images, masks, hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
-
-
-if __name__ == "__main__":
-    from scripts.data.commands import main
-
-    main()

@@ -69,7 +69,7 @@ def find_table(folder: Path, name: str | Path | None = None) -> Path:
     raise InputError(
         Problem("no table of images found", str(folder), f"{', '.join(TABLE_NAMES)} or a single CSV file",
                 ", ".join(path.name for path in others) or "no CSV file",
-                "Name it with table, or make one: python -m scripts.data.datalist folder --help.")
+                "Name it with table, or make one: python -m scripts.data folder --help.")
     )  # fmt: skip
 
 

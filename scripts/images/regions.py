@@ -110,3 +110,13 @@ def outline(mask: np.ndarray) -> np.ndarray:
     padded = np.pad(mask != 0, 1)
     inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     return padded[1:-1, 1:-1] & ~inner
+
+
+def mask_cost(mask: np.ndarray) -> tuple[int, int]:
+    """Return what a mask cost to draw: its foreground pixels, and those of them on the outline.
+
+    Args:
+        mask: uint8 (H, W); 1 is foreground, anything else is not.
+    """
+    inside = mask == 1
+    return int(inside.sum()), int(outline(inside).sum())

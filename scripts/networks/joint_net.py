@@ -155,7 +155,7 @@ class JointNet(FlexibleUNet):
         return y[:, :, : x.shape[2], : x.shape[3]]  # see encode
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return (B, 1 + C, H, W): mask logits, then class maps (:func:`scripts.networks.outputs.unpack_outputs` parts them)."""
+        """Return (B, 1 + C, H, W): mask logits, then class maps, as ``outputs.unpack_outputs`` parts them."""
         features = self.encode(x)
         return pack_outputs(self.decode(features, x), self.class_maps(features))
 

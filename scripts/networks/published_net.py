@@ -201,6 +201,6 @@ class PublishedNet(nn.Module):
         return self.branch(features, self._scaled(x))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return (B, 1 + C, H, W): mask logits, then class maps (:func:`scripts.networks.outputs.unpack_outputs` parts them)."""
+        """Return (B, 1 + C, H, W): mask logits, then class maps, as ``outputs.unpack_outputs`` parts them."""
         features = self.encode(x)
         return pack_outputs(self.decode(features, x), self.class_maps(features))

@@ -1,6 +1,6 @@
 """Speed and memory of this project's network and of the published one, measured in one run on one machine.
 
-``python -m scripts.release.benchmark --dataset_dir FOLDER --out docs/benchmarks.md`` takes minutes and writes its
+``python -m scripts.release benchmark --dataset_dir FOLDER --out docs/benchmarks.md`` takes minutes and writes its
 results into the Markdown file. All cases are timed in turn, again and again, so that whatever else slows the machine
 down hits all alike; a slow stretch then widens every case's spread instead of spoiling one.
 """
@@ -20,11 +20,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import fire
 import torch
 from tqdm import tqdm
 
-from scripts.core.errors import InputError, Problem, UserError, exit_code
+from scripts.core.errors import InputError, Problem
 from scripts.core.files import write_atomic
 from scripts.release.benchmark_cases import (
     VARIANTS,
@@ -134,7 +133,7 @@ ARGUMENTS = {name: parameter.default for name, parameter in inspect.signature(be
 
 def written_command(values: dict[str, Any]) -> str:
     """Return the command line that makes the same benchmark: arguments that differ from their defaults."""
-    words = ["python", "-m", "scripts.release.benchmark"]
+    words = ["python", "-m", "scripts.release", "benchmark"]
     for name, default in ARGUMENTS.items():
         value = values.get(name, default)
         value = tuple(value) if isinstance(value, list) else value
@@ -200,16 +199,6 @@ def measure_memory(
     return peaks
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command; what the user can mend ends it with a message and :func:`scripts.core.errors.exit_code`."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        fire.Fire(benchmark, command=arguments, name="python -m scripts.release.benchmark")
-    except UserError as error:
-        logger.error("%s", error)
-        raise SystemExit(exit_code(error)) from None
-
-
 def _variants(
     samples: Samples, batches: dict[str, int], device: torch.device, amp: bool | str, seed: int
 ) -> dict[str, Variant]:
@@ -246,7 +235,3 @@ def _threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-if __name__ == "__main__":
-    main()

@@ -17,7 +17,10 @@ from scripts.release.benchmark_cases import VARIANTS
 from scripts.release.benchmark_rounds import RANDOM
 
 BEGIN, END = "<!-- benchmark:begin -->", "<!-- benchmark:end -->"
-TITLE = "# Benchmarks\n\nSpeed and memory on one machine; the section below is written by `python -m scripts.release.benchmark`.\n"
+TITLE = """# Benchmarks
+
+Speed and memory on one machine; the section below is written by `python -m scripts.release benchmark`.
+"""
 REFERENCE = "published"
 MIB = 1024**2
 

@@ -16,7 +16,7 @@ from scripts.core.run_config import RunConfig
 from scripts.data.run_data import open_data
 from scripts.state.run_state import RunState
 
-TRAIN_CONFIG = Path(__file__).resolve().parents[1] / "bundle" / "configs" / "train.json"
+TRAIN_CONFIG = Path(__file__).resolve().parents[2] / "bundle" / "configs" / "train.json"
 NETWORKS: dict[str, dict[str, Any]] = {
     "kept": {"network_def#pretrained": False},
     "published": {

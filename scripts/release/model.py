@@ -1,6 +1,6 @@
-"""The command ``python -m scripts.release.model``: the model of a run, or of a file, as a file to give away.
+"""The command ``python -m scripts.release model``: the model of a run, or of a file, as a file to give away.
 
-``python -m scripts.release.model --output_dir runs/release`` writes ``models/model.pt`` with ``models/model.json``
+``python -m scripts.release model --output_dir runs/release`` writes ``models/model.pt`` with ``models/model.json``
 beside it, which prediction, MONAI Label and the package take; ``--out NAME.safetensors`` writes the other form
 (:mod:`scripts.networks.model_file`). The description tells where the weights come from and their hash, so that a file
 whose weights were exchanged is noticed (:func:`scripts.networks.model_file.is_described`).
@@ -12,10 +12,8 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-import fire
 import torch
 
-from scripts.core.errors import UserError, exit_code
 from scripts.core.result_files import versions
 from scripts.networks.model_file import HASH, NETWORKS, build_network, read_model, weights_sha256, write_model
 from scripts.trained.run_models import read_run
@@ -62,17 +60,3 @@ def release(
     write_model(out, weights, replace(info, provenance={**info.provenance, **known, HASH: sha256}))
     size = Path(out).stat().st_size / 1e6
     logger.info("%s: %d tensors, %.1f MB, weights %s", out, len(weights), size, sha256[:16])
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command; what the user can mend ends it with its exit code and without a traceback."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        fire.Fire(release, command=arguments, name="python -m scripts.release.model")
-    except UserError as error:
-        logger.error("%s", error)
-        raise SystemExit(exit_code(error)) from None
-
-
-if __name__ == "__main__":
-    main()

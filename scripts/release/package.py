@@ -1,4 +1,4 @@
-"""The command ``python -m scripts.release.package``: the bundle as one zip file that needs nothing of the repository.
+"""The command ``python -m scripts.release package``: the bundle as one zip file that needs nothing of the repository.
 
 In the repository ``bundle/`` holds configs, and links to scripts, models, docs and the licence. The package holds files
 only, in the layout of MONAI's bundles, below one folder of the bundle's name. The same content gives the same bytes.
@@ -16,10 +16,9 @@ from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
-import fire
 import safetensors.torch
 
-from scripts.core.errors import InputError, Problem, UserError, exit_code
+from scripts.core.errors import InputError, Problem
 from scripts.core.files import write_atomic
 from scripts.networks.model_file import KEY, ModelInfo
 from scripts.networks.weights import unpack_weights
@@ -27,7 +26,7 @@ from scripts.release.package_checks import DESCRIPTION, LARGE_FILES, METADATA, M
 
 logger = logging.getLogger(__name__)
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("configs", "docs", "label_app", "scripts")
 FILES = ("LICENSE", LARGE_FILES, MODEL, DESCRIPTION)
 REQUIREMENTS = "requirements*.txt"
@@ -109,16 +108,6 @@ def zipped(content: dict[str, bytes], folder: str) -> bytes:
     return buffer.getvalue()
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command; what the user can mend ends it with its exit code and without a traceback."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        fire.Fire(package, command=arguments, name="python -m scripts.release.package", serialize=lambda _: None)
-    except UserError as error:
-        logger.error("%s", error)
-        raise SystemExit(exit_code(error)) from None
-
-
 def _files(folder: Path) -> Iterator[Path]:
     """Yield the files below ``folder`` that are shipped; the folder itself may be a link, or absent."""
     left_out = (*LEFT_OUT, *LEFT_OUT_FOLDERS.get(folder.name, ()))
@@ -136,7 +125,3 @@ def _as_safetensors(content: dict[str, bytes]) -> bytes:
     weights = unpack_weights(content[MODEL])
     info = ModelInfo.from_json(content[DESCRIPTION].decode(), DESCRIPTION)
     return safetensors.torch.save({name: value.contiguous() for name, value in weights.items()}, {KEY: info.to_json()})
-
-
-if __name__ == "__main__":
-    main()

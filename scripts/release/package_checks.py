@@ -119,7 +119,7 @@ def _model_problems(content: Content) -> Iterator[Problem]:
         yield from error.problems
         return
     if not is_described(weights, info):
-        cure = "Write both with python -m scripts.release.model, or take back the released model."
+        cure = "Write both with python -m scripts.release model, or take back the released model."
         yield Problem("weights are not those of their description", MODEL, f"those of {DESCRIPTION}", cure=cure)
 
 

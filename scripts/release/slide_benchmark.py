@@ -1,6 +1,6 @@
 """Time and memory of predicting whole slides, measured on synthetic slides of growing size.
 
-``python -m scripts.release.slide_benchmark --model runs/demo --out docs/benchmarks.md`` writes slides of several sizes
+``python -m scripts.release slide_benchmark --model runs/demo --out docs/benchmarks.md`` writes slides of several sizes
 into a temporary folder, predicts each by the command that users give, in a process of its own, and writes a section
 into the Markdown file.
 """
@@ -21,11 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fire
 import torch
 from tqdm import tqdm
 
-from scripts.core.errors import InputError, Problem, UserError
+from scripts.core.errors import InputError, Problem
 from scripts.core.files import write_atomic
 from scripts.data.demo.slide import write_slide
 from scripts.release.benchmark_report import MIB, insert_section, machine, markdown_table
@@ -152,7 +151,7 @@ def section(found: Sequence[Measured], command: str, threads: int) -> str:
         "",
         *markdown_table(("Machine", ""), list(about.items())),
         "",
-        "Synthetic slides of `python -m scripts.data.demo.slide`, predicted by `run slide` with its defaults at full "
+        "Synthetic slides of `python -m scripts.data.demo slide`, predicted by `run slide` with its defaults at full "
         "resolution (one network pixel per slide pixel, tiles of 768 pixels and 128 around them, one at a time). Mask "
         "pyramid, polygons, table of tiles and picture are in the time; the start of Python and the loading of the "
         f"model, about {_least_start(found):.0f} s, are not. Megapixels are those of level 0; tiles of bare glass are "
@@ -165,7 +164,7 @@ def section(found: Sequence[Measured], command: str, threads: int) -> str:
 
 def written_command(values: dict[str, Any]) -> str:
     """Return the command line that makes the same benchmark: arguments that differ from their defaults."""
-    words = ["python", "-m", "scripts.release.slide_benchmark"]
+    words = ["python", "-m", "scripts.release", "slide_benchmark"]
     for name, default in ARGUMENTS.items():
         value = values.get(name, default)
         value = tuple(value) if isinstance(value, list) else value
@@ -175,16 +174,6 @@ def written_command(values: dict[str, Any]) -> str:
     return " ".join(words)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command; what the user can mend ends it with exit code 2 and without a traceback."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        fire.Fire(slide_benchmark, command=arguments, name="python -m scripts.release.slide_benchmark")
-    except UserError as error:
-        logger.error("%s", error)
-        raise SystemExit(2) from None
-
-
 def _rows(path: Path) -> list[dict[str, str]]:
     with open(path, newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
@@ -192,7 +181,3 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 def _least_start(found: Sequence[Measured]) -> float:
     return min(one.seconds - float(one.row["seconds"]) for one in found)
-
-
-if __name__ == "__main__":
-    main()

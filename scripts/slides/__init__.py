@@ -1,1 +1,4 @@
-"""TODO"""
+"""Whole slides: read, predicted tile by tile, written.
+
+It imports from ``core``, ``images``, ``networks`` and ``trained``, never from rounds or trainings.
+"""

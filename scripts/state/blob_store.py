@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from scripts.core.errors import Problem, StateError
-from scripts.core.files import _WRITERS, _explained, fsync_folder, write_atomic
+from scripts.core.files import fsync_folder, write_atomic, writing
 
+_WRITERS = 8  # threads; the disk serves their syncs together
 _SUFFIX = re.compile(r"(\.[a-z0-9]{1,16})*")
 _NAME = re.compile(r"[0-9a-f]{64}" + _SUFFIX.pattern)
 
@@ -43,7 +44,7 @@ class BlobStore:
             raise ValueError(f"suffix {suffix!r} is not of the form .npz: lower-case letters and digits after dots")
         name = hashlib.sha256(data).hexdigest() + suffix
         path = self.path(name)
-        with _explained(path):
+        with writing(path):
             # Compared in full, so that a file spoiled on the disk is mended by writing it anew.
             if path.is_file() and path.read_bytes() == data:
                 fsync_folder(path.parent)
@@ -94,5 +95,5 @@ class BlobStore:
     def remove(self, name: str) -> None:
         """Remove one blob; nothing happens when it is not there. Raises ``StateError``."""
         path = self.path(name)
-        with _explained(path):
+        with writing(path):
             path.unlink(missing_ok=True)

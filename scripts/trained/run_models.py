@@ -8,7 +8,7 @@ from typing import Any
 
 from scripts.core.errors import InputError, Problem
 from scripts.networks.model_file import DEFAULT_THRESHOLD, ModelInfo
-from scripts.networks.theta0 import _theta0
+from scripts.networks.theta0 import find_theta0
 from scripts.networks.weights import Weights, unpack_weights
 from scripts.state.run_state import RunState
 
@@ -59,7 +59,7 @@ def read_run(
             raise InputError(Problem("round was not evaluated", str(folder), f"one of: {listed}", found))
         settings, metrics = state.settings(), state.metrics(chosen)[chosen]
         sha256 = state.rng(-1, "stage0")["theta0"]
-        theta = _theta0(Path(stage0_dir) if stage0_dir else folder.parent / "stage0", sha256)
+        theta = find_theta0(Path(stage0_dir) if stage0_dir else folder.parent / "stage0", sha256)
         weights, blob = weights_of_round(state, chosen, theta)
         split_of = {image.sha256: image.split for image in state.images()}
         data_sha256 = state.data_sha256()
@@ -88,7 +88,7 @@ def read_start(folder: Path, stage0_dir: Path | str | None = None) -> tuple[Weig
         if not state.done(-1, "stage0"):
             raise InputError(Problem("stage 0 is not done", str(folder), "a run that has begun its rounds"))
         settings, sha256, data_sha256 = state.settings(), state.rng(-1, "stage0")["theta0"], state.data_sha256()
-    weights = _theta0(Path(stage0_dir) if stage0_dir else folder.parent / "stage0", sha256)
+    weights = find_theta0(Path(stage0_dir) if stage0_dir else folder.parent / "stage0", sha256)
     return weights, _described(folder, settings, DEFAULT_THRESHOLD, "cam", round=None, masks=0, weights="theta0",
                                theta0_sha256=sha256, data_sha256=data_sha256)  # fmt: skip
 

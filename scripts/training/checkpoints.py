@@ -69,7 +69,7 @@ class TrainingCheckpoint:
 
     def __init__(self, path: Path, tag: str, seconds: float) -> None:
         self.path, self.tag, self.seconds = path, tag, seconds
-        self._base: Weights = {}
+        self._base: Mapping[str, torch.Tensor] = {}
         self._written = 0.0
         self._count, self._spent, self._pause = 0, 0.0, seconds
 
@@ -79,7 +79,7 @@ class TrainingCheckpoint:
         evaluator: Evaluator,
         best: BestWeights,
         lr_scheduler: Any = None,
-        base: Weights | None = None,
+        base: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
         """Follow a training that has not begun, from where the file says it was.
 

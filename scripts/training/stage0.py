@@ -14,11 +14,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scripts.core.files import remove_leftovers, write_atomic
+from scripts.core.files import remove_leftovers
 from scripts.core.run_config import RunConfig
 from scripts.data.run_data import RunData
-from scripts.networks.theta0 import Theta0, _stored
-from scripts.networks.weights import pack_weights
+from scripts.networks.theta0 import Theta0, read_theta0, write_theta0
 from scripts.training.checkpoints import CheckpointFile
 from scripts.training.losses import UNLABELLED
 from scripts.training.train import train
@@ -58,31 +57,23 @@ def theta0(
     """
     settings = stage0_settings(config, data, overrides, seed)
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
-    record = Path(folder) / f"{key}.json"
-    remove_leftovers(record.parent)
-    checkpoint = CheckpointFile(record.with_suffix(".ckpt"), checkpoint_seconds)
-    if record.is_file():
+    folder = Path(folder)
+    remove_leftovers(folder)
+    checkpoint = CheckpointFile(folder / f"{key}.ckpt", checkpoint_seconds)
+    stored = read_theta0(folder, key)
+    if stored is not None:
         checkpoint.remove()
-        return _stored(record)
+        logger.info("stage 0: theta0 of %s, validation accuracy %.4f", folder / f"{key}.pt", stored.accuracy)
+        return stored
     logger.info("stage 0: training encoder and classifier on %d image labels", len(data.items("train")))
     started = time.perf_counter()
     trained = train(stage0_parser(config, data, overrides, seed), seed, checkpoint=checkpoint.of(settings))
-    content = pack_weights(trained.weights)
     seconds = round(time.perf_counter() - started, 3)
-    sha256 = hashlib.sha256(content).hexdigest()
-    found = {
-        "sha256": sha256,
-        "accuracy": trained.metric,
-        "epoch": trained.epoch,
-        "seconds": seconds,
-        "settings": settings,
-    }
-    record.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(record.with_suffix(".pt"), content)
-    write_atomic(record, json.dumps(found, indent=1).encode())
+    about = {"epoch": trained.epoch, "settings": settings}
+    made = write_theta0(folder, key, trained.weights, trained.metric, seconds, about)
     checkpoint.remove()
     logger.info("stage 0: validation accuracy %.4f after %.0f s", trained.metric, seconds)
-    return Theta0(trained.weights, sha256, trained.metric, seconds)
+    return made
 
 
 def stage0_parser(config: RunConfig, data: RunData, overrides: Mapping[str, Any], seed: int) -> Any:

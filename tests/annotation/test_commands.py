@@ -11,11 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scripts.annotation.commands import main
+from scripts.annotation.__main__ import COMMANDS
+from scripts.core.command_line import run as run_command
 from scripts.state.desk import Desk
 from scripts.state.rows import RefusalRow
 from scripts.state.run_state import RunState
 from tests.support.people import a_label, a_mask, asking_run, png
+
+
+def main(words: list[str]) -> None:
+    run_command("python -m scripts.annotation", COMMANDS, words)
 
 
 @pytest.fixture()

@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scripts.data.commands import main
+from scripts.core.command_line import run
+from scripts.data.__main__ import COMMANDS
 from scripts.data.datalist import read_datalist
 from tests.data.test_makers import cub_tree, glas_tree
+
+
+def main(words: list[str]) -> None:
+    run("python -m scripts.data", COMMANDS, words)
+
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -48,7 +54,7 @@ def test_folder_command(tmp_path: Path) -> None:
 
 def test_errors_end_the_command_without_traceback(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "scripts.data.datalist", "glas", str(tmp_path / "absent")],
+        [sys.executable, "-m", "scripts.data", "glas", str(tmp_path / "absent")],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 2

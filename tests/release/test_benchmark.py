@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from scripts.core.command_line import run
 from scripts.core.errors import InputError
 from scripts.release import benchmark as module
-from scripts.release.benchmark import ARGUMENTS, Timing, benchmark, main, time_in_turn, written_command
+from scripts.release.__main__ import COMMANDS
+from scripts.release.benchmark import ARGUMENTS, Timing, benchmark, time_in_turn, written_command
 from scripts.release.benchmark_cases import (
     VARIANTS,
     Case,
@@ -165,10 +167,10 @@ def test_memory_is_measured_in_processes_of_their_own(monkeypatch):
 
 
 def test_the_command_names_what_differs_from_the_defaults():
-    assert written_command(dict(ARGUMENTS)) == "python -m scripts.release.benchmark --out docs/benchmarks.md"
+    assert written_command(dict(ARGUMENTS)) == "python -m scripts.release benchmark --out docs/benchmarks.md"
     values = ARGUMENTS | {"dataset_dir": "../my data", "image_size": [64, 96], "memory": False}
     assert written_command(values) == (
-        "python -m scripts.release.benchmark --dataset_dir '../my data' --out docs/benchmarks.md --image_size 64,96"
+        "python -m scripts.release benchmark --dataset_dir '../my data' --out docs/benchmarks.md --image_size 64,96"
         " --memory False"
     )
 
@@ -191,7 +193,7 @@ def test_what_cannot_be_used_is_refused(tmp_path, arguments, named):
 
 def test_the_command_ends_with_a_line_not_a_traceback(tmp_path, caplog):
     with pytest.raises(SystemExit) as ended:
-        main(["--repetitions", "0", "--out", str(tmp_path / "out.md")])
+        run("release", COMMANDS, ["benchmark", "--repetitions", "0", "--out", str(tmp_path / "out.md")])
     assert ended.value.code == 2
     assert "repetitions" in caplog.text
 

@@ -27,7 +27,7 @@ def results(**changes) -> Results:
         "parameters": dict.fromkeys(VARIANTS, (4000000, 1234567)),
         "peaks": {"": 300 * 1024**2, **dict.fromkeys(VARIANTS, 1500 * 1024**2)},
         "machine": {"CPU": "a CPU"},
-        "command": "python -m scripts.release.benchmark",
+        "command": "python -m scripts.release benchmark",
         "image_size": (256, 384),
         "images": "`../glas`",
         "repetitions": 3,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from scripts.core.command_line import run
 from scripts.data.demo.data_set import make_demo
 from scripts.data.run_data import open_data
 from scripts.evaluation.metrics import dice
@@ -14,7 +15,8 @@ from scripts.images.masks import read_mask
 from scripts.networks.inferer import JointInferer
 from scripts.networks.model_file import HASH, is_described, read_model
 from scripts.networks.outputs import prediction
-from scripts.release.model import main, release
+from scripts.release.__main__ import COMMANDS
+from scripts.release.model import release
 from scripts.trained.source import load_model
 from tests.support.tiny_runs import CONFIGS, tiny_loop
 
@@ -54,7 +56,7 @@ class TestRelease:
 
     def test_faults_end_the_command_in_a_line(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         with pytest.raises(SystemExit) as caught:
-            main(["--output_dir", str(tmp_path), "--out", str(tmp_path / "model.pt")])
+            run("release", COMMANDS, ["model", "--output_dir", str(tmp_path), "--out", str(tmp_path / "model.pt")])
         assert caught.value.code == 2 and "which run is not clear" in caplog.text
         assert not list(tmp_path.iterdir())
 

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from scripts.core.command_line import run
 from scripts.core.errors import InputError
 from scripts.networks.model_file import read_model
-from scripts.release.package import ROOT, contents, folder_name, main, package, zipped
+from scripts.release.__main__ import COMMANDS
+from scripts.release.package import ROOT, contents, folder_name, package, zipped
 from tests.conftest import SHARED
 from tests.support.tiny_runs import SMALL
 
@@ -97,7 +99,7 @@ class TestZip:
         self, small_root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         with pytest.raises(SystemExit) as caught:
-            main(["--out", str(tmp_path / "dist"), "--root", str(small_root)])
+            run("release", COMMANDS, ["package", "--out", str(tmp_path / "dist"), "--root", str(small_root)])
         assert caught.value.code == 2
         assert "scripts/__init__.py: file is missing" in caplog.text
         assert not (tmp_path / "dist").exists()

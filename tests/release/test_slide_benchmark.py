@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
+from scripts.core.command_line import run
 from scripts.core.errors import InputError
 from scripts.release import slide_benchmark
+from scripts.release.__main__ import COMMANDS
 from scripts.release.benchmark_report import BEGIN, END, MIB, insert_section
-from scripts.release.slide_benchmark import MARKERS, Measured, main, section, written_command
+from scripts.release.slide_benchmark import MARKERS, Measured, section, written_command
 
 ROW = {"tiles": "10", "background_tiles": "4", "seconds": "50.0", "polygons": "1234"}
 
@@ -35,13 +37,13 @@ def test_sections_stand_side_by_side() -> None:
 
 
 def test_command_is_written_down() -> None:
-    assert written_command({}) == "python -m scripts.release.slide_benchmark --model runs/demo --out docs/benchmarks.md"
+    assert written_command({}) == "python -m scripts.release slide_benchmark --model runs/demo --out docs/benchmarks.md"
     assert written_command({"sides": [1000]}).endswith("--sides 1000")
 
 
 def test_bad_arguments_end_without_a_traceback(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="2"):
-        main(["--sides", "10"])
+        run("python -m scripts.release", COMMANDS, ["slide_benchmark", "--sides", "10"])
 
 
 def test_a_command_that_fails_is_told(tmp_path: Path) -> None:

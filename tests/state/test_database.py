@@ -141,8 +141,9 @@ def test_snapshot_of_a_folder_without_write_permission(path: Path) -> None:
     database = Database.open(path)
     put(database, "a")
     database.close()
-    code = "import sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path; from scripts.state.database import Database; "
-    code += "import os; os.setuid(65534); print(Database.open_snapshot(Path(sys.argv[1])).rows('SELECT key FROM run'))"
+    code = "import sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path; "
+    code += "from scripts.state.database import Database; import os; os.setuid(65534); "
+    code += "print(Database.open_snapshot(Path(sys.argv[1])).rows('SELECT key FROM run'))"
     for folder in path.parents:
         if folder.is_relative_to(path.parents[1]) or folder.stat().st_mode & 0o777 == 0o700:  # pytest's own
             folder.chmod(0o755)

@@ -1,4 +1,4 @@
-"""A run that waits for people, on the images of :mod:`tests.support.tiny_runs`, and masks as people would hand them in."""
+"""A run that waits for people, on the images of ``tiny_runs``, and masks as people would hand them in."""
 
 from __future__ import annotations
 

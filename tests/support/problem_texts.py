@@ -1,4 +1,7 @@
-"""The texts of a package's source: ``python -m tests.support.problem_texts`` lists problems that troubleshooting does not."""
+"""The texts of a package's source.
+
+``python -m tests.support.problem_texts`` lists the problems that docs/troubleshooting.md does not.
+"""
 
 from __future__ import annotations
 

@@ -21,8 +21,9 @@ from monai.bundle import ComponentLocator, ConfigParser, ConfigWorkflow, verify_
 from monai.bundle.config_item import ConfigComponent
 from PIL import Image
 
+from scripts.core.command_line import run
 from scripts.core.errors import InputError, user_error_of
-from scripts.data import commands
+from scripts.data.__main__ import COMMANDS
 from scripts.data.datalist import read_datalist
 from scripts.images.masks import MaskRule
 from tests.support.tiny_runs import CONFIGS, SMALL, tiny_config, what_happened
@@ -241,7 +242,7 @@ def cub_tree(folder: Path) -> Path:
 class TestOverlays:
     def test_cub_end_to_end(self, tmp_path: Path) -> None:
         tree = cub_tree(tmp_path / "CUB_200_2011")
-        commands.main(["cub", str(tree), "--val_per_class", "1"])
+        run("python -m scripts.data", COMMANDS, ["cub", str(tree), "--val_per_class", "1"])
         config = tiny_config(tree, tmp_path / "out", {"num_classes": 2, "active#rounds": 1}, overlay="cub.json")
         config.parser().get_parsed_content("active#loop").run()
         happened = what_happened(tmp_path / "out" / "label_prop_seed0")

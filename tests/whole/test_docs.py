@@ -8,22 +8,22 @@ import json
 import re
 import shlex
 from pathlib import Path
+from pydoc import locate
 from typing import Any
 
 import pytest
 from monai.bundle import ConfigParser
 
-from scripts.annotation import commands as annotations
-from scripts.data import commands as datalist_commands
-from scripts.data.demo import slide
-from scripts.release import benchmark, model, package, slide_benchmark
+from scripts.annotation import __main__ as annotation
+from scripts.data import __main__ as data
+from scripts.data.demo import __main__ as demo
+from scripts.release import __main__ as release
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS: dict[str, Any] = {
-    "scripts.release.benchmark": benchmark.benchmark, "scripts.data.demo.slide": slide.write_slide,
-    "scripts.release.package": package.package, "scripts.release.model": model.release,
-    "scripts.release.slide_benchmark": slide_benchmark.slide_benchmark,
+    "scripts.data": data.COMMANDS, "scripts.data.demo": demo.COMMANDS, "scripts.annotation": annotation.COMMANDS,
+    "scripts.release": {name: locate(path) for name, path in release.COMMANDS.items()},
 }  # fmt: skip
 TRAIN = json.loads((ROOT / "bundle" / "configs" / "train.json").read_text())
 FENCES = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -127,7 +127,7 @@ def test_relative_links_exist(page: Path) -> None:
 
 def test_readme_has_the_commands_of_the_project() -> None:
     modules = [words[2] for words in commands_in(ROOT / "README.md")]
-    assert modules.count("monai.bundle") >= 4 and "pytest" in modules and "scripts.data.datalist" in modules
+    assert modules.count("monai.bundle") >= 4 and "pytest" in modules and "scripts.data" in modules
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "README.md"], ids=["README", "model card"])
@@ -169,8 +169,7 @@ def test_commands_of_scripts_name_arguments_that_exist() -> None:
     words_of = [words for page in PAGES for words in commands_in(page) if words[2].startswith("scripts.")]
     assert words_of
     for words in words_of:
-        group = {"scripts.data.datalist": datalist_commands, "scripts.annotation.commands": annotations}.get(words[2])
-        function = COMMANDS[words[2]] if group is None else getattr(group, words[3])
+        function = COMMANDS[words[2]][words[3]]
         options = {word.strip("[]").lstrip("-") for word in words if word.strip("[").startswith("--")}
         assert options <= inspect.signature(function).parameters.keys(), words
 

@@ -221,7 +221,8 @@ def test_read_only_folder_is_told(ram: Path, begun: bool) -> None:
 
 
 def test_second_process_exits_naming_the_first_and_takes_over_when_it_died(ram: Path) -> None:
-    code = "import sys; from scripts.state.run_state import RunState; s = RunState.open(sys.argv[1]); print('open', flush=True)"
+    code = "import sys; from scripts.state.run_state import RunState; "
+    code += "s = RunState.open(sys.argv[1]); print('open', flush=True)"
     root = Path(__file__).resolve().parents[2]
     arguments = [sys.executable, "-c", code + "; sys.stdin.read()", ram / "run"]
     with subprocess.Popen(arguments, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:

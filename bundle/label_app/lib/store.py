@@ -266,7 +266,7 @@ class RunDatastore(Datastore):
 
     def get_dataset_archive(self, limit_cases: int | None) -> str:
         """Refuse: the folder is at hand where the server runs."""
-        cure = "Take images from the data folder, masks with python -m scripts.annotation.commands export."
+        cure = "Take images from the data folder, masks with python -m scripts.annotation export."
         raise ClosedError(Problem("no archive is made of a run", "dataset", cure=cure))
 
 

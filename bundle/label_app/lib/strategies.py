@@ -18,6 +18,7 @@ from lib.refusals import NotNowError
 from lib.run import ServedRun
 from scripts.active.methods import Method
 from scripts.active.strategies import random_order
+from scripts.annotation.person_oracle import asked_images
 from scripts.core.seeds import python_generator
 from scripts.state.desk import Desk
 from scripts.state.rows import LeaseRow
@@ -56,16 +57,9 @@ class QueueStrategy(Strategy):
                 "waiting": len(situation.waiting)}  # fmt: skip
 
     def _reason(self, desk: Desk, key: str, index: int) -> dict[str, Any]:
-        name, asked = self.run.class_of(key), desk.asked(index)
-        queries = {row.id: row for row in desk.queries(index)}
-        row = queries.get(key) or next(row for row in desk.reserves(index) if row.id == key)
-        if row.score is not None:
-            why = f"score {row.score:.4f}: the model is among the least sure of it in class {name}"
-        else:
-            why = f"chosen by lot from class {name}"
-        if key not in queries:
-            why = f"in place of an image that cannot be drawn; {why}"
-        return {"round": index, "rank": asked.index(key), "score": row.score, "why": why}
+        class_of = {id_: self.run.class_of(id_) for id_ in desk.asked(index)}
+        asked = {image.id: image for image in asked_images(desk, index, class_of)}[key]
+        return {"round": index, "rank": asked.rank, "score": asked.score, "why": asked.reason}
 
 
 class RankedStrategy(Strategy):

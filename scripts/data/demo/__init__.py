@@ -1,1 +1,4 @@
-"""TODO"""
+"""Tissue that is drawn by a program: the demo data set, and a slide to try.
+
+It imports from ``core`` alone.
+"""

@@ -17,14 +17,11 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from PIL import Image
-
 from scripts.core.errors import InputError, Problem
 from scripts.core.files import remove_leftovers, write_atomic
 from scripts.core.seeds import numpy_generator
 from scripts.data.demo.tissue import CLASSES, random_slide, render_tissue
+from scripts.images.png import mask_to_png
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +76,7 @@ def make_demo(
         rng = numpy_generator(seed, "demo", "image", row["image"])
         image, mask = render_tissue(row["label"], (height, width), slide, rng, next(turns[row["split"], row["label"]]))
         for path, array in ((row["image"], image), (row["mask"], mask)):
-            _write(root, path, _png(array), files)
+            _write(root, path, mask_to_png(array), files)
     _write(root, TABLE, _table(rows), files)
     manifest = {"settings": settings, "files": files}
     write_atomic(root / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True).encode())
@@ -130,12 +127,6 @@ def _write(root: Path, path: str, data: bytes, files: dict[str, str]) -> None:
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _png(array: npt.NDArray[np.uint8]) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, format="PNG", compress_level=3)
-    return buffer.getvalue()
 
 
 def _table(rows: list[dict[str, str]]) -> bytes:

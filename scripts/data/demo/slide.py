@@ -1,6 +1,6 @@
 """A synthetic whole slide of any size, written tile by tile: a section of the demo tissue on an empty background.
 
-``python -m scripts.data.demo.slide slide.tif --side 20000`` writes a tiled pyramid as scanners do, for trying and
+``python -m scripts.data.demo slide slide.tif --side 20000`` writes a tiled pyramid as scanners do, for trying and
 measuring the prediction of slides. The section is a mosaic of fields drawn by :mod:`scripts.data.demo.tissue` in the
 stain of one patient, benign on the left and malignant on the right; a field is repeated where the mosaic has more
 places than fields.
@@ -14,11 +14,10 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import fire
 import numpy as np
 from PIL import Image
 
-from scripts.core.errors import InputError, Problem, UserError
+from scripts.core.errors import InputError, Problem
 from scripts.core.files import atomic_file
 from scripts.core.optional import needed
 from scripts.core.seeds import numpy_generator
@@ -141,16 +140,6 @@ def write_slide(
     return path
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command; what the user can mend ends it with exit code 2 and without a traceback."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        fire.Fire(write_slide, command=arguments, name="python -m scripts.data.demo.slide", serialize=lambda _: "")
-    except UserError as error:
-        logger.error("%s", error)
-        raise SystemExit(2) from None
-
-
 def _tiles(mosaic: Mosaic, length: int, reduced: int) -> Iterator[bytes]:
     """Yield the encoded tiles of a level, row by row."""
     for top in range(0, length, TILE):
@@ -173,7 +162,3 @@ def _check(side: int, levels: int, fields: int) -> None:
     ]
     if problems:
         raise InputError(problems)
-
-
-if __name__ == "__main__":
-    main()

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from scripts.core.command_line import run
 from scripts.core.errors import InputError
-from scripts.data.demo.slide import Mosaic, main, write_slide
+from scripts.data.demo.__main__ import COMMANDS
+from scripts.data.demo.slide import Mosaic, write_slide
 from tests.support.slides import openslide
 
 
@@ -34,7 +36,11 @@ def test_section_on_glass(mosaic: Mosaic) -> None:
 
 
 def test_file_is_a_pyramid_of_the_mosaic(tmp_path: Path, mosaic: Mosaic) -> None:
-    main(["--out", str(tmp_path / "a.tif"), "--side", "700", "--seed", "1", "--fields", "2", "--mpp", "0.25"])
+    run(
+        "demo",
+        COMMANDS,
+        ["slide", "--out", str(tmp_path / "a.tif"), "--side", "700", "--seed", "1", "--fields", "2", "--mpp", "0.25"],
+    )
     slide = openslide.OpenSlide(tmp_path / "a.tif")
     assert slide.level_dimensions == ((700, 700), (175, 175), (44, 44))
     assert float(slide.properties["openslide.mpp-x"]) == 0.25
@@ -48,4 +54,4 @@ def test_refuses_sizes_out_of_range(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"2 problems.*\n.*--side.*\n.*--levels"):
         write_slide(str(tmp_path / "a.tif"), side=1, levels=0)
     with pytest.raises(SystemExit, match="2"):
-        main([str(tmp_path / "a.tif"), "--fields", "0"])
+        run("demo", COMMANDS, ["slide", str(tmp_path / "a.tif"), "--fields", "0"])

@@ -1,0 +1,12 @@
+"""``python -m scripts.annotation status | skip | unskip | export``."""
+
+from collections.abc import Callable
+from typing import Any
+
+from scripts.annotation.commands import export, skip, status, unskip
+from scripts.core.command_line import run
+
+COMMANDS: dict[str, Callable[..., Any]] = {"status": status, "skip": skip, "unskip": unskip, "export": export}
+
+if __name__ == "__main__":
+    run("python -m scripts.annotation", COMMANDS)
