@@ -16,6 +16,7 @@ from ignite.engine import Engine, EventEnum
 from scripts.active.round_context import RoundContext, round_state
 from scripts.active.strategies import initial_draw, query_pool, random_order, select_per_class
 from scripts.annotation.person_oracle import PersonOracle, asked_images
+from scripts.core.run_names import Metric, Phase, Stage, selection_metric, weights_artifact
 from scripts.core.seeds import python_generator
 from scripts.images.png import mask_to_png
 from scripts.images.regions import mask_cost
@@ -31,14 +32,14 @@ _LISTED = 10
 class RoundEvents(EventEnum):
     """Events of a round, in the order in which Algorithm 1 needs them."""
 
-    QUERY = "query"
-    ORACLE = "oracle"
-    CYCLE_0 = "cycle0"
-    PSEUDO_LABEL = "pseudo"
-    CYCLE_1 = "cycle1"
-    EVALUATE = "evaluate"
-    REFRESH = "refresh"
-    REPORT = "report"
+    QUERY = Phase.QUERY.value
+    ORACLE = Phase.ORACLE.value
+    CYCLE_0 = Phase.CYCLE_0.value
+    PSEUDO_LABEL = Phase.PSEUDO_LABEL.value
+    CYCLE_1 = Phase.CYCLE_1.value
+    EVALUATE = Phase.EVALUATE.value
+    REFRESH = Phase.REFRESH.value
+    REPORT = Phase.REPORT.value
 
 
 class PhaseHandler(ABC):
@@ -90,24 +91,24 @@ class QueryHandler(PhaseHandler):
         pool = [k for k in run.train_ids if k not in known and k not in skipped and run.oracle.can_answer(k)]
         if run.method.cycles == 0:
             return {"queries": []} if context.index == 0 else None
-        rng = python_generator(run.seed)  # published: the same generator is seeded anew in every round
+        rng = python_generator(run.settings.seed)  # published: the same generator is seeded anew in every round
         scores: dict[str, float] = {}
         if run.method.label_all:
             ids = pool
         elif context.index == 0:
-            ids = initial_draw(pool, run.class_of, run.initial_per_class, rng)
+            ids = initial_draw(pool, run.class_of, run.settings.initial_per_class, rng)
         elif pool:
-            pseudo = [row.id for row in run.state.pseudo(context.index - 1, "final")]
-            pool = query_pool(pool, pseudo, len(run.data.classes), run.protect_pseudo)
+            pseudo = [row.id for row in run.state.pseudo(context.index - 1, Stage.FINAL)]
+            pool = query_pool(pool, pseudo, len(run.data.classes), run.settings.protect_pseudo)
             scores = self._scores(context, pool)
             ids = select_per_class(
                 run.method.strategy, scores or None, run.data.histograms, labelled, pool, run.class_of, rng,
-                n_per_class=run.query_per_class,
+                n_per_class=run.settings.query_per_class,
             )  # fmt: skip
         else:
             ids = []
-        if run.budget is not None and not run.method.label_all:
-            ids = ids[: max(run.budget - len(known), 0)]
+        if run.settings.budget is not None and not run.method.label_all:
+            ids = ids[: max(run.settings.budget - len(known), 0)]
         if not ids and context.index > 0:
             return None
         found = {"queries": [(key, scores.get(key)) for key in ids]}
@@ -121,8 +122,8 @@ class QueryHandler(PhaseHandler):
     ) -> list[str]:
         """What people are asked for in place of images they cannot draw: as many again of each class."""
         run = context.run
-        n = run.initial_per_class if context.index == 0 else run.query_per_class
-        rng = python_generator(run.seed, context.index, "reserves")
+        n = run.settings.initial_per_class if context.index == 0 else run.settings.query_per_class
+        rng = python_generator(run.settings.seed, context.index, "reserves")
         strategy = random_order if context.index == 0 else run.method.strategy
         return select_per_class(
             strategy, scores or None, run.data.histograms, labelled, rest, run.class_of, rng, n_per_class=n
@@ -207,33 +208,33 @@ class CycleHandler(PhaseHandler):
             context.index, self.cycle, len(items), trained.metric, trained.epoch, trained.seconds,
         )  # fmt: skip
         return {
-            "artifacts": {f"weights_cycle{self.cycle}": blob},
-            "metrics": {f"selection_cycle{self.cycle}": trained.metric},
+            "artifacts": {weights_artifact(self.cycle): blob},
+            "metrics": {selection_metric(self.cycle): trained.metric},
         }
 
     def _items(self, context: RoundContext) -> list[dict[str, Any]]:
         if self.cycle == 1:
-            return context.training_items(context.index, "cycle0")
-        return context.training_items(context.index - 1 if context.run.method.carry else None, "final")
+            return context.training_items(context.index, Stage.CYCLE_0)
+        return context.training_items(context.index - 1 if context.run.method.carry else None, Stage.FINAL)
 
 
 class PseudoLabelHandler(PhaseHandler):
     """Propagate and refresh: pair unlabelled images with labelled ones, and write the model's masks of all pairs.
 
-    In mid-round (``stage`` "cycle0") with the model of cycle 0 and a threshold estimated for it; at the end ("final")
-    with the round's best model and threshold, which are the pseudo-masks that the next round starts with.
+    In mid-round (:attr:`Stage.CYCLE_0`) with the model of cycle 0 and a threshold estimated for it; at the end
+    (:attr:`Stage.FINAL`) with the round's best model and threshold: the pseudo-masks that the next round starts with.
     """
 
-    def __init__(self, stage: str) -> None:
-        self.stage = stage
-        self.event = RoundEvents.PSEUDO_LABEL if stage == "cycle0" else RoundEvents.REFRESH
+    def __init__(self, stage: Stage) -> None:
+        self.stage = Stage(stage)
+        self.event = RoundEvents.PSEUDO_LABEL if self.stage is Stage.CYCLE_0 else RoundEvents.REFRESH
 
     def run(self, context: RoundContext) -> dict[str, Any] | None:
         """Return the pseudo-masks with their provenance; see :class:`PhaseHandler`."""
         run = context.run
-        if run.method.propagation is None or (self.stage == "cycle0" and run.method.cycles < 2):
+        if run.method.propagation is None or (self.stage is Stage.CYCLE_0 and run.method.cycles < 2):
             return None
-        weights = context.weights(upto_cycle=0 if self.stage == "cycle0" else None)
+        weights = context.weights(upto_cycle=0 if self.stage is Stage.CYCLE_0 else None)
         threshold = self._threshold(context, weights)
         donors = context.donors()
         masks = {p.id: pseudo_mask(p.probs, threshold) for p in run.learner.predict(list(donors), weights)}
@@ -242,17 +243,19 @@ class PseudoLabelHandler(PhaseHandler):
             PseudoRow(key, context.index, self.stage, donor.id, donor.distance, threshold, blob)
             for (key, donor), blob in zip(donors.items(), blobs, strict=True)
         ]
-        suffix = "" if self.stage == "final" else "_cycle0"
         quality = pseudo_quality(run.data, masks)
-        metrics = {f"pseudo_n{suffix}": float(len(rows))}
-        metrics |= {} if quality is None else {f"pseudo_dice{suffix}": quality}
-        metrics |= {} if self.stage == "final" else {"threshold_cycle0": threshold}
+        if self.stage is Stage.FINAL:
+            metrics, dice = {Metric.PSEUDO_N: float(len(rows))}, Metric.PSEUDO_DICE
+        else:
+            metrics, dice = {Metric.PSEUDO_N_CYCLE_0: float(len(rows))}, Metric.PSEUDO_DICE_CYCLE_0
+            metrics[Metric.THRESHOLD_CYCLE_0] = threshold
+        metrics |= {} if quality is None else {dice: quality}
         return {"pseudo": rows, "metrics": metrics}
 
     def _threshold(self, context: RoundContext, weights: Any) -> float:
-        if self.stage == "final":
-            return context.run.state.metrics(context.index)[context.index]["threshold"]
-        return evaluate(context.run.learner, weights, test=False)["threshold"]
+        if self.stage is Stage.FINAL:
+            return context.run.state.metrics(context.index)[context.index][Metric.THRESHOLD]
+        return evaluate(context.run.learner, weights, test=False)[Metric.THRESHOLD]
 
 
 class EvaluateHandler(PhaseHandler):
@@ -266,7 +269,7 @@ class EvaluateHandler(PhaseHandler):
         found = evaluate(run.learner, context.weights(), wsl=run.method.cycles == 0)
         drawn = run.state.drawn(context.index)
         pixels = sum(row.cost_px for rows in drawn.values() for row in rows)
-        found |= {"masks": float(len(drawn)), "pixels": float(pixels)}
+        found |= {Metric.MASKS: float(len(drawn)), Metric.PIXELS: float(pixels)}
         return {"metrics": found}
 
 

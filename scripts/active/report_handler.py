@@ -10,7 +10,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from scripts.active.handlers import RoundEvents
 from scripts.active.round_context import RoundContext, round_state
-from scripts.core.files import write_atomic
+from scripts.core.files import file_stem, write_atomic
+from scripts.core.run_names import Metric, RunFile, Stage, round_name
 from scripts.evaluation.metrics import dice
 from scripts.images.overlays import overlay_panel
 from scripts.images.png import png_bytes, png_to_mask
@@ -37,20 +38,20 @@ class ReportHandler:
     def __call__(self, engine: Engine) -> None:
         """Write the exports of the round that ended; ``engine.state.round`` is its context."""
         context = round_state(engine).round
-        folder = context.run.folder
+        folder = context.run.state.run_dir
         write_curve(context.run.state, folder)
-        self._write_overlays(context, folder / "overlays" / f"round_{context.index:02d}")
-        self._write_scalars(context, folder / "tensorboard")
+        self._write_overlays(context, folder / RunFile.OVERLAYS / round_name(context.index))
+        self._write_scalars(context, folder / RunFile.TENSORBOARD)
 
     def _write_overlays(self, context: RoundContext, folder: Path) -> None:
         run, state = context.run, context.run.state
         asked = [row.id for row in state.queries(context.index)][: self.max_overlays]
-        missing = [key for key in asked if not (folder / _file_name(key)).is_file()]
+        missing = [key for key in asked if not (folder / f"{file_stem(key)}.png").is_file()]
         if not missing:
             return
         items = {item["id"]: item for item in run.data.items("train")}
-        pseudo = {row.id: row for row in state.pseudo(context.index - 1, "final")}
-        threshold = state.metrics(context.index)[context.index]["threshold"]
+        pseudo = {row.id: row for row in state.pseudo(context.index - 1, Stage.FINAL)}
+        threshold = state.metrics(context.index)[context.index][Metric.THRESHOLD]
         scores = {row.id: row.score for row in state.queries(context.index)}
         for p in run.learner.predict(missing, context.weights()):
             truth = run.data.store.true_mask(p.id)
@@ -63,7 +64,7 @@ class ReportHandler:
             title = f"{p.id}, {run.class_of[p.id]}, queried in round {context.index}{score}"
             cam = p.cam(items[p.id]["label"])
             panel = overlay_panel(run.data.store.original_image(p.id), truth, cam, p.probs, pred, guess, title, labels)
-            write_atomic(folder / _file_name(p.id), png_bytes(panel))
+            write_atomic(folder / f"{file_stem(p.id)}.png", png_bytes(panel))
 
     def _write_scalars(self, context: RoundContext, folder: Path) -> None:
         row = next((row for row in curve_rows(context.run.state) if row["round"] == context.index), None)
@@ -73,8 +74,4 @@ class ReportHandler:
         with SummaryWriter(str(folder), filename_suffix=suffix) as writer:
             for name, value in row.items():
                 if isinstance(value, int | float):
-                    writer.add_scalar(f"rounds/{name}", value, row["masks"])
-
-
-def _file_name(key: str) -> str:
-    return key.replace("/", "__") + ".png"  # ids of images in several folders contain the folder
+                    writer.add_scalar(f"rounds/{name}", value, row[Metric.MASKS])

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -18,7 +17,9 @@ from scripts.active.methods import Method
 from scripts.active.neighbours import NeighbourGraph, neighbour_graph
 from scripts.active.oracles import Oracle
 from scripts.active.propagation import Donor, pseudo_pool
+from scripts.active.run_record import RunSettings
 from scripts.annotation.person_oracle import PersonOracle, Proposal
+from scripts.core.run_names import Metric, Stage
 from scripts.data.run_data import RunData
 from scripts.evaluation.agreement import consensus
 from scripts.images.png import png_to_mask
@@ -41,12 +42,7 @@ class Run:
         learner: trains and predicts.
         method: preset of parts.
         oracle: draws masks.
-        seed: of the run.
-        folder: where exports go.
-        initial_per_class: masks per class in round 0.
-        query_per_class: masks per class in later rounds.
-        budget: most masks in the whole run; None for no limit.
-        protect_pseudo: published rule that keeps images with a pseudo-mask out of the query while others are left.
+        settings: its numbers and names.
         todo: what people have to do before the run can go on; empty while it goes on by itself.
     """
 
@@ -55,12 +51,7 @@ class Run:
     learner: Learner
     method: Method
     oracle: Oracle | PersonOracle
-    seed: int
-    folder: Path
-    initial_per_class: int = 4
-    query_per_class: int = 1
-    budget: int | None = None
-    protect_pseudo: bool = True
+    settings: RunSettings
     todo: str = ""
 
     @cached_property
@@ -108,15 +99,17 @@ class RoundContext:
             return {}
         labelled = set(self.labelled())
         pairs = self.run.method.propagation(self.run.graph, labelled, self.unlabelled())
-        previous = {row.id: Donor(row.donor, row.distance, 0) for row in self.run.state.pseudo(self.index - 1, "final")}
+        previous = {
+            row.id: Donor(row.donor, row.distance, 0) for row in self.run.state.pseudo(self.index - 1, Stage.FINAL)
+        }
         return pseudo_pool(previous, pairs, labelled)
 
-    def training_items(self, pseudo_round: int | None, stage: str) -> list[dict[str, Any]]:
+    def training_items(self, pseudo_round: int | None, stage: Stage) -> list[dict[str, Any]]:
         """Items of L ∪ P with their masks, P as stored in a stage of a round; oracle masks win.
 
         Args:
             pseudo_round: round whose pseudo-masks are taken; None for none, so L alone.
-            stage: ``"cycle0"`` or ``"final"``.
+            stage: of those.
         """
         state = self.run.state
         masks = {key: (mask, LABELLED) for key, mask in self.oracle_masks().items()}
@@ -151,7 +144,7 @@ class RoundContext:
         if not ids:
             return
         run, before = self.run, self.previous()
-        threshold = run.state.metrics(before.index).get(before.index, {}).get("threshold", DEFAULT_THRESHOLD)
+        threshold = run.state.metrics(before.index).get(before.index, {}).get(Metric.THRESHOLD, DEFAULT_THRESHOLD)
         is_trained = bool(run.state.labelled(before.index)) and run.method.cycles > 0
         for found in run.learner.predict(list(ids), before.weights()):
             label = run.data.classes.index(run.class_of[found.id])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
 
 from scripts.active.methods import Method
 from scripts.active.oracles import Oracle
+from scripts.active.run_record import RunSettings
 from scripts.annotation.person_oracle import PersonOracle
 from scripts.core.errors import InputError, Problem, listed
 from scripts.core.run_config import RunConfig
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 def refuse_impossible(
-    config: RunConfig, data: RunData, method: Method, oracle: Oracle | PersonOracle, counts: Mapping[str, int]
+    config: RunConfig, data: RunData, method: Method, oracle: Oracle | PersonOracle, settings: RunSettings
 ) -> None:
     """Refuse a run that could not end, or whose figures would mean nothing.
 
@@ -26,12 +26,13 @@ def refuse_impossible(
         data: its images.
         method: its preset.
         oracle: who would draw.
-        counts: numbers that must be 1 or more, by their name in ``active``.
+        settings: its numbers, of which some must be 1 or more.
 
     Raises:
         InputError: with all of it: too small numbers, other classes than the network's, no image to validate on or
             no mask for the metric that selects, no training image that the oracle can answer for.
     """
+    counts = {name: getattr(settings, name) for name in ("rounds", "initial_per_class", "query_per_class")}
     problems = [Problem("too small", f"active#{name}", "1 or more", str(n)) for name, n in counts.items() if n < 1]
     outputs = config.get("num_classes", len(data.classes))
     if outputs != len(data.classes):

@@ -11,10 +11,15 @@ from typing import Any
 import torch
 
 from scripts.core.errors import InputError, Problem
-from scripts.core.run_config import RunConfig, running_config
+from scripts.core.run_config import RunConfig
 
 _REFERENCE = re.compile(r"[@%]([A-Za-z_]\w*(?:(?:#|::)\w+)*)")
-_READ_BY_CODE = ("active#stage0#overrides", "max_epochs", "epoch_length", "batch_size")  # also scripts/active/rounds.py
+_READ_BY_CODE = (
+    "active#stage0#overrides",
+    "max_epochs",
+    "epoch_length",
+    "batch_size",
+)  # also scripts/active/run_record.py
 _CONSTANTS = {"true": "True", "false": "False", "null": "$None", "none": "$None"}
 _OVERRIDES = "active#stage0#overrides"
 
@@ -59,18 +64,17 @@ RULES: dict[str, _Rule] = {
 """Id -> what its value must be, in words and as a test. Expressions and references are not looked at."""
 
 
-def check_config(config: RunConfig | None = None) -> None:
+def check_config(config: RunConfig) -> None:
     """Refuse a config with ids that nothing reads, values outside their range, or a device that is not there.
 
     The bundle's ``initialize`` calls it, so that a slip of the keyboard ends a run before its first step.
 
     Args:
-        config: None takes the one that is being resolved.
+        config: before anything is built from it.
 
     Raises:
         InputError: with all of them.
     """
-    config = config or running_config()
     content = config.content
     problems = [
         Problem("nothing in the config reads this id", name, _similar(name, content), cure="Correct or remove it.")

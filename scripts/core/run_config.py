@@ -2,7 +2,7 @@
 
 MONAI gives the objects of a config no way to read the config they stand in. A cycle of active learning needs just that:
 the sections ``train`` and ``validate`` as they were written (overlays and command line included), parsed again with the
-images, weights and seeds of the cycle. :func:`running_config` finds the parser that is resolving the caller.
+images, weights and seeds of the cycle. So the config hands itself in, under its id ``config`` (:func:`running_config`).
 """
 
 from __future__ import annotations
@@ -104,6 +104,9 @@ def _has(parser: ConfigParser, key: str) -> bool:
 def running_config() -> RunConfig:
     """Return the config that is being resolved by a ``ConfigParser`` further up the call stack.
 
+    The config's own id ``config`` calls it, and hands it to whatever needs it as ``"@config"``. Overlays and the
+    command line exist only in that parser, and MONAI passes it to no object.
+
     Raises:
         InputError: the caller was not built by a config.
     """
@@ -114,7 +117,5 @@ def running_config() -> RunConfig:
             return RunConfig(owner.get())
         frame = frame.f_back
     raise InputError(
-        Problem(
-            "no bundle config is running", "running_config", cure="Pass config=RunConfig(...) when calling from Python."
-        )
+        Problem("no bundle config is running", "running_config", cure="Pass a RunConfig(...) when calling from Python.")
     )

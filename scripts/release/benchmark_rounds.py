@@ -84,7 +84,7 @@ def one_round(
         for name, value in changes.items():
             parser[name] = value
         config = RunConfig(parser.get())
-        loop = config.parser(objects={"data": data, "active#loop#config": config}).get_parsed_content("active#loop")
+        loop = config.parser(objects={"data": data, "config": config}).get_parsed_content("active#loop")
         loop.run()
         with RunState.open(loop.folder, readonly=True) as state:
             return state.seconds(0)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from scripts.core.run_names import Metric
 from scripts.data.run_data import RunData
 from scripts.evaluation.metrics import PxAP, dice, dice_and_miou_over_thresholds
 from scripts.evaluation.thresholds import ThresholdStats
@@ -14,6 +15,8 @@ from scripts.networks.model_file import DEFAULT_THRESHOLD
 from scripts.networks.outputs import Prediction
 from scripts.networks.weights import Weights
 from scripts.training.learner import Learner
+
+_MASK_METRICS = (Metric.DICE, Metric.MIOU, Metric.DICE_AT_HALF, Metric.WSL_DICE)
 
 
 def evaluate(learner: Learner, weights: Weights, test: bool = True, wsl: bool = False) -> dict[str, float]:
@@ -32,15 +35,15 @@ def evaluate(learner: Learner, weights: Weights, test: bool = True, wsl: bool = 
     data = learner.data
     label_of = {item["id"]: item["label"] for item in data.datalist.items}
     stats = ThresholdStats()
-    found = {"threshold": DEFAULT_THRESHOLD}
+    found: dict[str, float] = {Metric.THRESHOLD: DEFAULT_THRESHOLD}
     if not wsl:
         for p in learner.predict(_with_mask(data, "val"), weights):
             stats.update(p.probs, _truth(data, p))
         if stats.n_images:
             best = stats.compute()
-            found = {"threshold": best.value, "val_dice": best.dice, "val_miou": best.miou}
+            found = {Metric.THRESHOLD: best.value, Metric.VAL_DICE: best.dice, Metric.VAL_MIOU: best.miou}
     if test:
-        found |= _test_metrics(learner, weights, label_of, found["threshold"], wsl)
+        found |= _test_metrics(learner, weights, label_of, found[Metric.THRESHOLD], wsl)
     return found
 
 
@@ -61,12 +64,12 @@ def _test_metrics(
         dices, mious = dice_and_miou_over_thresholds(cam.astype(np.float32) if wsl else p.probs, truth, cuts)
         at, half = int(np.searchsorted(cuts, threshold)), int(np.searchsorted(cuts, DEFAULT_THRESHOLD))
         rows.append((dices[at], mious[at], dices[half], dice(cam, truth)))
-    found = {"accuracy": float(np.mean(right))} if right else {}
+    found: dict[str, float] = {Metric.ACCURACY: float(np.mean(right))} if right else {}
     if rows:
         means = np.mean(rows, axis=0)
-        found |= dict(zip(("dice", "miou", "dice_at_0.5", "wsl_dice"), map(float, means), strict=True))
+        found |= dict(zip(_MASK_METRICS, map(float, means), strict=True))
         area = pxap.compute()
-        found |= {} if math.isnan(area) else {"pxap": area}
+        found |= {} if math.isnan(area) else {Metric.PXAP: area}
     return found
 
 

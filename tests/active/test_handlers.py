@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ class TestPhaseHandler:
         run = open_run(state, shapes_data, Method())
         fire(QueryHandler(), run, 0)
         before = asked(run, 0)
-        run.initial_per_class = 5
+        run.settings = replace(run.settings, initial_per_class=5)
         fire(QueryHandler(), run, 0)
         assert asked(run, 0) == before
         assert state.phases(0) == ["query"]
@@ -128,7 +129,7 @@ class TestQueryHandler:
         pseudo(state, 0, "final", {f"train_{i:02d}": "train_00" for i in range(2, 9)})
         fire(QueryHandler(), run, 1)
         assert set(asked(run, 1)) == {"train_09", "train_10", "train_11"}
-        run.protect_pseudo = False
+        run.settings = replace(run.settings, protect_pseudo=False)
         fire(QueryHandler(), run, 2)
         assert set(asked(run, 2)) == {f"train_{i:02d}" for i in range(2, 12)}
 
@@ -141,7 +142,7 @@ class TestQueryHandler:
         assert len(state.labelled()) == 5
         fire(QueryHandler(), run, 2)
         assert state.phases(2) == []
-        run.budget = 6
+        run.settings = replace(run.settings, budget=6)
         fire(QueryHandler(), run, 2)
         assert len(asked(run, 2)) == 1
 

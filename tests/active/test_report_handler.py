@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from ignite.engine import Engine, Events
 from PIL import Image
@@ -22,6 +24,7 @@ from scripts.active.methods import Method
 from scripts.active.propagation import NearestNeighbours
 from scripts.active.report_handler import ReportHandler
 from scripts.active.round_context import RoundContext, Run
+from scripts.state.rows import QueryRow
 from scripts.state.run_state import RunState
 from tests.active.test_handlers import fire
 from tests.active.test_round_context import open_run
@@ -54,16 +57,16 @@ class TestReportHandler:
     def test_curve_pictures_and_scalars(self, run: Run) -> None:
         for index in (0, 1):
             report(run, index, pictures=1)
-        with open(run.folder / "curve.csv") as file:
+        with open(run.state.run_dir / "curve.csv") as file:
             rows = list(csv.DictReader(file))
         assert [row["masks"] for row in rows] == ["4", "6"]
         for index in (0, 1):
             asked = [row.id for row in run.state.queries(index)]
-            pictures = list((run.folder / "overlays" / f"round_{index:02d}").iterdir())
+            pictures = list((run.state.run_dir / "overlays" / f"round_{index:02d}").iterdir())
             assert [path.name for path in pictures] == [f"{asked[0]}.png"]
             with Image.open(pictures[0]) as picture:
                 assert picture.width > 5 * picture.height / 2
-        events = EventAccumulator(str(run.folder / "tensorboard")).Reload()
+        events = EventAccumulator(str(run.state.run_dir / "tensorboard")).Reload()
         assert [event.step for event in events.Scalars("rounds/dice")] == [4, 6]
         assert [f"{event.value:.4f}" for event in events.Scalars("rounds/dice")] == [
             f"{float(row['dice']):.4f}" for row in rows
@@ -71,20 +74,32 @@ class TestReportHandler:
 
     def test_again_draws_and_appends_nothing(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         report(run, 0, pictures=2)
-        files = sorted(path for path in run.folder.rglob("*") if path.is_file())
+        files = sorted(path for path in run.state.run_dir.rglob("*") if path.is_file())
 
         def predict(*_: Any) -> Any:
             raise AssertionError("nothing is left to draw")
 
         monkeypatch.setattr(run.learner, "predict", predict)
         report(run, 0, pictures=2)
-        assert sorted(path for path in run.folder.rglob("*") if path.is_file()) == files
+        assert sorted(path for path in run.state.run_dir.rglob("*") if path.is_file()) == files
 
     def test_no_pictures(self, run: Run) -> None:
         report(run, 0, pictures=0)
-        assert not (run.folder / "overlays").exists()
+        assert not (run.state.run_dir / "overlays").exists()
 
-    def test_ids_with_folders_stay_in_the_rounds_folder(self, run: Run) -> None:
-        from scripts.active.report_handler import _file_name
-
-        assert _file_name("001.Albatross/bird 1") == "001.Albatross__bird 1.png"
+    def test_ids_that_differ_have_pictures_that_differ(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        ids = ["bird/a", "bird__a"]
+        queries = [QueryRow(0, rank, key, None) for rank, key in enumerate(ids)]
+        monkeypatch.setattr(run.state, "queries", lambda index=None: queries)
+        known = iter(run.learner.predict(run.train_ids[:2], run.learner.theta0.weights))
+        found = [replace(p, id=key) for p, key in zip(known, ids, strict=True)]
+        monkeypatch.setattr(run.learner, "predict", lambda ids, weights: iter(found))
+        item = run.data.items("train")[0]
+        monkeypatch.setattr(run.data, "items", lambda split: [{**item, "id": key} for key in ids])
+        for name, value in (("true_mask", None), ("original_image", np.zeros((64, 64, 3), dtype=np.uint8))):
+            monkeypatch.setattr(run.data.store, name, lambda key, value=value: value)
+        monkeypatch.setitem(run.class_of, "bird/a", "a")
+        monkeypatch.setitem(run.class_of, "bird__a", "a")
+        report(run, 0, pictures=2)
+        names = sorted(path.name for path in (run.state.run_dir / "overlays" / "round_00").iterdir())
+        assert names == ["bird%2Fa.png", "bird__a.png"]

@@ -12,6 +12,7 @@ from scripts.active.methods import Method
 from scripts.active.oracles import SimulatedOracle
 from scripts.active.propagation import NearestNeighbours
 from scripts.active.round_context import RoundContext, Run
+from scripts.active.run_record import RunSettings
 from scripts.images.png import mask_to_png
 from scripts.networks.weights import pack_weights
 from scripts.state.rows import LabelRow, PseudoRow
@@ -26,8 +27,9 @@ def open_run(state: RunState, data: Any, method: Method, **changes: Any) -> Run:
     items = [{**item, "sha256": data.datalist.image_sha256[item["id"]]} for item in data.datalist.items]
     state.register_run({}, (), items, data.datalist.sha256)
     learner = FakeLearner(None, data, None, fake_theta0())
-    values = {"seed": 0, "folder": state.run_dir, "initial_per_class": 1, "query_per_class": 1, **changes}
-    return Run(state, data, learner, method, SimulatedOracle(data), **values)  # type: ignore[arg-type]
+    values = {"rounds": 2, "initial_per_class": 1, "query_per_class": 1, "seed": 0, **changes}
+    settings = RunSettings("method", str(state.run_dir.parent), **values)
+    return Run(state, data, learner, method, SimulatedOracle(data), settings)  # type: ignore[arg-type]
 
 
 @pytest.fixture()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -184,13 +185,10 @@ class TestSettings:
 
     @pytest.mark.parametrize("name", ["rounds", "initial_per_class", "query_per_class"])
     def test_numbers_that_make_no_run(self, shapes_data: Any, tmp_path: Path, name: str) -> None:
-        arguments: dict[str, Any] = {"rounds": 1, "initial_per_class": 1, "query_per_class": 1, name: 0}
         loop = tiny_loop(shapes_data, tmp_path)
+        settings = replace(loop.settings, method="m", oracle="o", **{name: 0})
         with pytest.raises(InputError, match=f"active#{name}"):
-            ActiveLearning(
-                shapes_data, "m", {"m": loop.method}, "o", {"o": loop.oracle}, str(tmp_path), seed=0,
-                stage0_dir="", config=loop.config, **arguments,
-            )  # fmt: skip
+            ActiveLearning(loop.config, shapes_data, {"m": loop.method}, {"o": loop.oracle}, settings)
 
     @pytest.mark.parametrize(
         ("key", "value"),

@@ -91,7 +91,7 @@ def tiny_config(
 def tiny_loop(data: RunData, output: Path, method: str = "label_prop", **changes: Any) -> ActiveLearning:
     """The config's ``active#loop`` of a method, as the bundle makes it, on images that are decoded already."""
     config = tiny_config(Path("unused"), output, {"active#method": method, **changes})
-    return config.parser(objects={"data": data, "active#loop#config": config}).get_parsed_content("active#loop")
+    return config.parser(objects={"data": data, "config": config}).get_parsed_content("active#loop")
 
 
 # ---- a learner that only pretends --------------------------------------------------------------------------------
