@@ -16,6 +16,7 @@ from ignite.engine import Engine, EventEnum
 from scripts.active.round_context import RoundContext, round_state
 from scripts.active.strategies import initial_draw, query_pool, random_order, select_per_class
 from scripts.annotation.person_oracle import PersonOracle, asked_images
+from scripts.core.errors import listed
 from scripts.core.run_names import Metric, Phase, Stage, selection_metric, weights_artifact
 from scripts.core.seeds import python_generator
 from scripts.images.png import mask_to_png
@@ -26,7 +27,6 @@ from scripts.state.rows import LabelRow, PseudoRow
 from scripts.training.model_metrics import evaluate, pseudo_quality
 
 logger = logging.getLogger(__name__)
-_LISTED = 10
 
 
 class RoundEvents(EventEnum):
@@ -172,7 +172,7 @@ class OracleHandler(PhaseHandler):
                 return True
             if waiting != told:
                 told = waiting
-                head = f"round {context.index}: {len(waiting)} images wait for a mask: {shortened(waiting)}"
+                head = f"round {context.index}: {len(waiting)} images wait for a mask: {listed(waiting)}"
                 asked = asked_images(context.run.state, context.index, context.run.class_of)
                 what = oracle.ask(context.run.state.run_dir, context.index, asked, context.proposals)
                 context.run.todo = f"{head}\n  {what}"
@@ -271,9 +271,3 @@ class EvaluateHandler(PhaseHandler):
         pixels = sum(row.cost_px for rows in drawn.values() for row in rows)
         found |= {Metric.MASKS: float(len(drawn)), Metric.PIXELS: float(pixels)}
         return {"metrics": found}
-
-
-def shortened(ids: list[str]) -> str:
-    """Return the first ten of some ids as text, and how many more there are."""
-    more = f" and {len(ids) - _LISTED} more" if len(ids) > _LISTED else ""
-    return ", ".join(ids[:_LISTED]) + more

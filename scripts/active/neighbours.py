@@ -6,17 +6,13 @@ N * N distances never exist at once.
 
 from __future__ import annotations
 
-import hashlib
-import io
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from scripts.core.errors import InputError, Problem, StateError
+from scripts.core.errors import InputError, Problem
 
 _CHUNK_BYTES = 8 * 2**20  # of one temporary array
 
@@ -59,56 +55,16 @@ class NeighbourGraph:
             class has no more images. ``width`` is the smaller of k and the size of the largest class less one.
         distances: (N, width) float32, ascending; infinity where there is no neighbour.
         k: how many neighbours were asked for.
-        fingerprint: of the features, classes and k it was built from; see :func:`graph_fingerprint`.
     """
 
     ids: tuple[str, ...]
     neighbours: np.ndarray
     distances: np.ndarray
     k: int
-    fingerprint: str = ""
 
     def holds(self, k: int) -> bool:
         """Whether the k nearest of every image are known: k is no larger than asked for, or nobody has more."""
         return k <= self.k or self.neighbours.shape[1] < self.k
-
-    def to_bytes(self) -> bytes:
-        """Return the graph as the bytes of an ``.npz`` file; equal graphs give equal bytes."""
-        buffer = io.BytesIO()
-        np.savez_compressed(
-            buffer,
-            ids=np.array(self.ids, dtype=np.str_),
-            neighbours=self.neighbours,
-            distances=self.distances,
-            k=np.int64(self.k),
-            fingerprint=np.array(self.fingerprint, dtype=np.str_),
-        )
-        return buffer.getvalue()
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> NeighbourGraph:
-        """Read what :meth:`to_bytes` wrote; nothing in ``data`` is executed.
-
-        Raises:
-            StateError: the bytes are not a whole neighbour graph.
-        """
-        try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-                graph = cls(
-                    ids=tuple(str(id_) for id_ in arrays["ids"]),
-                    neighbours=arrays["neighbours"],
-                    distances=arrays["distances"],
-                    k=int(arrays["k"]),
-                    fingerprint=str(arrays["fingerprint"]),
-                )
-        except (ValueError, KeyError, OSError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-            raise StateError(_broken(str(error))) from error
-        shape = graph.neighbours.shape
-        if len(shape) != 2 or shape != graph.distances.shape or shape[0] != len(graph.ids):
-            raise StateError(_broken(f"{len(graph.ids)} ids, {shape}, {graph.distances.shape}"))
-        if graph.neighbours.dtype != np.int32 or not ((graph.neighbours >= -1) & (graph.neighbours < shape[0])).all():
-            raise StateError(_broken("a neighbour that is not among the ids"))
-        return graph
 
 
 def neighbour_graph(features: Mapping[str, np.ndarray], class_of: Mapping[str, str], k: int = 40) -> NeighbourGraph:
@@ -133,32 +89,10 @@ def neighbour_graph(features: Mapping[str, np.ndarray], class_of: Mapping[str, s
     for name in sorted(members):
         stack = np.stack([features[id_] for id_ in members[name]])  # (n, C, B)
         blocks.append((members[name], partial(_distance_rows, stack)))
-    return _build(blocks, k, graph_fingerprint(features, class_of, k))
+    return build_graph(blocks, k)
 
 
-def graph_from_distances(blocks: Sequence[tuple[Sequence[str], np.ndarray]], k: int) -> NeighbourGraph:
-    """Build the graph from given distances.
-
-    Args:
-        blocks: of each class the ids (n,) and their distances (n, n); row i holds the distances from image i.
-        k: neighbours per image, >= 1.
-
-    Raises:
-        InputError: k < 1, or an id twice.
-    """
-    return _build([(ids, partial(enumerate, [distances])) for ids, distances in blocks], k)
-
-
-def graph_fingerprint(features: Mapping[str, np.ndarray], class_of: Mapping[str, str], k: int) -> str:
-    """Return a SHA-256 of all that a graph depends on, so that a stored one is never used for other settings."""
-    digest = hashlib.sha256(f"k={k}".encode())
-    for id_ in sorted(features):
-        digest.update(f"\x1e{id_}\x1f{class_of[id_]}\x1f{features[id_].shape}{features[id_].dtype}".encode())
-        digest.update(np.ascontiguousarray(features[id_]).tobytes())
-    return digest.hexdigest()
-
-
-_Rows = Callable[[], Iterable[tuple[int, np.ndarray]]]
+DistanceRows = Callable[[], Iterable[tuple[int, np.ndarray]]]
 """Yields (first row, distances (rows, n)) until all n rows of a class were given."""
 
 
@@ -175,7 +109,16 @@ def _distance_rows(stack: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         yield start, jensen_shannon(stack[start : start + step], stack) @ weights
 
 
-def _build(blocks: Sequence[tuple[Sequence[str], _Rows]], k: int, fingerprint: str = "") -> NeighbourGraph:
+def build_graph(blocks: Sequence[tuple[Sequence[str], DistanceRows]], k: int) -> NeighbourGraph:
+    """Build the graph from distances that are computed a few rows at a time.
+
+    Args:
+        blocks: of each class the ids (n,) and what yields their distances; row i holds the distances from image i.
+        k: neighbours per image, >= 1.
+
+    Raises:
+        InputError: k < 1, or an id twice.
+    """
     if k < 1:
         raise InputError(Problem("no neighbours wanted", "k", ">= 1", f"{k}"))
     ids = [id_ for members, _ in blocks for id_ in members]
@@ -195,8 +138,4 @@ def _build(blocks: Sequence[tuple[Sequence[str], _Rows]], k: int, fingerprint: s
                 neighbours[offset + row, : len(order)] = order + offset
                 distances[offset + row, : len(order)] = line[order]
         offset += len(members)
-    return NeighbourGraph(tuple(ids), neighbours, distances, k, fingerprint)
-
-
-def _broken(found: str) -> Problem:
-    return Problem("not a neighbour graph", "stored graph", found=found, cure="Delete the stored graph to rebuild it.")
+    return NeighbourGraph(tuple(ids), neighbours, distances, k)

@@ -23,7 +23,6 @@ Strategy = Callable[
 """scores {id: float}, features {id: array}, labelled ids, unlabelled ids, how many, generator -> at most n ids."""
 
 _SHUFFLES = 100  # the published number; kept because the drawn ids depend on it
-_ROUNDING = 1e-9  # images; far below one image, far above the rounding error of a share
 
 
 def random_order(
@@ -65,51 +64,6 @@ def highest_score(
     return sorted(unlabelled, key=lambda id_: (-scores[id_], id_))[:n]
 
 
-def quota_per_class(total: int, pool_size: int, classes_present: int) -> int:
-    """Return how many images each class present in the pool gives: ``int(min(total, pool) / classes)``, at least 1.
-
-    Args:
-        total: images wanted in this round, >= 0.
-        pool_size: unlabelled images.
-        classes_present: classes among them; 0 for an empty pool, whose quota is 0.
-    """
-    if classes_present == 0:
-        return 0
-    return max(1, min(total, pool_size) // classes_present)
-
-
-def images_of_share(percent: float, n: int) -> int:
-    """Return how many of ``n`` training images ``percent`` in [0, 100] of them are, rounded down.
-
-    A share made from a count, such as ``8 / 67 * 100``, gives the count back although it is not exact in binary.
-    """
-    return math.floor(percent * n / 100.0 + _ROUNDING)
-
-
-def initial_quota(percent: float, n: int, classes: int) -> int:
-    """Return how many images per class the initial draw takes: the share of the images over the classes, rounded down.
-
-    Args:
-        percent: share of the training set in percent, (0, 100].
-        n: training images.
-        classes: classes among them.
-
-    Raises:
-        InputError: the share is too small for one image per class.
-    """
-    quota = images_of_share(percent, n) // classes
-    if quota < 1:
-        raise InputError(
-            Problem(
-                "too few initial images for one per class",
-                "initial share of masks",
-                f"at least {100.0 * classes / n:.3g} %",
-                f"{percent} %",
-            )
-        )
-    return quota
-
-
 def initial_draw(ids: Sequence[str], class_of: Mapping[str, str], n_per_class: int, rng: random.Random) -> list[str]:
     """Return the images whose masks start the run: ``n_per_class`` of each class, in random order.
 
@@ -119,7 +73,7 @@ def initial_draw(ids: Sequence[str], class_of: Mapping[str, str], n_per_class: i
     Args:
         ids: training ids in list order.
         class_of: class name of each id.
-        n_per_class: from :func:`initial_quota`.
+        n_per_class: masks per class.
         rng: ``random.Random(run seed)`` draws the published sets.
     """
     drawn: list[str] = []
@@ -155,8 +109,7 @@ def select_per_class(
     class_of: Mapping[str, str],
     rng: random.Random,
     *,
-    total: int | None = None,
-    n_per_class: int | None = None,
+    n_per_class: int,
 ) -> list[str]:
     """Ask ``strategy`` class by class, in sorted order of the class names, with one generator throughout.
 
@@ -168,31 +121,21 @@ def select_per_class(
         unlabelled: the pool, in list order.
         class_of: class name of each id.
         rng: a fresh ``random.Random(run seed)`` per round draws the published sets.
-        total: images wanted in this round, over all classes; see :func:`quota_per_class`. Exactly one of ``total``
-            and ``n_per_class`` is given.
-        n_per_class: images wanted per class.
+        n_per_class: images wanted per class, >= 0.
 
     Returns:
         distinct ids of the pool, class after class; a class smaller than its quota gives all it has. Empty for an
         empty pool or a quota of 0.
 
     Raises:
-        InputError: both or none of ``total`` and ``n_per_class``, a negative one, or a strategy that returned ids
-            which are not in the pool, or twice, or too many.
+        InputError: a negative quota, or a strategy that returned ids which are not in the pool, or twice, or too many.
     """
-    if (total is None) == (n_per_class is None) or min(total or 0, n_per_class or 0) < 0:
-        raise InputError(
-            Problem(
-                "unclear quota", "select_per_class", "one of total and n_per_class, >= 0", f"{total}, {n_per_class}"
-            )
-        )
-    pools = _by_class(unlabelled, class_of)
-    if n_per_class is None:
-        n_per_class = quota_per_class(total or 0, len(unlabelled), len(pools)) if total else 0
+    if n_per_class < 0:
+        raise InputError(Problem("negative quota", "select_per_class", "n_per_class >= 0", f"{n_per_class}"))
     if n_per_class == 0:
         return []
     chosen: list[str] = []
-    for pool in pools:
+    for pool in _by_class(unlabelled, class_of):
         same_class = [id_ for id_ in labelled if class_of[id_] == class_of[pool[0]]]
         picked = strategy(scores, features, same_class, pool, n_per_class, rng)
         _check_picked(picked, pool, n_per_class)

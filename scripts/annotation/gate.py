@@ -82,14 +82,6 @@ class Gate:
         mask, named = self._read(key, path)
         return self._judged(key, path.name, mask, said or named)
 
-    def admit_mask(self, key: str, mask: np.ndarray, was_asked: Callable[[str], bool], said: str = "") -> Passed:
-        """Return a mask that was decoded elsewhere, uint8 (H, W) with 0, 1, 255; see :meth:`admit`."""
-        self.refuse_image(key, was_asked)
-        size = self.data.store.original_size(key)
-        if mask.shape != size:
-            raise InputError(Problem("mask has another size than its image", key, f"{size}", f"{mask.shape}"))
-        return self._judged(key, key, mask, said)
-
     def refuse_image(self, key: str, was_asked: Callable[[str], bool]) -> None:
         """Raise InputError for an image that no mask is taken of: unknown, of another split, or not asked for."""
         item = self._items.get(key)

@@ -26,10 +26,10 @@ def versions() -> dict[str, str]:
 Row = dict[str, Any]
 
 
-def csv_bytes(rows: Sequence[Row]) -> bytes:
-    """Return rows of the same columns as CSV."""
+def csv_bytes(rows: Sequence[Row], columns: Sequence[str] = ()) -> bytes:
+    """Return rows of the same columns as CSV; ``columns`` are those of a table without a row."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer = csv.DictWriter(text, list(rows[0] if rows else columns), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().encode()

@@ -43,7 +43,6 @@ class DataList:
         sha256: hash over ids, labels, splits and the content of all files; the order of rows does not matter.
         image_sha256: id -> SHA-256 of the image file.
         root: folder of the data set.
-        split_column: column of the table that the splits were read from.
         mask_sha256: id -> SHA-256 of the mask file, of images that have one.
         quarantined: id -> what is wrong, of images that were left out because their files cannot be used.
         watch: tells which of the files changed after they were read.
@@ -54,7 +53,6 @@ class DataList:
     sha256: str
     image_sha256: Mapping[str, str]
     root: Path
-    split_column: str
     mask_sha256: Mapping[str, str] = field(default_factory=dict)
     quarantined: Mapping[str, str] = field(default_factory=dict)
     watch: FileWatch = field(default_factory=FileWatch, compare=False)
@@ -148,7 +146,7 @@ def read_datalist(
     image_sha256, mask_sha256, sha256 = _hashes(items, names)
     tell(items, names, image_sha256, quarantined)
     watch = _watched(items, image_sha256, mask_sha256, stamps)
-    return DataList(tuple(items), names, sha256, image_sha256, root, split_column, mask_sha256, quarantined, watch)
+    return DataList(tuple(items), names, sha256, image_sha256, root, mask_sha256, quarantined, watch)
 
 
 def write_table(items: Iterable[Mapping[str, Any]], path: str | Path, classes: Sequence[str]) -> None:

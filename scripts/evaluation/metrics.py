@@ -85,40 +85,6 @@ def dice(pred: np.ndarray, truth: np.ndarray) -> float:
     return float(confusion(pred, truth).dice)
 
 
-def iou_fg(pred: np.ndarray, truth: np.ndarray) -> float:
-    """Smoothed IoU of the foreground of one image, in (0, 1]; arguments as for :func:`confusion`."""
-    return float(confusion(pred, truth).iou_fg)
-
-
-def iou_bg(pred: np.ndarray, truth: np.ndarray) -> float:
-    """Smoothed IoU of the background of one image, in (0, 1]; arguments as for :func:`confusion`."""
-    return float(confusion(pred, truth).iou_bg)
-
-
-def miou(pred: np.ndarray, truth: np.ndarray) -> float:
-    """Mean of :func:`iou_fg` and :func:`iou_bg` of one image, in (0, 1]."""
-    return float(confusion(pred, truth).miou)
-
-
-def accuracy(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Share of images whose highest class score is at the true class, in [0, 1].
-
-    Args:
-        scores: (N, K) float; of equal scores the first class wins.
-        labels: (N,) int class indices.
-
-    Raises:
-        InputError: no image, or N differs.
-    """
-    if scores.ndim != 2 or len(scores) == 0 or len(scores) != len(labels):
-        raise InputError(
-            Problem(
-                "scores and labels do not fit", "accuracy", "(N, K) and (N,), N > 0", f"{scores.shape}, {labels.shape}"
-            )
-        )
-    return float(np.mean(scores.argmax(axis=1) == labels))
-
-
 def confusion_over_thresholds(probs: np.ndarray, truth: np.ndarray, thresholds: np.ndarray) -> Confusion:
     """Count the pixels of one image at all thresholds in one pass.
 

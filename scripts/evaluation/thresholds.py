@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,25 +20,17 @@ def grid() -> np.ndarray:
 
 @dataclass(frozen=True)
 class Threshold:
-    """An estimated threshold and what it was estimated from.
+    """An estimated threshold and what it reaches on the images it was estimated from.
 
     Attributes:
         value: the chosen threshold.
         dice: mean Dice over the images at ``value``, in [0, 1].
         miou: mean mIoU over the images at ``value``, in (0, 1]; this decided.
-        thresholds: (T,) all candidates.
-        dice_curve: (T,) mean Dice at each candidate.
-        miou_curve: (T,) mean mIoU at each candidate.
-        n_images: how many images were used.
     """
 
     value: float
     dice: float
     miou: float
-    thresholds: np.ndarray
-    dice_curve: np.ndarray
-    miou_curve: np.ndarray
-    n_images: int
 
 
 class ThresholdStats:
@@ -90,25 +81,4 @@ class ThresholdStats:
             )
         dice, miou = self._dice / self.n_images, self._miou / self.n_images
         best = int(miou.argmax())  # argmax returns the first maximum
-        return Threshold(
-            value=float(self.thresholds[best]),
-            dice=float(dice[best]),
-            miou=float(miou[best]),
-            thresholds=self.thresholds,
-            dice_curve=dice,
-            miou_curve=miou,
-            n_images=self.n_images,
-        )
-
-
-def estimate_threshold(
-    pairs: Iterable[tuple[np.ndarray, np.ndarray]], thresholds: np.ndarray | None = None
-) -> Threshold:
-    """Return the threshold of highest mean mIoU over ``pairs`` (probs, truth), each seen once.
-
-    Arguments and errors as :meth:`ThresholdStats.update` and :meth:`ThresholdStats.compute`.
-    """
-    stats = ThresholdStats(thresholds)
-    for probs, truth in pairs:
-        stats.update(probs, truth)
-    return stats.compute()
+        return Threshold(float(self.thresholds[best]), float(dice[best]), float(miou[best]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -34,11 +34,6 @@ class ImageStore:
         image_size: (H, W) every image is resized to; None keeps each image's own size.
         mask_rule: how mask files are read.
         decode_limit_gb: GiB of images to hold in memory; None for no limit.
-        on_decode: called as ``on_decode(id, image)`` with the original pixels, uint8 (H, W, 3), at the only decoding
-            of each image: colour histograms need them, and would otherwise decode everything again.
-
-    Attributes:
-        decode_count: how often each id's image file was decoded for the store (see :meth:`original_image`).
     """
 
     def __init__(
@@ -47,13 +42,10 @@ class ImageStore:
         image_size: tuple[int, int] | None = None,
         mask_rule: MaskRule = NONZERO,
         decode_limit_gb: float | None = None,
-        on_decode: Callable[[str, np.ndarray], None] | None = None,
     ) -> None:
         self.image_size = None if image_size is None else (int(image_size[0]), int(image_size[1]))
-        self.decode_count: dict[str, int] = {}
         self._rule = mask_rule
         self._limit = None if decode_limit_gb is None else int(decode_limit_gb * GIB)
-        self._on_decode = on_decode
         self._paths: dict[str, tuple[str, str | None]] = {}
         self._images: dict[str, torch.Tensor | _Spilled] = {}
         self._sizes: dict[str, tuple[int, int]] = {}
@@ -74,11 +66,6 @@ class ImageStore:
     def add(self, item: Mapping[str, Any]) -> None:
         """Let the store know of one more image; it is decoded when first asked for."""
         self._register(item)
-
-    @property
-    def memory_bytes(self) -> int:
-        """Bytes of images held in memory, without those in the temporary file."""
-        return self._bytes
 
     def keep(self, item: Mapping[str, Any], image: np.ndarray, mask: np.ndarray | None) -> None:
         """Take over pixels that were decoded elsewhere, as ``on_read`` of :func:`scripts.data.checks.check_items`.
@@ -124,7 +111,7 @@ class ImageStore:
         return self.image_size or self.original_size(key)
 
     def original_image(self, key: str) -> np.ndarray:
-        """Return uint8 (H, W, 3) at original size, for reports: it is decoded anew and neither kept nor counted."""
+        """Return uint8 (H, W, 3) at original size, for reports: it is decoded anew and not kept."""
         return read_image(self._paths[key][0])
 
     def true_mask(self, key: str) -> np.ndarray | None:
@@ -160,10 +147,7 @@ class ImageStore:
 
     def _add_image(self, key: str, image: np.ndarray) -> None:
         """Resize and keep a freshly decoded image; the caller holds the id's lock."""
-        self.decode_count[key] = self.decode_count.get(key, 0) + 1
         self._sizes[key] = (image.shape[0], image.shape[1])
-        if self._on_decode is not None:
-            self._on_decode(key, image)
         pixels = self._resized(image)
         with self._lock:
             if key in self._images:

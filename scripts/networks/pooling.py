@@ -2,7 +2,7 @@
 
 A *class map* is one channel per class, at the resolution of the encoder's last features. WILDCAT (Durand et al., CVPR
 2017) averages its highest values and, weighted by ``alpha``, its lowest ones; Belharbi et al. 2021 classify with it.
-Everything but :func:`get_k` can be compiled by ``torch.jit.script``, hence no postponed annotations here.
+Everything here can be part of a network compiled by ``torch.jit.script``, hence no postponed annotations.
 """
 
 import torch
@@ -26,18 +26,6 @@ def pooled_values(fraction: float, count: int, n: int) -> int:
     if count > 0:
         return min(count, n)
     return int(round(fraction * n))  # noqa: RUF046 - in TorchScript round() of a float is a float
-
-
-def get_k(k: int | float, n: int) -> int:
-    """Return how many of ``n`` values the setting ``k`` stands for.
-
-    Args:
-        k: a fraction in (0, 1] as a float (so ``1.0`` is all), or a number of values as an int (so ``1`` is one);
-            nothing at or below 0.
-        n: how many values there are.
-    """
-    fraction, count = _as_fraction_and_count(k)
-    return pooled_values(fraction, count, n)
 
 
 class WildcatPool(nn.Module):

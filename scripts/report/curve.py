@@ -7,15 +7,13 @@ measure is ``None`` here, empty in the CSV and ``null`` in the JSON.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from scripts.core.files import write_atomic
-from scripts.core.result_files import versions
+from scripts.core.result_files import csv_bytes, versions
 from scripts.evaluation.metrics import auc_over_rounds
 from scripts.state.run_state import RunState
 
@@ -93,7 +91,7 @@ def write_curve(state: RunState, run_dir: Path | str) -> tuple[Path, Path]:
         "data_sha256": state.data_sha256(),
         "versions": versions(),
     }
-    write_atomic(table, _csv(rows))
+    write_atomic(table, csv_bytes(rows, ["round", *COSTS, *MEASURED]))
     write_atomic(document, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
     return table, document
 
@@ -123,14 +121,6 @@ def _costs(state: RunState, at: int, values: Mapping[str, float], trained: int) 
         "boundary_px": sum(label.boundary_px for label in labels),
         "annotation_seconds": float(sum(label.seconds for label in labels)),
     }
-
-
-def _csv(rows: Sequence[Row]) -> bytes:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else ["round", *COSTS, *MEASURED], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
 
 
 def _cell(value: float | None, width: int, pattern: str) -> str:

@@ -242,25 +242,6 @@ class LambdaSchedule:
         return math.exp(-(epoch + 1) / self.sigma)
 
 
-def extended_log_barrier(values: torch.Tensor, t: float) -> torch.Tensor:
-    """Smooth penalty of ``values <= 0`` violated, defined everywhere (Kervadec et al. 2019).
-
-    ``-ln(-f) / t`` where ``f <= -1 / t^2``, else its tangent there, ``t f - ln(1 / t^2) / t + 1 / t``.
-
-    Args:
-        values: float, any shape.
-        t: sharpness > 0; the published training multiplies it by 1.01 per epoch, from 1 up to 10.
-
-    Returns:
-        the penalty of each value, same shape.
-    """
-    bound = -1.0 / t**2
-    tangent = t * values - math.log(1.0 / t**2) / t + 1.0 / t
-    # the clamp keeps log, and so the gradient of the branch not taken, finite
-    barrier = -torch.log(-values.clamp(max=bound)) / t
-    return torch.where(values <= bound, barrier, tangent)
-
-
 def _gated_mean(per_pixel: torch.Tensor, gate: torch.Tensor | None) -> torch.Tensor:
     """Return (B,): mean of (B, 1, H, W) over the pixels with gate 1; 0 for an image without any."""
     if gate is None:

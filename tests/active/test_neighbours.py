@@ -4,14 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from scripts.active.neighbours import (
-    NeighbourGraph,
-    graph_fingerprint,
-    graph_from_distances,
-    jensen_shannon,
-    neighbour_graph,
-)
-from scripts.core.errors import InputError, StateError
+from scripts.active.neighbours import build_graph, jensen_shannon, neighbour_graph
+from scripts.core.errors import InputError
 from scripts.data.histograms import colour_histogram, normalise_histogram, smooth, soft_histogram
 
 
@@ -205,43 +199,10 @@ def test_lone_and_identical_images_give_no_nan():
     assert neighbour_graph({}, {}, k=2).ids == ()
 
 
-def test_graph_survives_its_bytes():
-    ids = ["ä/1", "b", "c"]
-    features = dict(zip(ids, _features(3), strict=True))
-    graph = neighbour_graph(features, dict.fromkeys(ids, "x"), k=2)
-    data = graph.to_bytes()
-    again = NeighbourGraph.from_bytes(data)
-    assert (again.ids, again.k, again.fingerprint) == (graph.ids, 2, graph.fingerprint)
-    np.testing.assert_array_equal(again.neighbours, graph.neighbours)
-    np.testing.assert_array_equal(again.distances, graph.distances)
-    assert again.to_bytes() == data
-
-
-def test_broken_bytes_are_refused():
-    data = graph_from_distances([(["a", "b"], np.array([[0.0, 1.0], [1.0, 0.0]]))], k=1).to_bytes()
-    for broken in (b"", b"no zip", data[: len(data) // 2], data[:60] + b"\0\0\0\0" + data[64:]):
-        with pytest.raises(StateError, match="graph"):
-            NeighbourGraph.from_bytes(broken)
-    outside = NeighbourGraph(("a", "b"), np.array([[7], [0]], dtype=np.int32), np.zeros((2, 1), np.float32), 1)
-    with pytest.raises(StateError, match="not among the ids"):
-        NeighbourGraph.from_bytes(outside.to_bytes())
-
-
-def test_fingerprint_follows_everything_a_graph_depends_on():
-    features = dict(zip("abc", _features(3), strict=True))
-    class_of = dict.fromkeys("abc", "x")
-    first = graph_fingerprint(features, class_of, 2)
-    assert first == graph_fingerprint(dict(reversed(features.items())), class_of, 2)
-    assert neighbour_graph(features, class_of, 2).fingerprint == first
-    changed = {**features, "b": features["b"] * np.float32(1.001)}
-    others = [(features, class_of, 3), (features, {**class_of, "c": "y"}, 2), (changed, class_of, 2)]
-    assert len({first, *(graph_fingerprint(*arguments) for arguments in others)}) == 4
-
-
 def test_senseless_arguments_are_refused():
     with pytest.raises(InputError, match="neighbours"):
-        graph_from_distances([(["a"], np.zeros((1, 1)))], k=0)
+        neighbour_graph({}, {}, k=0)
     with pytest.raises(InputError, match="twice"):
-        graph_from_distances([(["a"], np.zeros((1, 1))), (["a"], np.zeros((1, 1)))], k=1)
+        build_graph([(["a"], list), (["a"], list)], k=1)
     with pytest.raises(InputError, match="kernel"):
         smooth(np.zeros((4, 4, 1)), 2, 0.9)

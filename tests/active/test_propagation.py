@@ -1,12 +1,19 @@
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
-from scripts.active.neighbours import graph_from_distances, neighbour_graph
+from scripts.active.neighbours import build_graph, neighbour_graph
 from scripts.active.propagation import Donor, NearestNeighbours, pseudo_pool
 from scripts.core.errors import InputError
 from scripts.data.histograms import colour_histogram
+
+
+def _graph(blocks, k):
+    """The graph of ids and whole distance matrices, by class."""
+    return build_graph([(ids, partial(enumerate, [distances])) for ids, distances in blocks], k)
 
 
 def _donors(pairs):
@@ -16,14 +23,14 @@ def _donors(pairs):
 def test_pairs_of_synthetic_distances_equal_golden(golden):
     data = golden("knn_selection")["synthetic"]
     blocks = [(block["ids"], np.array(block["normalised"])) for block in data["classes"].values()]
-    graph = graph_from_distances(blocks, k=40)
+    graph = _graph(blocks, k=40)
     assert len(data["cases"]) == 24
     for case in data["cases"]:
         unlabelled = [id_ for id_ in graph.ids if id_ not in case["labelled"]]
         pairs = NearestNeighbours(case["k"])(graph, case["labelled"], unlabelled)
         assert _donors(pairs) == case["pairs"]
         assert [id_ for id_ in unlabelled if id_ not in pairs] == sorted(case["unpaired"])
-        smaller = graph_from_distances(blocks, k=case["k"])
+        smaller = _graph(blocks, k=case["k"])
         assert NearestNeighbours(case["k"])(smaller, case["labelled"], unlabelled) == pairs
 
 
@@ -50,7 +57,7 @@ def line():
     """Five images on a line at 0, 1, 3, 7, 15, and a class of one."""
     places = np.array([0.0, 1.0, 3.0, 7.0, 15.0])
     distances = np.abs(places[:, None] - places)
-    return graph_from_distances([(list("abcde"), distances), (["z"], np.zeros((1, 1)))], k=40)
+    return _graph([(list("abcde"), distances), (["z"], np.zeros((1, 1)))], k=40)
 
 
 def test_donor_holds_distance_and_rank_among_all_images(line):
@@ -68,7 +75,7 @@ def test_no_label_in_the_class_or_nothing_to_pair(line):
 
 def test_equally_near_donors_are_taken_by_id():
     distances = np.array([[0.0, 2.0, 2.0], [2.0, 0.0, 1.0], [2.0, 1.0, 0.0]])
-    graph = graph_from_distances([(["u", "y", "x"], distances)], k=40)
+    graph = _graph([(["u", "y", "x"], distances)], k=40)
     assert NearestNeighbours()(graph, ["x", "y"], ["u"]) == {"u": Donor("x", 2.0, 1)}
 
 
@@ -81,7 +88,7 @@ def test_senseless_arguments_are_refused(line):
 
 
 def test_a_graph_with_too_few_neighbours_is_refused_unless_there_are_no_more(line):
-    short = graph_from_distances([(list("abc"), np.arange(9.0).reshape(3, 3))], k=1)
+    short = _graph([(list("abc"), np.arange(9.0).reshape(3, 3))], k=1)
     with pytest.raises(InputError, match="too few"):
         NearestNeighbours(2)(short, ["a"], ["b"])
     assert NearestNeighbours(1000)(line, ["a"], ["e"]) == {"e": Donor("a", 15.0, 4)}

@@ -6,16 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scripts.active.strategies import (
-    highest_score,
-    images_of_share,
-    initial_draw,
-    initial_quota,
-    query_pool,
-    quota_per_class,
-    random_order,
-    select_per_class,
-)
+from scripts.active.strategies import highest_score, initial_draw, query_pool, random_order, select_per_class
 from scripts.core.errors import InputError
 
 
@@ -26,7 +17,7 @@ def _random_run(ids, class_of, first, later, rounds, seed):
         labelled = [id_ for query in queries for id_ in query]
         pool = [id_ for id_ in ids if id_ not in set(labelled)]
         rng = random.Random(seed)
-        queries.append(select_per_class(random_order, None, None, labelled, pool, class_of, rng, total=later))
+        queries.append(select_per_class(random_order, None, None, labelled, pool, class_of, rng, n_per_class=later))
     return queries
 
 
@@ -34,8 +25,8 @@ def _random_run(ids, class_of, first, later, rounds, seed):
 def test_random_queries_on_glas_equal_golden(golden, seed):
     data = golden("random_queries_glas")
     ids, class_of = data["train_ids_in_csv_order"], data["label_by_id"]
-    first = initial_quota(8 / 67 * 100, len(ids), 2)
-    assert _random_run(ids, class_of, first, 2, data["rounds"], seed) == data["per_seed"][str(seed)]
+    # published: 8 of 67 images at first, then 2 a round, over two classes
+    assert _random_run(ids, class_of, 4, 1, data["rounds"], seed) == data["per_seed"][str(seed)]
 
 
 def test_random_queries_on_cub_equal_golden(golden):
@@ -51,7 +42,7 @@ def test_random_queries_on_cub_equal_golden(golden):
     ids = list(class_of)
     assert len(ids) == 4794
 
-    ours = _random_run(ids, class_of, initial_quota(200 / 4794 * 100, 4794, 200), 200, len(queries), seed=0)
+    ours = _random_run(ids, class_of, 1, 1, len(queries), seed=0)
 
     rank = {id_: k for k, id_ in enumerate(sorted(queries[0], key=int))}
     assert [int(class_of[id_]) for id_ in ours[0]] == [rank[id_] for id_ in queries[0]]
@@ -72,25 +63,6 @@ def test_highest_score_orders_by_score_then_id():
 def test_highest_score_refuses_missing_scores(scores):
     with pytest.raises(InputError):
         highest_score(scores, None, [], ["a", "b"], 1, random.Random(0))
-
-
-@pytest.mark.parametrize(
-    ("total", "pool", "classes", "expected"),
-    [(2, 59, 2, 1), (200, 4594, 200, 1), (7, 50, 2, 3), (10, 3, 2, 1), (1, 9, 3, 1), (5, 0, 0, 0)],
-)
-def test_quota_per_class(total, pool, classes, expected):
-    assert quota_per_class(total, pool, classes) == expected
-
-
-def test_shares_of_the_published_runs():
-    assert int(8 / 67 * 100 * 67 / 100) == 7  # what truncation alone would make of 8 images
-    assert initial_quota(8 / 67 * 100, 67, 2) == 4
-    assert initial_quota(200 / 4794 * 100, 4794, 200) == 1
-    assert initial_quota(11.99, 100, 2) == 5
-    assert [images_of_share(share, 67) for share in (2 / 67 * 100, 100.0, 2.9)] == [2, 67, 1]
-    assert images_of_share(200 / 4794 * 100, 4794) == 200
-    with pytest.raises(InputError, match=r"at least 2\.99 %"):
-        initial_quota(2.0, 67, 2)
 
 
 CLASS_OF = {"a1": "a", "a2": "a", "a3": "a", "b1": "b", "b2": "b", "c1": "c"}
@@ -120,21 +92,21 @@ def test_one_generator_runs_through_all_classes():
 
 def test_highest_score_per_class():
     scores = {"a1": 0.1, "a2": 0.2, "a3": 0.3, "b1": 0.9, "b2": 0.8, "c1": 0.0}
-    chosen = select_per_class(highest_score, scores, None, [], list(CLASS_OF), CLASS_OF, random.Random(0), total=4)
+    chosen = select_per_class(
+        highest_score, scores, None, [], list(CLASS_OF), CLASS_OF, random.Random(0), n_per_class=1
+    )
     assert chosen == ["a3", "b1", "c1"]
 
 
-@pytest.mark.parametrize("quota", [{"total": 0}, {"n_per_class": 0}])
-def test_nothing_wanted_or_nothing_left(quota):
+def test_nothing_wanted_or_nothing_left():
     rng = random.Random(0)
-    assert select_per_class(random_order, None, None, [], list(CLASS_OF), CLASS_OF, rng, **quota) == []
-    assert select_per_class(random_order, None, None, list(CLASS_OF), [], CLASS_OF, rng, total=5) == []
+    assert select_per_class(random_order, None, None, [], list(CLASS_OF), CLASS_OF, rng, n_per_class=0) == []
+    assert select_per_class(random_order, None, None, list(CLASS_OF), [], CLASS_OF, rng, n_per_class=5) == []
 
 
-@pytest.mark.parametrize("quota", [{}, {"total": 1, "n_per_class": 1}, {"total": -1}])
-def test_unclear_quota_is_refused(quota):
+def test_negative_quota_is_refused():
     with pytest.raises(InputError, match="quota"):
-        select_per_class(random_order, None, None, [], list(CLASS_OF), CLASS_OF, random.Random(0), **quota)
+        select_per_class(random_order, None, None, [], list(CLASS_OF), CLASS_OF, random.Random(0), n_per_class=-1)
 
 
 @pytest.mark.parametrize("answer", [["x"], ["a1", "a1"], ["a1", "a2", "a3"]])
@@ -146,15 +118,15 @@ def test_strategy_that_breaks_its_promise_is_refused(answer):
 
 
 @settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 99), sizes=st.lists(st.integers(1, 6), min_size=1, max_size=4), total=st.integers(1, 12))
-def test_a_run_asks_for_every_image_once(seed, sizes, total):
+@given(seed=st.integers(0, 99), sizes=st.lists(st.integers(1, 6), min_size=1, max_size=4), quota=st.integers(1, 6))
+def test_a_run_asks_for_every_image_once(seed, sizes, quota):
     class_of = {f"{k}-{i}": f"class {k}" for k, size in enumerate(sizes) for i in range(size)}
     scores = {id_: float(seed % (index + 1)) for index, id_ in enumerate(class_of)}
     for strategy in (random_order, highest_score):
         pool, asked = list(class_of), []
         while pool:
             rng = random.Random(seed)
-            query = select_per_class(strategy, scores, None, asked, pool, class_of, rng, total=total)
+            query = select_per_class(strategy, scores, None, asked, pool, class_of, rng, n_per_class=quota)
             assert query
             assert set(query) <= set(pool)
             asked += query
@@ -166,7 +138,7 @@ def test_inputs_are_left_as_they_are():
     ids = list(CLASS_OF)
     before = list(ids)
     initial_draw(ids, CLASS_OF, 2, random.Random(0))
-    select_per_class(random_order, None, None, [], ids, CLASS_OF, random.Random(0), total=3)
+    select_per_class(random_order, None, None, [], ids, CLASS_OF, random.Random(0), n_per_class=1)
     assert ids == before
 
 

@@ -129,11 +129,6 @@ class TestContent:
         assert gate.admit("train_00", path, yes, "b").notes == ("annotator says b, the data list says a",)
         assert "unknown class; expected one of a, b; found tumour" in refusal(gate, "train_00", path, said="tumour")
 
-    def test_a_mask_in_memory(self, gate: Gate) -> None:
-        np.testing.assert_array_equal(gate.admit_mask("train_00", a_mask(), yes).mask, a_mask())
-        with pytest.raises(InputError, match="another size"):
-            gate.admit_mask("train_00", a_mask((60, 64)), yes)
-
 
 def test_classes_of_empty_masks_must_be_known(shapes_data: Any) -> None:
     with pytest.raises(InputError, match="unknown class; expected of a, b; found normal"):

@@ -61,7 +61,7 @@ def test_items_and_counts(folder: Path) -> None:
     }  # fmt: skip
     assert data.counts() == {"train": {"a": 2, "b": 2}, "val": {"a": 1, "b": 1}, "test": {"a": 1, "b": 1}}
     assert [item["id"] for item in data.split("val")] == ["4", "5"]
-    assert (data.root, data.split_column) == (folder, "split")
+    assert data.root == folder
     data.split("val")[0]["label"] = 9
     assert data.split("val")[0]["label"] == 1
 
@@ -164,11 +164,12 @@ def test_the_mask_rule_reaches_the_masks(folder: Path) -> None:
     assert set(np.unique(seen["0"])) == {0, 255}
 
 
-def test_checking_fills_a_store(folder: Path) -> None:
+def test_checking_fills_a_store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = ImageStore(image_size=(4, 4))
     data = read(folder, on_read=store.keep)
-    store.preload()
-    assert store.decode_count == {item["id"]: 1 for item in data.items}
+    monkeypatch.setattr("scripts.images.store.read_image", None)
+    store.preload()  # decodes nothing
+    assert all(store.image(item["id"]).shape == (3, 4, 4) for item in data.items)
 
 
 def test_splits_are_drawn_where_the_table_has_none(folder: Path, caplog) -> None:

@@ -61,8 +61,7 @@ def test_histograms_are_those_of_the_original_training_images(tiny_folder: Path)
 def test_each_file_is_decoded_once_over_epochs_and_trainings(tiny_folder: Path, opened: Counter[str], limit_gb: float):
     data = open_data(str(tiny_folder), image_size=WORKING_SIZE, memory_limit_gb=limit_gb)
     files = {f"{kind}{i}.png" for kind in "im" for i in range(len(SPLITS))}
-    assert data.store.decode_count == {f"i{i}": 1 for i in range(len(SPLITS))}
-    assert files <= set(opened)
+    assert {name: opened[name] for name in files} == dict.fromkeys(files, 1)
     opened.clear()
     for _cycle in range(2):
         dataset = DrawnDataset(data.items("train"), Compose([FromStored(data.store)]))
@@ -72,7 +71,6 @@ def test_each_file_is_decoded_once_over_epochs_and_trainings(tiny_folder: Path, 
     for item in data.items("val"):
         data.store.true_mask(item["id"])
     assert not opened
-    assert set(data.store.decode_count.values()) == {1}
 
 
 def test_demo_is_made_only_where_it_is_asked_for(tiny_folder: Path, tmp_path: Path):

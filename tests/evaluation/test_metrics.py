@@ -10,16 +10,12 @@ from hypothesis import strategies as st
 from scripts.core.errors import InputError
 from scripts.evaluation.metrics import (
     PxAP,
-    accuracy,
     auc_over_rounds,
     confusion,
     confusion_over_thresholds,
     dice,
     dice_and_miou_over_thresholds,
-    iou_bg,
-    iou_fg,
     mean_std,
-    miou,
     pixel_average_precision,
 )
 
@@ -43,27 +39,19 @@ TABLE_3 = {
 }
 
 
-def test_dice_iou_and_accuracy_equal_golden(golden):
+def test_dice_and_iou_equal_golden(golden):
     data = golden("metrics")
     truths = np.array(data["masks_true"]).astype(np.uint8)[:, None]  # (5, 1, 30)
     probs = np.array(data["masks_pred"])[:, None]
-    scores, labels = np.array(data["scores"]), np.array(data["labels"])
     for row in data["rows"]:
         preds = probs >= row["threshold"]
         pairs = list(zip(preds, truths, strict=True))
         np.testing.assert_allclose([dice(*pair) for pair in pairs], row["per_image_dice"], atol=1e-6)
-        np.testing.assert_allclose([iou_fg(*pair) for pair in pairs], row["per_image_iou_fg"], atol=1e-6)
-        np.testing.assert_allclose([iou_bg(*pair) for pair in pairs], row["per_image_iou_bg"], atol=1e-6)
+        counts = [confusion(*pair) for pair in pairs]
+        np.testing.assert_allclose([found.iou_fg for found in counts], row["per_image_iou_fg"], atol=1e-6)
+        np.testing.assert_allclose([found.iou_bg for found in counts], row["per_image_iou_bg"], atol=1e-6)
         assert sum(dice(*pair) for pair in pairs) == pytest.approx(row["sum_dice"], abs=1e-6)
-        assert sum(miou(*pair) for pair in pairs) == pytest.approx(row["sum_miou"], abs=1e-6)
-        assert accuracy(scores, labels) * len(labels) == pytest.approx(row["sum_acc"])
-
-
-def test_accuracy_counts_the_first_of_equal_scores():
-    scores = np.array([[1.0, 1.0], [0.0, 2.0], [3.0, 2.0], [0.0, 1.0]])
-    assert accuracy(scores, np.array([0, 1, 1, 1])) == 0.75
-    with pytest.raises(InputError):
-        accuracy(np.zeros((0, 2)), np.zeros(0, dtype=int))
+        assert sum(found.miou for found in counts) == pytest.approx(row["sum_miou"], abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +67,8 @@ def test_accuracy_counts_the_first_of_equal_scores():
 )
 def test_rules_for_empty_masks_and_ignored_pixels(pred, truth, expected):
     pair = np.array([pred], dtype=np.uint8), np.array([truth], dtype=np.uint8)
-    assert (dice(*pair), iou_fg(*pair), iou_bg(*pair)) == pytest.approx(expected)
+    counts = confusion(*pair)
+    assert (dice(*pair), counts.iou_fg, counts.iou_bg) == pytest.approx(expected)
 
 
 def test_bad_pairs_are_refused():
@@ -113,7 +102,7 @@ def test_all_thresholds_at_once_equal_one_comparison_each(seed, shape):
     for index, threshold in enumerate(thresholds):
         pred = probs >= threshold
         assert dices[index] == dice(pred, truth)
-        assert mious[index] == miou(pred, truth)
+        assert mious[index] == confusion(pred, truth).miou
 
 
 def _pxap_reference(cams, truths):

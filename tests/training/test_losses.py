@@ -7,18 +7,7 @@ import pytest
 import torch
 
 from scripts.core.errors import InputError
-from scripts.training.losses import (
-    BCE,
-    IGNORE,
-    L1,
-    BCEDice,
-    IoU,
-    JointLoss,
-    L1IoU,
-    LambdaSchedule,
-    SoftDice,
-    extended_log_barrier,
-)
+from scripts.training.losses import BCE, IGNORE, L1, BCEDice, IoU, JointLoss, L1IoU, LambdaSchedule, SoftDice
 
 BY_PUBLISHED_NAME = {
     "BinCrossEntropySegmLoss": BCE,
@@ -110,21 +99,6 @@ def test_joint_loss_summed_over_the_batch_equals_golden(golden):
         )
         for ours, theirs in (("total", "total"), ("cl", "cl"), ("seg", "seg_l"), ("seg_u", "seg_pl")):
             assert terms[ours].item() * batch == pytest.approx(case[theirs], abs=1e-5)
-
-
-def test_log_barrier_equals_golden(golden):
-    for case in golden("hybrid_loss")["elb"]:
-        values = torch.tensor(case["fx"])
-        assert extended_log_barrier(values, case["t"]).sum().item() == pytest.approx(case["loss"], abs=1e-5)
-
-
-def test_log_barrier_is_smooth_at_its_seam():
-    t = 2.0
-    seam = torch.tensor([-1 / t**2 - 1e-4, -1 / t**2 + 1e-4, 0.5], requires_grad=True)
-    values = extended_log_barrier(seam, t)
-    values.sum().backward()
-    assert values[1].item() == pytest.approx(values[0].item() + 2e-4 * t, abs=1e-6)
-    np.testing.assert_allclose(seam.grad, [t, t, t], rtol=1e-3)
 
 
 @pytest.mark.parametrize(

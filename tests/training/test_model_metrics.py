@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from scripts.evaluation.metrics import PxAP, dice
-from scripts.evaluation.thresholds import estimate_threshold
+from scripts.evaluation.thresholds import ThresholdStats
 from scripts.networks.model_file import DEFAULT_THRESHOLD
 from scripts.networks.outputs import Prediction
 from scripts.training.model_metrics import evaluate, pseudo_quality
@@ -49,7 +50,10 @@ class TestEvaluate:
         found = evaluate(learner, {})  # type: ignore[arg-type]
         truth = shapes_data.store.true_mask
         val = [item["id"] for item in shapes_data.items("val")]
-        best = estimate_threshold([(learner.probs(key), truth(key)) for key in val])
+        stats = ThresholdStats()
+        for key in val:
+            stats.update(learner.probs(key), truth(key))
+        best = stats.compute()
         assert (found["threshold"], found["val_dice"], found["val_miou"]) == (best.value, best.dice, best.miou)
         test = [item["id"] for item in shapes_data.items("test")]
         expected = np.mean([dice(learner.probs(key).astype(np.float64) >= best.value, truth(key)) for key in test])
@@ -58,6 +62,18 @@ class TestEvaluate:
         for p, item in zip(learner.predict(test, {}), shapes_data.items("test"), strict=True):
             area.update(p.cam(item["label"]), truth(p.id))
         assert found["pxap"] == area.compute()
+
+    def test_accuracy_counts_the_first_of_equal_scores(self, shapes_data: Any) -> None:
+        """Images of class a have two equal scores, those of class b a higher second one: all are right."""
+        label_of = {item["id"]: item["label"] for item in shapes_data.items("test")}
+        assert set(label_of.values()) == {0, 1}
+
+        class Tied(Oracular):
+            def predict(self, ids: Sequence[str], weights: Any) -> Iterator[Prediction]:
+                for p in super().predict(ids, weights):
+                    yield replace(p, scores=np.array([1.0, 1.0 + label_of.get(p.id, 0)], dtype=np.float32))
+
+        assert evaluate(Tied(shapes_data), {})["accuracy"] == 1.0  # type: ignore[arg-type]
 
     def test_wsl_takes_the_masks_of_the_true_class(self, shapes_data: Any) -> None:
         learner = Oracular(shapes_data)

@@ -102,6 +102,16 @@ def test_accuracy_and_the_sum(store: ImageStore, logits: torch.Tensor):
     assert run(JointMetric("joint", store, Net()), logits) == pytest.approx(0.75 + dice)
 
 
+def test_accuracy_equals_golden(golden, store: ImageStore):
+    data = golden("metrics")
+    metric = JointMetric("accuracy", store, Net())
+    metric.reset()
+    maps = torch.tensor(data["scores"])[:, :, None, None]  # the pooling of maps of one pixel gives the scores
+    targets = {"label": torch.tensor(data["labels"]), "id": [""] * len(maps)}
+    metric.update((pack_outputs(torch.zeros(len(maps), 1, 32, 32), maps), targets))
+    assert {metric.compute() * len(maps)} == {row["sum_acc"] for row in data["rows"]}
+
+
 def test_reset_forgets(store: ImageStore, logits: torch.Tensor):
     metric = JointMetric("joint", store, Net())
     assert run(metric, -logits) != run(metric, logits) == run(JointMetric("joint", store, Net()), logits)

@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 import torch
 
-from scripts.active.neighbours import NeighbourGraph
 from scripts.core.errors import UserError
 from scripts.core.run_config import RunConfig
 from scripts.data.datalist import read_datalist
@@ -83,7 +82,7 @@ def test_the_payload_does_touch_its_canary(canary: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", range(3))
-def test_pickles_are_refused_as_weights_and_graphs(canary: Path, tmp_path: Path, kind: int) -> None:
+def test_pickles_are_refused_as_weights(canary: Path, tmp_path: Path, kind: int) -> None:
     data = payloads(canary)[kind]
     path = tmp_path / "weights.pt"
     path.write_bytes(data)
@@ -91,8 +90,6 @@ def test_pickles_are_refused_as_weights_and_graphs(canary: Path, tmp_path: Path,
         unpack_weights(data)
     with pytest.raises(UserError):
         load_weights(path, hashlib.sha256(data).hexdigest())
-    with pytest.raises(UserError):
-        NeighbourGraph.from_bytes(data)
     assert not canary.exists()
 
 

@@ -11,8 +11,6 @@ import numpy as np
 
 from scripts.data.demo.drawing import Map, noise, scatter, segment_distance, stamp, threads, value_at
 
-STRUCTURES = ("artery", "fat", "follicle", "muscle", "debris", "mucin", "vessels", "vessels")
-"""What may lie in the stroma; a name that occurs twice is drawn twice as often."""
 RADII = {
     "artery": (11, 20),
     "fat": (20, 38),
@@ -21,6 +19,7 @@ RADII = {
     "debris": (12, 20),
     "mucin": (10, 18),
 }
+"""What may lie in the stroma, and the range of its radius in pixels."""
 
 
 @dataclass(frozen=True)
