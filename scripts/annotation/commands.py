@@ -6,9 +6,7 @@
 
 from __future__ import annotations
 
-import csv
 import getpass
-import io
 import logging
 import time
 from pathlib import Path
@@ -17,8 +15,10 @@ import numpy as np
 
 from scripts.core.errors import InputError, Problem
 from scripts.core.files import file_stem, make_folder, write_atomic
-from scripts.evaluation.agreement import IGNORE, consensus
+from scripts.core.result_files import Record, csv_bytes
+from scripts.evaluation.agreement import consensus
 from scripts.images.png import mask_to_png, png_to_mask
+from scripts.images.values import FOREGROUND, IGNORE
 from scripts.state.desk import Desk
 from scripts.state.run_state import RunState
 
@@ -86,7 +86,7 @@ def export(run: str, out: str) -> None:
     folder = Path(out)
     for name in ("masks", "versions"):
         make_folder(folder / name)
-    rows: list[dict[str, object]] = []
+    rows: list[Record] = []
     with RunState.open(run, readonly=True) as state:
         for row in state.labels():
             file = f"versions/{file_stem(row.id)}_v{row.version}.png"
@@ -98,14 +98,10 @@ def export(run: str, out: str) -> None:
         for key, labels in state.drawn(last).items():
             mask = consensus([png_to_mask(state.read_blob(row.blob)) for row in labels])
             write_atomic(folder / "masks" / f"{file_stem(key)}.png", mask_to_png(_grey(mask)))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomic(folder / "annotations.csv", text.getvalue().encode())
+    write_atomic(folder / "annotations.csv", csv_bytes(rows, COLUMNS))
     logger.info("written: %d masks in %s", len(rows), folder)
 
 
 def _grey(mask: np.ndarray) -> np.ndarray:
     """A mask with 0, 1, 255 as people look at it: 0, 255, and 128 for pixels that are ignored."""
-    return np.select([mask == 1, mask == IGNORE], [255, 128], 0).astype(np.uint8)
+    return np.select([mask == FOREGROUND, mask == IGNORE], [255, 128], 0).astype(np.uint8)

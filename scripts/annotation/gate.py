@@ -17,8 +17,7 @@ from scripts.images.mask_grid import on_grid_of_image
 from scripts.images.masks import NONZERO, MaskRule, read_mask
 from scripts.images.outlines import SUFFIXES, draw_outlines, read_outlines, spoken_class
 from scripts.images.reading import FORMATS, NIFTI_SUFFIXES, image_suffix
-
-FOREGROUND = 1
+from scripts.images.values import FOREGROUND
 
 
 @dataclass(frozen=True)

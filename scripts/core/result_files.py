@@ -9,6 +9,9 @@ import platform
 from collections.abc import Sequence
 from typing import Any
 
+Record = dict[str, Any]
+"""One result: column name -> value."""
+
 PACKAGES = ("torch", "monai", "pytorch-ignite", "numpy", "pillow", "nibabel")
 
 
@@ -23,10 +26,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-Row = dict[str, Any]
-
-
-def csv_bytes(rows: Sequence[Row], columns: Sequence[str] = ()) -> bytes:
+def csv_bytes(rows: Sequence[Record], columns: Sequence[str] = ()) -> bytes:
     """Return rows of the same columns as CSV; ``columns`` are those of a table without a row."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0] if rows else columns), lineterminator="\n")

@@ -8,8 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from scripts.evaluation.metrics import dice
-
-FOREGROUND, BACKGROUND, IGNORE = 1, 0, 255
+from scripts.images.values import BACKGROUND, FOREGROUND, IGNORE
 
 
 def consensus(masks: Sequence[np.ndarray]) -> np.ndarray:

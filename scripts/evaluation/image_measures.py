@@ -10,9 +10,10 @@ import torch
 
 from scripts.evaluation.calibration import bin_sums
 from scripts.evaluation.distances import hausdorff_95
-from scripts.evaluation.metrics import IGNORE, Confusion, cam_counts, confusion
+from scripts.evaluation.metrics import Confusion, cam_counts, confusion
 from scripts.evaluation.objects import ObjectSums, object_sums
 from scripts.images.regions import UNCLEANED, Cleaning, connected_components
+from scripts.images.values import IGNORE
 from scripts.networks.outputs import Prediction, pseudo_mask
 
 CAM_THRESHOLDS = np.linspace(0.0, 1.0, 1001)

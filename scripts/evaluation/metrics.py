@@ -19,9 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scripts.core.errors import InputError, Problem
-
-IGNORE = 255
-"""Value of a true mask whose pixels count nowhere."""
+from scripts.images.values import IGNORE
 
 _DICE_EPSILON = 1e-8
 _IOU_SMOOTH = 1.0

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scripts.core.errors import InputError, Problem
-from scripts.core.result_files import Row
+from scripts.core.result_files import Record
 from scripts.core.seeds import numpy_generator
 from scripts.evaluation.bootstrap import percentile_interval, resample_counts
 from scripts.evaluation.image_measures import ImageMeasures, MaskMeasures
@@ -72,12 +72,12 @@ class Resampling:
             raise InputError(problems)
 
 
-def image_rows(images: Sequence[ImageMeasures], classes: Sequence[str]) -> list[Row]:
+def image_rows(images: Sequence[ImageMeasures], classes: Sequence[str]) -> list[Record]:
     """Return a row per image, in the order given."""
     return [_image_row(image, classes) for image in images]
 
 
-def summary_rows(images: Sequence[ImageMeasures], classes: Sequence[str], how: Resampling) -> list[Row]:
+def summary_rows(images: Sequence[ImageMeasures], classes: Sequence[str], how: Resampling) -> list[Record]:
     """Return a row per group and metric: ``group``, ``name``, ``metric``, ``n``, ``value``, ``low``, ``high``.
 
     Groups are all images, each class, and each patient where patients are known. ``n`` is the number of images that the
@@ -86,7 +86,7 @@ def summary_rows(images: Sequence[ImageMeasures], classes: Sequence[str], how: R
     return [row for group in _groups(images, classes) for row in _group_rows(*group, len(classes), how)]
 
 
-def confusion_rows(matrix: np.ndarray, classes: Sequence[str]) -> list[Row]:
+def confusion_rows(matrix: np.ndarray, classes: Sequence[str]) -> list[Record]:
     """Return a row per true class: ``true``, then in ``predicted <class>`` the images predicted as each class."""
     columns = [f"predicted {name}" for name in classes]  # so that no class is taken for the column of names
     return [
@@ -95,9 +95,9 @@ def confusion_rows(matrix: np.ndarray, classes: Sequence[str]) -> list[Row]:
     ]
 
 
-def nested(rows: Sequence[Row]) -> list[Row]:
+def nested(rows: Sequence[Record]) -> list[Record]:
     """Return :func:`summary_rows` as one object per group with its metrics by name, for JSON."""
-    found: dict[tuple[str, str], Row] = {}
+    found: dict[tuple[str, str], Record] = {}
     for row in rows:
         group = found.setdefault(
             (row["group"], row["name"]), {"group": row["group"], "name": row["name"], "metrics": {}}
@@ -106,7 +106,7 @@ def nested(rows: Sequence[Row]) -> list[Row]:
     return list(found.values())
 
 
-def terminal_table(rows: Sequence[Row], level: float) -> str:
+def terminal_table(rows: Sequence[Record], level: float) -> str:
     """Return the metrics of all images, with those of the classes beside them, as a fixed-width table."""
     columns = list(dict.fromkeys((row["group"], row["name"]) for row in rows if row["group"] != "patient"))
     cells = {(row["group"], row["name"], row["metric"]): row for row in rows}
@@ -136,7 +136,7 @@ def _groups(images: Sequence[ImageMeasures], classes: Sequence[str]) -> list[tup
     ]
 
 
-def _group_rows(group: str, name: str, images: Sequence[ImageMeasures], classes: int, how: Resampling) -> list[Row]:
+def _group_rows(group: str, name: str, images: Sequence[ImageMeasures], classes: int, how: Resampling) -> list[Record]:
     measured = ImageSet(images, classes)
     clusters = None
     if how.unit == "patient":
@@ -157,9 +157,9 @@ def _group_rows(group: str, name: str, images: Sequence[ImageMeasures], classes:
     return rows
 
 
-def _image_row(image: ImageMeasures, classes: Sequence[str]) -> Row:
+def _image_row(image: ImageMeasures, classes: Sequence[str]) -> Record:
     item, mask = image.item, image.mask
-    row: Row = {
+    row: Record = {
         "id": item["id"],
         "split": item["split"],
         "patient_id": item.get("patient_id"),
@@ -174,7 +174,7 @@ def _image_row(image: ImageMeasures, classes: Sequence[str]) -> Row:
     return {name: _rounded(value) if isinstance(value, float) else value for name, value in row.items()}
 
 
-def _mask_values(mask: MaskMeasures) -> Row:
+def _mask_values(mask: MaskMeasures) -> Record:
     values = (
         int(mask.pixels.tp + mask.pixels.fn),
         int(mask.pixels.tp + mask.pixels.fp),

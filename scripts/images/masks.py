@@ -17,8 +17,7 @@ from PIL import Image
 
 from scripts.core.errors import InputError, Problem
 from scripts.images.reading import is_nifti, nifti_values, opened_picture, refuse_non_finite
-
-IGNORE = 255
+from scripts.images.values import IGNORE
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from xml.etree import ElementTree
 import numpy as np
 
 from scripts.core.errors import InputError, Problem
+from scripts.images.values import IGNORE
 
 SUFFIXES = (".geojson", ".json", ".xml")
-IGNORE = 255
 _MOST_BYTES = 64 * 1024**2
 _IGNORED = ("ignore", "ignore*")
 _LINE = "lines and points have no area; draw polygons"

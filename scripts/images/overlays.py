@@ -14,12 +14,12 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from scripts.core.errors import InputError, Problem
+from scripts.images.values import FOREGROUND, IGNORE
 
 COLOURS = {"truth": (86, 220, 255), "prediction": (255, 230, 40), "pseudo": (255, 150, 0)}
 COLUMNS = ("image", "truth", "cam", "prediction", "pseudo")
 NAMES = {"image": "image", "truth": "truth", "cam": "CAM", "prediction": "prediction", "pseudo": "pseudo-mask"}
 NAMES |= {"probability": "probability"}  # a column of prediction_panel alone
-FOREGROUND, IGNORE = 1, 255
 LONG_SIDE = 320
 _GAP, _TITLE_ROW, _CAPTION_ROW = 6, 30, 24
 _INK, _PAPER, _RIM = (30, 30, 30), (255, 255, 255), (0, 0, 0)

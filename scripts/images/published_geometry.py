@@ -17,11 +17,10 @@ from PIL import Image
 from torch.nn import functional as F
 
 from scripts.core.errors import InputError, Problem
+from scripts.images.values import IGNORE
 
 Size = tuple[int, int]
 """(height, width) in pixels."""
-
-IGNORE = 255
 
 
 class Geometry(Protocol):

@@ -14,9 +14,10 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from scripts.images.masks import IGNORE, NONZERO, MaskRule, read_mask
+from scripts.images.masks import NONZERO, MaskRule, read_mask
 from scripts.images.reading import image_size as size_of_file
 from scripts.images.reading import read_image
+from scripts.images.values import IGNORE
 
 GIB = 1024**3
 

@@ -10,15 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from scripts.core.files import write_atomic
-from scripts.core.result_files import csv_bytes, versions
+from scripts.core.result_files import Record, csv_bytes, versions
 from scripts.evaluation.metrics import auc_over_rounds
 from scripts.state.run_state import RunState
-
-Row = dict[str, Any]
-"""One round: column name -> int, float or None."""
 
 MEASURED = ("dice", "miou", "pxap", "accuracy", "threshold", "pseudo_dice", "pseudo_n")
 COSTS = ("masks", "percent_masks", "pixels", "boundary_px", "annotation_seconds")
@@ -41,7 +37,7 @@ _TABLE = {
 }
 
 
-def curve_rows(state: RunState) -> list[Row]:
+def curve_rows(state: RunState) -> list[Record]:
     """Return one row per round that has been evaluated, in order of rounds.
 
     Every row has the columns round, :data:`COSTS`, :data:`MEASURED`, every other metric of the run by name,
@@ -56,7 +52,7 @@ def curve_rows(state: RunState) -> list[Row]:
     trained = sum(image.split == "train" for image in state.images())
     rows = []
     for at, values in sorted(metrics.items()):
-        row: Row = {"round": at, **_costs(state, at, values, trained)}
+        row: Record = {"round": at, **_costs(state, at, values, trained)}
         row |= {name: values.get(name) for name in (*MEASURED, *others)}
         row["pseudo_n"] = None if row["pseudo_n"] is None else int(row["pseudo_n"])
         row["seconds_total"] = sum(seconds[at].values())
@@ -65,7 +61,7 @@ def curve_rows(state: RunState) -> list[Row]:
     return rows
 
 
-def curve_auc(rows: Sequence[Row]) -> dict[str, float | None]:
+def curve_auc(rows: Sequence[Record]) -> dict[str, float | None]:
     """Return the area under the curve of Dice and of mIoU in [0, 1], by the formula of Belharbi et al. 2021, Table 3.
 
     A quantity that some round lacks, and that of no rounds, has no area: ``None``.
@@ -96,7 +92,7 @@ def write_curve(state: RunState, run_dir: Path | str) -> tuple[Path, Path]:
     return table, document
 
 
-def summary_table(rows: Sequence[Row]) -> str:
+def summary_table(rows: Sequence[Record]) -> str:
     """Return the rounds as a fixed-width table for the terminal; columns that no round has are left out."""
     if not rows:
         return "no round has been evaluated yet"
@@ -110,7 +106,7 @@ def summary_table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def _costs(state: RunState, at: int, values: Mapping[str, float], trained: int) -> Row:
+def _costs(state: RunState, at: int, values: Mapping[str, float], trained: int) -> Record:
     drawn = state.drawn(at)
     labels = [label for labels in drawn.values() for label in labels]
     masks = int(values.get("masks", len(drawn)))

@@ -14,8 +14,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from scripts.core.result_files import Record
 from scripts.evaluation.metrics import mean_std
-from scripts.report.curve import Row
 
 FLAT = ("wsl", "full_sup")
 NAMES = {
@@ -38,7 +38,9 @@ STYLES = {
 _OTHERS = (("#E69F00", "v"), ("#56B4E9", "P"), ("#8C6D31", "X"), ("#6A51A3", "*"))
 
 
-def draw_curves(runs: Mapping[str, Sequence[Sequence[Row]]], title: str = "Test Dice per annotation budget") -> bytes:
+def draw_curves(
+    runs: Mapping[str, Sequence[Sequence[Record]]], title: str = "Test Dice per annotation budget"
+) -> bytes:
     """Return the picture as PNG bytes.
 
     Args:
@@ -71,7 +73,7 @@ def _label(method: str, seeds: int) -> str:
     return f"{method_name(method)} ({seeds} seeds)" if seeds > 1 else method_name(method)
 
 
-def _draw_curve(axes: Axes, method: str, seeds: list[list[Row]], colour: str, marker: str) -> None:
+def _draw_curve(axes: Axes, method: str, seeds: list[list[Record]], colour: str, marker: str) -> None:
     # Only rounds that every seed has reached: a mean over other seeds each round would show steps that mean nothing.
     last = min(len(rows) for rows in seeds)
     masks = [mean_std([rows[i]["masks"] for rows in seeds])[0] for i in range(last)]
@@ -83,7 +85,7 @@ def _draw_curve(axes: Axes, method: str, seeds: list[list[Row]], colour: str, ma
         axes.fill_between(masks, low, high, color=colour, alpha=0.18, linewidth=0, zorder=2)
 
 
-def _draw_flat(axes: Axes, method: str, seeds: list[list[Row]], colour: str, _marker: str) -> None:
+def _draw_flat(axes: Axes, method: str, seeds: list[list[Record]], colour: str, _marker: str) -> None:
     mean, deviation = mean_std([rows[-1]["dice"] for rows in seeds])
     dashes = (0, (2, 2)) if method == "wsl" else (0, (6, 2))
     label = f"{_label(method, len(seeds))}: {mean:.3f}"
@@ -92,7 +94,7 @@ def _draw_flat(axes: Axes, method: str, seeds: list[list[Row]], colour: str, _ma
         axes.axhspan(mean - deviation, mean + deviation, color=colour, alpha=0.10, linewidth=0, zorder=0)
 
 
-def _finish(axes: Axes, methods: Mapping[str, list[list[Row]]], title: str) -> None:
+def _finish(axes: Axes, methods: Mapping[str, list[list[Record]]], title: str) -> None:
     axes.set_title(title, loc="left", fontsize=12)
     if any(len(seeds) > 1 for seeds in methods.values()):
         axes.set_title("mean over seeds, band ±1 sd", loc="right", fontsize=9, color="#666666")

@@ -14,9 +14,10 @@ from typing import Any
 
 from scripts.core.errors import Problem, StateError
 from scripts.core.files import remove_leftovers, write_atomic
+from scripts.core.result_files import Record as Row
 from scripts.core.result_files import versions
 from scripts.evaluation.metrics import mean_std
-from scripts.report.curve import Row, curve_auc, curve_rows
+from scripts.report.curve import curve_auc, curve_rows
 from scripts.report.curve_plot import FLAT, NAMES, draw_curves, method_name
 from scripts.report.html import NONE, folded, page, picture, table, text
 from scripts.report.run_section import data_section, run_section

@@ -6,8 +6,9 @@ from collections import Counter, defaultdict
 from statistics import median
 from typing import Any
 
-from scripts.evaluation.agreement import IGNORE, agreement, consensus
+from scripts.evaluation.agreement import agreement, consensus
 from scripts.images.png import png_to_mask
+from scripts.images.values import IGNORE
 from scripts.report.html import folded, table
 from scripts.state.rows import SIMULATED, LabelRow
 from scripts.state.run_state import RunState

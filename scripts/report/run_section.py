@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from scripts.report.curve import Row
+from scripts.core.result_files import Record as Row
 from scripts.report.html import folded, picture, table, text
 from scripts.report.people_section import people_section
 from scripts.state.rows import PseudoRow

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from scripts.core.errors import InputError, Problem
-from scripts.core.result_files import Row
+from scripts.core.result_files import Record
 from scripts.networks.interface import joint_network
 from scripts.networks.model_file import TrainedModel
 from scripts.networks.outputs import unpack_outputs
@@ -143,7 +143,7 @@ class SlidePrediction:
 
     logits: DiskPlane
     scores: npt.NDArray[np.float32] | None
-    tiles: list[Row]
+    tiles: list[Record]
     background: int
     tissue: float
 
@@ -223,7 +223,7 @@ class Gathering:
         values = self._maps[(slice(None), *cells)][:, self._counts[cells]]  # (C, n)
         return self._network.pool(values[None, :, None])[0].numpy() if values.shape[1] else None  # of (1, C, 1, n)
 
-    def _row(self, tile: Tile, tissue: float, foreground: float, scores: npt.NDArray[np.float32] | None) -> Row:
+    def _row(self, tile: Tile, tissue: float, foreground: float, scores: npt.NDArray[np.float32] | None) -> Record:
         box = tile.kept.scaled(self.grid.downsample)
         left, top = round(box.left), round(box.top)
         place = {"x": left, "y": top, "width": round(box.right) - left, "height": round(box.bottom) - top}
@@ -231,7 +231,7 @@ class Gathering:
         return place | shares | class_columns(scores, self.model.info.classes)
 
 
-def class_columns(scores: npt.NDArray[np.float32] | None, classes: tuple[str, ...]) -> Row:
+def class_columns(scores: npt.NDArray[np.float32] | None, classes: tuple[str, ...]) -> Record:
     """Return the class of scores (C,) and the probability of each as columns of a table, empty for no scores."""
     if scores is None:
         return {"class": "", **{f"p_{name}": "" for name in classes}}

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from scripts.core.errors import InputError, Problem
 from scripts.core.files import make_folder, remove_leftovers, write_atomic
 from scripts.core.optional import needed
-from scripts.core.result_files import Row, csv_bytes
+from scripts.core.result_files import Record, csv_bytes
 from scripts.networks.interface import joint_network
 from scripts.networks.model_file import TrainedModel
 from scripts.slides.disk_plane import DiskPlane
@@ -93,7 +93,7 @@ def predict_slides(
     remove_leftovers(out)
     writer = SlideWriter(out, outputs, polygons, model, scratch)
     predictor = _Predictor(model, inferer, scale, background, tile, margin, batch_size, num_workers, scratch)
-    rows: list[Row] = []
+    rows: list[Record] = []
     problems: list[Problem] = []
     for number, (name, path) in enumerate(found.items(), start=1):
         try:
@@ -154,7 +154,7 @@ class _Predictor:
             return gathering.gather(found)
 
 
-def _one(name: str, slide: Slide, predictor: _Predictor, writer: SlideWriter, shown: str) -> Row:
+def _one(name: str, slide: Slide, predictor: _Predictor, writer: SlideWriter, shown: str) -> Record:
     """Predict and write one slide; return its row of the table."""
     started = time.perf_counter()
     grid = predictor.grid(slide)
@@ -186,7 +186,7 @@ def _row(
     predicted: SlidePrediction,
     model: TrainedModel,
     mpp: tuple[float, float] | None,
-) -> Row:
+) -> Record:
     by = grid.downsample
     return {
         "slide": name,
@@ -206,7 +206,7 @@ def _row(
     }
 
 
-def _table(rows: list[Row], classes: tuple[str, ...]) -> bytes:
+def _table(rows: list[Record], classes: tuple[str, ...]) -> bytes:
     """Return the rows as CSV; slides that failed have a name and an error only."""
     columns = [
         "slide", "error", "class", *(f"p_{name}" for name in classes), "foreground_px", "foreground", "tissue",
@@ -216,7 +216,7 @@ def _table(rows: list[Row], classes: tuple[str, ...]) -> bytes:
     return csv_bytes([{name: row.get(name, "") for name in columns} for row in rows])
 
 
-def _failed(rows: list[Row]) -> int:
+def _failed(rows: list[Record]) -> int:
     return sum(bool(row["error"]) for row in rows)
 
 

@@ -16,8 +16,9 @@ from torch.utils.data import Dataset
 
 from scripts.core.seeds import derive_seed
 from scripts.images.store import ImageStore
+from scripts.images.values import IGNORE
 from scripts.networks.feature_bank import FeatureBank
-from scripts.training.losses import IGNORE, LABELLED, UNLABELLED
+from scripts.training.losses import LABELLED, UNLABELLED
 
 
 class FromStored(Transform):

@@ -17,12 +17,10 @@ from monai.losses import DiceLoss
 from torch import nn
 
 from scripts.core.errors import InputError, Problem
+from scripts.images.values import IGNORE
 
 LABELLED, UNLABELLED, PSEUDO = 0, 1, 2
 """Kinds of mask of a training image: from the oracle, none, from the model."""
-
-IGNORE = 255
-"""Value of a mask whose pixels count nowhere."""
 
 
 class BCE(nn.Module):

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from scripts.core.errors import InputError
-from scripts.training.losses import BCE, IGNORE, L1, BCEDice, IoU, JointLoss, L1IoU, LambdaSchedule, SoftDice
+from scripts.images.values import IGNORE
+from scripts.training.losses import BCE, L1, BCEDice, IoU, JointLoss, L1IoU, LambdaSchedule, SoftDice
 
 BY_PUBLISHED_NAME = {
     "BinCrossEntropySegmLoss": BCE,

@@ -8,20 +8,21 @@ architectures of the glands take turns, so that every split holds the same mixtu
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import itertools
 import json
 import logging
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from scripts.core.errors import InputError, Problem
 from scripts.core.files import remove_leftovers, write_atomic
+from scripts.core.result_files import csv_bytes
 from scripts.core.seeds import numpy_generator
 from scripts.data.demo.tissue import CLASSES, random_slide, render_tissue
-from scripts.images.png import mask_to_png
+from scripts.images.png import quick_png
 
 logger = logging.getLogger(__name__)
 
@@ -76,8 +77,8 @@ def make_demo(
         rng = numpy_generator(seed, "demo", "image", row["image"])
         image, mask = render_tissue(row["label"], (height, width), slide, rng, next(turns[row["split"], row["label"]]))
         for path, array in ((row["image"], image), (row["mask"], mask)):
-            _write(root, path, mask_to_png(array), files)
-    _write(root, TABLE, _table(rows), files)
+            _write(root, path, quick_png(Image.fromarray(array)), files)
+    _write(root, TABLE, csv_bytes(rows, COLUMNS), files)
     manifest = {"settings": settings, "files": files}
     write_atomic(root / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True).encode())
     logger.info("demo data: wrote %d images to %s", len(rows), root)
@@ -127,11 +128,3 @@ def _write(root: Path, path: str, data: bytes, files: dict[str, str]) -> None:
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _table(rows: list[dict[str, str]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
