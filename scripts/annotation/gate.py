@@ -17,7 +17,7 @@ from scripts.images.mask_grid import on_grid_of_image
 from scripts.images.masks import NONZERO, MaskRule, read_mask
 from scripts.images.outlines import SUFFIXES, draw_outlines, read_outlines, spoken_class
 from scripts.images.reading import FORMATS, NIFTI_SUFFIXES, image_suffix
-from scripts.images.values import FOREGROUND
+from scripts.images.values import BACKGROUND, FOREGROUND
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,9 @@ class Gate:
         self.empty_classes, self.accept_unasked = frozenset(empty_classes), accept_unasked
         self._items = {item["id"]: item for item in data.datalist.items}
 
-    def admit(self, key: str, path: Path, was_asked: Callable[[str], bool], said: str = "") -> Passed:
+    def admit(
+        self, key: str, path: Path, was_asked: Callable[[str], bool], said: str = "", content: bytes | None = None
+    ) -> Passed:
         """Return the mask in a file, fit for training.
 
         Args:
@@ -73,12 +75,13 @@ class Gate:
             path: PNG, BMP, TIFF, JPEG, NIfTI, GeoJSON or ASAP XML; the suffix says which.
             was_asked: tells whether anybody was asked for the mask of an image.
             said: class that came with it by other means; ``""`` for none.
+            content: bytes of the file, where they have been read.
 
         Raises:
             InputError: what is wrong with it, what was expected, and the cure.
         """
         self.refuse_image(key, was_asked)
-        mask, named = self._read(key, path)
+        mask, named = self._read(key, path, content)
         return self._judged(key, path.name, mask, said or named)
 
     def refuse_image(self, key: str, was_asked: Callable[[str], bool]) -> None:
@@ -94,16 +97,16 @@ class Gate:
             cure = "Draw an image that was given out, or start the run with --active#gate#accept_unasked True."
             raise InputError(Problem("nobody asked for this image", key, "an image of a query", cure=cure))
 
-    def _read(self, key: str, path: Path) -> tuple[np.ndarray, str]:
+    def _read(self, key: str, path: Path, content: bytes | None) -> tuple[np.ndarray, str]:
         size = self.data.store.original_size(key)
         if path.suffix.lower() in SUFFIXES:
-            said, drawn = spoken_class(read_outlines(path), self.data.classes, size)
+            said, drawn = spoken_class(read_outlines(path, content), self.data.classes, size)
             return draw_outlines(drawn, size), said
         if not image_suffix(path):
             accepted = ", ".join((*FORMATS, *NIFTI_SUFFIXES, *SUFFIXES))
             raise InputError(Problem("not a format of masks", path.name, accepted, path.suffix or "no suffix"))
-        mask = read_mask(path, self.rule)
-        return on_grid_of_image(mask, path, Path(self._items[key]["image"]), size), ""
+        mask = read_mask(path, self.rule, content)
+        return on_grid_of_image(mask, path, Path(self._items[key]["image"]), size, content), ""
 
     def _judged(self, key: str, where: str, mask: np.ndarray, said: str) -> Passed:
         name = self.data.classes[self._items[key]["label"]]
@@ -118,7 +121,7 @@ class Gate:
                     Problem("mask is empty", where, f"foreground in an image of class {name}", "none", cure)
                 )
             notes.append("without foreground")
-        elif not (mask == 0).any():
+        elif not (mask == BACKGROUND).any():
             notes.append("without background")
         known = {other.lower(): other for other in self.data.classes}
         if said and said.lower() not in known:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from dataclasses import dataclass
@@ -11,7 +12,6 @@ from PIL import PngImagePlugin
 
 from scripts.annotation.gate import Gate, Passed
 from scripts.core.errors import InputError, Problem
-from scripts.core.files import file_sha256
 from scripts.images.png import mask_to_png
 from scripts.images.reading import opened_picture
 from scripts.images.regions import mask_cost
@@ -59,9 +59,10 @@ def take_in(desk: Desk, gate: Gate, submission: Submission) -> LabelRow:
     origin = submission.origin or submission.path.name
     digest = ""
     try:
-        digest = file_sha256(submission.path)
-        passed = gate.admit(submission.id, submission.path, desk.was_asked, submission.said)
-        user, seconds = _drawn_by(submission)
+        content = _content(submission.path)  # read once: hash, mask and texts are of the same bytes
+        digest = hashlib.sha256(content).hexdigest()
+        passed = gate.admit(submission.id, submission.path, desk.was_asked, submission.said, content)
+        user, seconds = _drawn_by(submission, content)
     except InputError as error:
         user = submission.user if _is_name(submission.user) else "unknown"
         # Without its folder, which for archives and servers is a new one each time.
@@ -80,9 +81,18 @@ def _row(passed: Passed, user: str, seconds: float, origin: str, digest: str) ->
     )  # fmt: skip
 
 
-def _drawn_by(submission: Submission) -> tuple[str, float]:
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(Problem("file cannot be read", str(path), found=error.strerror or str(error))) from error
+    except MemoryError as error:
+        raise InputError(Problem("file does not fit into memory", str(path), "a mask of one image")) from error
+
+
+def _drawn_by(submission: Submission, content: bytes) -> tuple[str, float]:
     """Return annotator and seconds: what the file tells, else what the submission does."""
-    told = _texts(submission.path)
+    told = _texts(submission.path, content)
     named = "" if submission.certain else told.get("annotator", "").strip()
     user = named or submission.user
     if not _is_name(user):
@@ -100,10 +110,10 @@ def _drawn_by(submission: Submission) -> tuple[str, float]:
     return user, seconds if 0.0 <= seconds <= _LONGEST_DAY_S else 0.0
 
 
-def _texts(path: Path) -> dict[str, str]:
+def _texts(path: Path, content: bytes) -> dict[str, str]:
     if path.suffix.lower() != ".png":
         return {}
-    with opened_picture(path) as picture:
+    with opened_picture(path, content) as picture:
         picture.load()  # text may stand behind the pixels
         found = picture.text if isinstance(picture, PngImagePlugin.PngImageFile) else {}
     return {name: str(value) for name, value in found.items() if name in ("annotator", "seconds")}

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import nibabel
 import numpy as np
 
 from scripts.core.errors import InputError, Problem
-from scripts.images.reading import is_nifti
+from scripts.images.reading import is_nifti, nifti_affine
 
 _SAME = 1e-3  # pixels; what headers lose by single precision
 
 
-def on_grid_of_image(mask: np.ndarray, mask_path: Path, image_path: Path, size: tuple[int, int]) -> np.ndarray:
+def on_grid_of_image(
+    mask: np.ndarray, mask_path: Path, image_path: Path, size: tuple[int, int], content: bytes | None = None
+) -> np.ndarray:
     """Return a mask on the pixel grid of its image, by nearest neighbour; background where the mask does not reach.
 
     Only two NIfTI files tell how they lie. Any other pair must agree in size.
@@ -23,6 +24,7 @@ def on_grid_of_image(mask: np.ndarray, mask_path: Path, image_path: Path, size: 
         mask_path: its file.
         image_path: file of the image.
         size: (H, W) of the image.
+        content: bytes of ``mask_path``, where they have been read.
 
     Returns:
         uint8, ``size``.
@@ -37,7 +39,7 @@ def on_grid_of_image(mask: np.ndarray, mask_path: Path, image_path: Path, size: 
                         "Draw it on the image that was given out, without resizing.")
             )  # fmt: skip
         return mask
-    columns, rows = _mask_position(mask_path, image_path, size)
+    columns, rows = _mask_position(mask_path, image_path, size, content)
     if mask.shape == size and _is_identity(columns, rows):
         return mask
     found = np.zeros(size, np.uint8)
@@ -47,11 +49,12 @@ def on_grid_of_image(mask: np.ndarray, mask_path: Path, image_path: Path, size: 
     return found
 
 
-def _mask_position(mask_path: Path, image_path: Path, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _mask_position(
+    mask_path: Path, image_path: Path, size: tuple[int, int], content: bytes | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return, for each pixel of the image, its (fractional) column and row in the mask, each (H, W) float64."""
-    mask_affine, image_affine = (np.asarray(nibabel.load(path).affine) for path in (mask_path, image_path))  # type: ignore[attr-defined]
     try:
-        between = np.linalg.inv(mask_affine) @ image_affine
+        between = np.linalg.inv(nifti_affine(mask_path, content)) @ nifti_affine(image_path)
     except np.linalg.LinAlgError:
         between = np.full((4, 4), np.nan)
     if not np.isfinite(between).all():

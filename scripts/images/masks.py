@@ -80,12 +80,13 @@ class MaskRule:
 NONZERO = MaskRule()
 
 
-def read_mask(path: Path | str, rule: MaskRule = NONZERO) -> np.ndarray:
+def read_mask(path: Path | str, rule: MaskRule = NONZERO, content: bytes | None = None) -> np.ndarray:
     """Read one mask.
 
     Args:
         path: PNG, BMP, JPEG, TIFF or 2-D NIfTI.
         rule: which values are foreground.
+        content: bytes of the file, where they have been read.
 
     Returns:
         uint8 (H, W): 0 background, 1 foreground, 255 ignore.
@@ -95,17 +96,19 @@ def read_mask(path: Path | str, rule: MaskRule = NONZERO) -> np.ndarray:
             exact values, a coloured mask by a list of values, or the rule ``"nonzero"`` would take soft edges,
             fractions or negative values for foreground (:func:`scripts.images.masks.refuse_doubtful_values`).
     """
-    return read_mask_and_notes(path, rule)[0]
+    return read_mask_and_notes(path, rule, content)[0]
 
 
-def read_mask_and_notes(path: Path | str, rule: MaskRule = NONZERO) -> tuple[np.ndarray, list[str]]:
+def read_mask_and_notes(
+    path: Path | str, rule: MaskRule = NONZERO, content: bytes | None = None
+) -> tuple[np.ndarray, list[str]]:
     """Read one mask as :func:`read_mask`, with what a user should know of it though it can be used.
 
     Returns:
         the mask, and notes such as ``"without foreground"`` that are equal for masks with the same peculiarity.
     """
     path = Path(path)
-    values = _single_channel(_values(path, rule), path, rule)
+    values = _single_channel(_values(path, rule, content), path, rule)
     refuse_doubtful_values(values, path, rule.foreground == "nonzero")
     mask = rule.apply(values)
     named = None if isinstance(rule.foreground, str) else (0, *rule.foreground, rule.ignore)
@@ -136,12 +139,12 @@ def read_instances(path: Path | str, rule: MaskRule = NONZERO) -> np.ndarray | N
     return objects if len(np.unique(objects[objects != 0])) > 1 else None
 
 
-def _values(path: Path, rule: MaskRule) -> np.ndarray:
+def _values(path: Path, rule: MaskRule, content: bytes | None = None) -> np.ndarray:
     """Return the stored values of a mask file that ``rule`` can be applied to, (H, W) or (H, W, C)."""
     if is_nifti(path):
-        values = nifti_values(path)
+        values = nifti_values(path, content)
     else:
-        with opened_picture(path) as picture:
+        with opened_picture(path, content) as picture:
             if picture.format in ("JPEG", "MPO") and (rule.over is None or rule.names_values):
                 # Compression leaves small non-zero values around each edge: they would all become foreground.
                 raise InputError(

@@ -38,24 +38,29 @@ class Outline:
     name: str = ""
 
 
-def read_outlines(path: Path) -> list[Outline]:
+def read_outlines(path: Path, content: bytes | None = None) -> list[Outline]:
     """Read the polygons of a GeoJSON or ASAP XML file, told apart by the suffix.
+
+    Args:
+        path: the file.
+        content: its bytes, where they have been read.
 
     Raises:
         InputError: the file cannot be read as such, or holds other shapes than polygons; lists every bad one.
     """
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            size = f"{path.stat().st_size} bytes"
-            raise InputError(Problem("file of outlines is too large", path.name, f"at most {_MOST_BYTES} bytes", size))
-        text = path.read_text(encoding="utf-8-sig")
+        size = path.stat().st_size if content is None else len(content)
+        if size > _MOST_BYTES:
+            found = f"{size} bytes"
+            raise InputError(Problem("file of outlines is too large", path.name, f"at most {_MOST_BYTES} bytes", found))
+        text = (path.read_bytes() if content is None else content).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(Problem("outlines cannot be read", path.name, "UTF-8 text", str(error))) from error
     problems: list[Problem] = []
-    found = _of_xml(path, text, problems) if path.suffix.lower() == ".xml" else _of_geojson(path, text, problems)
+    outlines = _of_xml(path, text, problems) if path.suffix.lower() == ".xml" else _of_geojson(path, text, problems)
     if problems:
         raise InputError(problems)
-    return found
+    return outlines
 
 
 def draw_outlines(outlines: Sequence[Outline], size: tuple[int, int]) -> np.ndarray:

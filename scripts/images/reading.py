@@ -24,6 +24,7 @@ pictures beyond Pillow's limit against decompression bombs, which holds for NIfT
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import os
 import struct
@@ -131,16 +132,21 @@ def is_nifti(path: Path) -> bool:
 
 
 @contextmanager
-def opened_picture(path: Path) -> Iterator[Image.Image]:
+def opened_picture(path: Path, content: bytes | None = None) -> Iterator[Image.Image]:
     """Open a PNG, BMP, JPEG or TIFF; an error of decoding inside the ``with`` block becomes an InputError too.
+
+    Args:
+        path: the file.
+        content: its bytes, where they have been read.
 
     Raises:
         InputError: see :func:`read_image`.
     """
-    _refuse_unreadable(path)
+    _refuse_unreadable(path, content)
+    source = path if content is None else io.BytesIO(content)
     try:
         # Only the promised formats: each further decoder is one more that hostile files could reach.
-        with Image.open(path, formats=_PILLOW_FORMATS) as picture:
+        with Image.open(source, formats=_PILLOW_FORMATS) as picture:
             _refuse_unfit(path, picture)
             yield picture
     except InputError:
@@ -157,13 +163,17 @@ def opened_picture(path: Path) -> Iterator[Image.Image]:
         raise InputError(_damaged(path, error)) from error
 
 
-def nifti_values(path: Path) -> np.ndarray:
+def nifti_values(path: Path, content: bytes | None = None) -> np.ndarray:
     """Return the values of a 2-D NIfTI file with the header's scaling applied: (H, W), or (H, W, C) with C 3 or 4.
+
+    Args:
+        path: the file.
+        content: its bytes, where they have been read.
 
     Raises:
         InputError: the file is missing, damaged, not 2-D, too large, or holds NaN or infinite values.
     """
-    with _opened_nifti(path) as image:
+    with _opened_nifti(path, content) as image:
         values = np.asanyarray(image.dataobj)
     if values.dtype.names:  # RGB and RGBA are stored as one record per pixel
         values = np.stack([values[name] for name in values.dtype.names], axis=-1)
@@ -174,6 +184,12 @@ def nifti_values(path: Path) -> np.ndarray:
         raise InputError(Problem("not an image of real numbers", str(path), "integers or floats", str(values.dtype)))
     refuse_non_finite(values, path)
     return np.ascontiguousarray(values.swapaxes(0, 1))  # (X, Y[, C]) -> (H, W[, C])
+
+
+def nifti_affine(path: Path, content: bytes | None = None) -> np.ndarray:
+    """Return where the pixels of a 2-D NIfTI file lie, (4, 4) float64 of its header; else as :func:`nifti_values`."""
+    with _opened_nifti(path, content) as image:
+        return np.asarray(image.affine)
 
 
 def refuse_non_finite(values: np.ndarray, path: Path) -> None:
@@ -187,15 +203,17 @@ def refuse_non_finite(values: np.ndarray, path: Path) -> None:
 _REPLACE = "Replace the file, or take it out of the list."
 
 
-def _refuse_unreadable(path: Path) -> None:
+def _refuse_unreadable(path: Path, content: bytes | None) -> None:
     """Raise InputError for what can be said before any decoder sees the file."""
     if not image_suffix(path):
         accepted = ", ".join((*FORMATS, *reversed(NIFTI_SUFFIXES)))
         problem = Problem("not a format that can be read", str(path), accepted, path.suffix or "no suffix")
-    elif not os.path.isfile(path):  # unlike Path.is_file it says so of names that no file system takes, too
+    elif content is None and not os.path.isfile(
+        path
+    ):  # unlike Path.is_file it says so of names that no file system takes, too
         found = "a folder" if os.path.isdir(path) else "nothing there"
         problem = Problem("file is missing", str(path), "a file", found, "Check the path in the table.")
-    elif path.stat().st_size == 0:
+    elif (path.stat().st_size if content is None else len(content)) == 0:
         problem = Problem("file is empty", str(path), "an image", "0 bytes", _REPLACE)
     else:
         return
@@ -232,14 +250,14 @@ def _too_large(path: Path, found: str) -> Problem:
 
 
 @contextmanager
-def _opened_nifti(path: Path) -> Iterator[Any]:
+def _opened_nifti(path: Path, content: bytes | None = None) -> Iterator[Any]:
     """Yield the nibabel image of a 2-D file; errors inside the block become InputError."""
-    _refuse_unreadable(path)
+    _refuse_unreadable(path, content)
     try:
         # From memory and as one of two classes: nibabel.load would also try forms that read other files or XML.
-        content = _unpacked(path)
-        second = _NIFTI2_HEADER in (content[:4], content[3::-1])
-        image: Any = (nibabel.Nifti2Image if second else nibabel.Nifti1Image).from_bytes(content)
+        unpacked = _unpacked(path, content)
+        second = _NIFTI2_HEADER in (unpacked[:4], unpacked[3::-1])
+        image: Any = (nibabel.Nifti2Image if second else nibabel.Nifti1Image).from_bytes(unpacked)
         flat = _flat_shape(image.shape)
         if len(flat) not in (2, 3) or (len(flat) == 3 and flat[2] not in (3, 4)) or min(flat) < 1:
             raise InputError(
@@ -247,8 +265,8 @@ def _opened_nifti(path: Path) -> Iterator[Any]:
             )
         if Image.MAX_IMAGE_PIXELS is not None and flat[0] * flat[1] > 2 * Image.MAX_IMAGE_PIXELS:
             raise InputError(_too_large(path, f"{flat[0]} x {flat[1]}"))
-        if math.prod(image.shape) * image.get_data_dtype().itemsize > len(content):
-            raise ValueError(f"{len(content)} bytes, fewer than its header promises")
+        if math.prod(image.shape) * image.get_data_dtype().itemsize > len(unpacked):
+            raise ValueError(f"{len(unpacked)} bytes, fewer than its header promises")
         yield image
     except InputError:
         raise
@@ -258,15 +276,15 @@ def _opened_nifti(path: Path) -> Iterator[Any]:
         raise InputError(_damaged(path, error)) from error
 
 
-def _unpacked(path: Path) -> bytes:
+def _unpacked(path: Path, content: bytes | None) -> bytes:
     """Return the content of a NIfTI file, unpacked if need be, as long as it is no larger than images may be."""
     limit = None if Image.MAX_IMAGE_PIXELS is None else 2 * Image.MAX_IMAGE_PIXELS * _NIFTI_BYTES + _NIFTI_HEADER
     most = -1 if limit is None else limit + 1
-    with gzip.open(path) if image_suffix(path) == ".nii.gz" else path.open("rb") as stream:
-        content = stream.read(most)
-    if limit is not None and len(content) > limit:
+    with path.open("rb") if content is None else io.BytesIO(content) as file:
+        unpacked = gzip.GzipFile(fileobj=file).read(most) if image_suffix(path) == ".nii.gz" else file.read(most)
+    if limit is not None and len(unpacked) > limit:
         raise InputError(_too_large(path, f"more than {limit} bytes"))
-    return content
+    return unpacked
 
 
 def _flat_shape(shape: tuple[int, ...]) -> tuple[int, ...]:

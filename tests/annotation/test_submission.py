@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
@@ -38,6 +40,20 @@ def with_texts(path: Path, **texts: str) -> Path:
     return path
 
 
+def written(path: Path, left: int) -> Path:
+    """A square of 20 pixels that begins at row 10 and column ``left``, as a file of the suffix's format."""
+    mask = np.zeros((64, 64), dtype=np.uint8)
+    mask[10:30, left : left + 20] = 1
+    if path.suffix == ".geojson":
+        ring = [[left, 10], [left + 20, 10], [left + 20, 30], [left, 30], [left, 10]]
+        path.write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    elif path.suffix == ".gz":
+        nibabel.save(nibabel.Nifti1Image(mask.T.copy(), np.eye(4)), path)
+    else:
+        Image.fromarray(mask * 255).save(path)
+    return path
+
+
 def test_accepted(desk: Desk, gate: Gate, tmp_path: Path) -> None:
     path = save(tmp_path / "train_00.png", a_mask())
     row = take_in(desk, gate, Submission("train_00", path, "ann", "inbox/train_00.png", 12.0, "a"))
@@ -47,6 +63,25 @@ def test_accepted(desk: Desk, gate: Gate, tmp_path: Path) -> None:
     assert (row.origin, row.origin_sha256) == ("inbox/train_00.png", file_sha256(path))
     np.testing.assert_array_equal(png_to_mask(desk.read_mask(row.blob)), a_mask())
     assert desk.waiting(0) == ["train_01"]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".nii.gz", ".geojson"])
+def test_a_file_that_changes_meanwhile_is_stored_as_it_was_read(
+    desk: Desk, gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    path, other = written(tmp_path / f"train_00{suffix}", 10), written(tmp_path / f"other{suffix}", 30)
+    digest, admit = file_sha256(path), gate.admit
+
+    def late(*arguments: Any, **named: Any) -> Any:
+        path.write_bytes(other.read_bytes())
+        return admit(*arguments, **named)
+
+    monkeypatch.setattr(gate, "admit", late)
+    row = take_in(desk, gate, Submission("train_00", path, "ann"))
+    assert row.origin_sha256 == digest
+    expected = np.zeros((64, 64), dtype=np.uint8)
+    expected[10:30, 10:30] = 1
+    np.testing.assert_array_equal(png_to_mask(desk.read_mask(row.blob)), expected)
 
 
 def test_a_second_mask_is_version_2_and_the_first_is_kept(desk: Desk, gate: Gate, tmp_path: Path) -> None:
