@@ -67,7 +67,7 @@ class NeighbourGraph:
         return k <= self.k or self.neighbours.shape[1] < self.k
 
 
-def neighbour_graph(features: Mapping[str, np.ndarray], class_of: Mapping[str, str], k: int = 40) -> NeighbourGraph:
+def neighbour_graph(histograms: Mapping[str, np.ndarray], class_of: Mapping[str, str], k: int = 40) -> NeighbourGraph:
     """Build the graph of the k nearest images within each class.
 
     ``distance(u, v) = sum_c JSD_c(u, v) / z_c``, where ``z_c`` sums channel c over all ordered pairs of the class; it
@@ -75,19 +75,19 @@ def neighbour_graph(features: Mapping[str, np.ndarray], class_of: Mapping[str, s
     neighbours, which is what keeps the memory at O(N k): no n * n array of a class of n is ever kept.
 
     Args:
-        features: (C, B) float histogram of each image, from :func:`colour_histogram`.
-        class_of: class name of each id in ``features``.
+        histograms: (C, B) float histogram of each image, from :func:`colour_histogram`.
+        class_of: class name of each id in ``histograms``.
         k: neighbours per image, >= 1; may exceed the size of a class.
 
     Raises:
         InputError: k < 1.
     """
     members: dict[str, list[str]] = {}
-    for id_ in sorted(features):
+    for id_ in sorted(histograms):
         members.setdefault(class_of[id_], []).append(id_)
     blocks = []
     for name in sorted(members):
-        stack = np.stack([features[id_] for id_ in members[name]])  # (n, C, B)
+        stack = np.stack([histograms[id_] for id_ in members[name]])  # (n, C, B)
         blocks.append((members[name], partial(_distance_rows, stack)))
     return build_graph(blocks, k)
 

@@ -1,6 +1,6 @@
 """Which images the oracle is asked next.
 
-A strategy is a pure function ``(scores, features, labelled, unlabelled, n, rng) -> ids``: it reads and writes nothing
+A strategy is a pure function ``(scores, histograms, labelled, unlabelled, n, rng) -> ids``: it reads and writes nothing
 and keeps no state. It sees the images of one class; :func:`select_per_class` asks it class by class, which keeps the
 labelled set balanced (Belharbi et al. 2021). With ``random.Random(seed)`` per round and the training list in a fixed
 order, the sequence of queries is a function of the seed alone.
@@ -20,14 +20,14 @@ Strategy = Callable[
     [Mapping[str, float] | None, Mapping[str, np.ndarray] | None, Sequence[str], Sequence[str], int, random.Random],
     list[str],
 ]
-"""scores {id: float}, features {id: array}, labelled ids, unlabelled ids, how many, generator -> at most n ids."""
+"""scores {id: float}, histograms {id: array}, labelled ids, unlabelled ids, how many, generator -> at most n ids."""
 
 _SHUFFLES = 100  # the published number; kept because the drawn ids depend on it
 
 
 def random_order(
     scores: Mapping[str, float] | None,
-    features: Mapping[str, np.ndarray] | None,
+    histograms: Mapping[str, np.ndarray] | None,
     labelled: Sequence[str],
     unlabelled: Sequence[str],
     n: int,
@@ -41,7 +41,7 @@ def random_order(
 
 def highest_score(
     scores: Mapping[str, float] | None,
-    features: Mapping[str, np.ndarray] | None,
+    histograms: Mapping[str, np.ndarray] | None,
     labelled: Sequence[str],
     unlabelled: Sequence[str],
     n: int,
@@ -103,7 +103,7 @@ def query_pool(unlabelled: Sequence[str], pseudo: Collection[str], classes: int,
 def select_per_class(
     strategy: Strategy,
     scores: Mapping[str, float] | None,
-    features: Mapping[str, np.ndarray] | None,
+    histograms: Mapping[str, np.ndarray] | None,
     labelled: Sequence[str],
     unlabelled: Sequence[str],
     class_of: Mapping[str, str],
@@ -116,7 +116,7 @@ def select_per_class(
     Args:
         strategy: e.g. :func:`random_order`; it gets the labelled and unlabelled ids of one class.
         scores: {id: float}, or None for strategies that need none.
-        features: {id: array}, or None.
+        histograms: {id: array}, or None.
         labelled: ids which have an oracle mask.
         unlabelled: the pool, in list order.
         class_of: class name of each id.
@@ -137,7 +137,7 @@ def select_per_class(
     chosen: list[str] = []
     for pool in _by_class(unlabelled, class_of):
         same_class = [id_ for id_ in labelled if class_of[id_] == class_of[pool[0]]]
-        picked = strategy(scores, features, same_class, pool, n_per_class, rng)
+        picked = strategy(scores, histograms, same_class, pool, n_per_class, rng)
         _check_picked(picked, pool, n_per_class)
         chosen += picked
     return chosen
