@@ -2,7 +2,8 @@
 
 Unlike images, masks are read raw: palette indices and grey values are kept as stored, nothing is stretched, and no
 EXIF orientation is applied. One-bit files count as 0 and 255. Of a colour mask the largest channel decides. An alpha
-channel is left aside, unless the colour is the same everywhere and alpha is not: then alpha is the mask.
+channel is left aside, unless the colour is the same everywhere and alpha is not: then alpha is the mask. What the
+values say about how a file was made, such as soft edges or fractions, is refused or noted.
 """
 
 from __future__ import annotations

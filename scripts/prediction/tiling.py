@@ -2,7 +2,7 @@
 
 Training resizes every image to ``image_size``, whatever its own size. A prediction does the same with images that are
 about as large as the training images were; a much larger one would be shrunk to something the network has never seen.
-It keeps the *scale* of training instead, and passes in tiles.
+It keeps the *scale* of training instead, and passes in tiles that are blended.
 """
 
 from __future__ import annotations

@@ -1,4 +1,11 @@
-"""The network on the tiles of a slide: mask logits in whole numbers, class maps, pixel by pixel what is empty."""
+"""The network on the tiles of a slide, and from the tiles to the whole: logits on the disk, class scores, tile rows.
+
+Mask logits are whole numbers; pixels that are empty or glass are marked among them.
+
+**Class of a slide.** Class maps have a value (a cell) per ``stride`` x ``stride`` network pixels. All cells with
+tissue are pooled by the network's own pooling, as those of one image are: the slide is one large image without its
+glass. They are kept in memory, 4 bytes per class and cell.
+"""
 
 from __future__ import annotations
 

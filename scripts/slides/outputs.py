@@ -1,4 +1,7 @@
-"""The files of one predicted slide, all written before the first of them gets its name."""
+"""The files of one predicted slide, all written before the first of them gets its name, and its picture.
+
+The picture is the thumbnail with the outlines of the foreground; tiles that were left out are grey.
+"""
 
 from __future__ import annotations
 

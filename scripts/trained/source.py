@@ -2,6 +2,11 @@
 
 Whoever predicts or evaluates asks :func:`load_model`, which takes a round of a run or a model file. Settings and
 descriptions in them are data: only known network classes are built from them, and nothing in them is evaluated.
+
+:class:`ModelSource` is the model of a prediction: described before it is loaded, loaded when it is asked for. MONAI
+Label takes the transforms of ``inference.json`` alone, loads the weights into ``network_def`` itself, and takes a new
+``models/model.pt`` without a restart. So the transforms ask for the description when they run: until the model is
+loaded here, it is that of the file as it is then.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""MONAI's trainer with two more answers to a bad step: a loss that is no number, and a batch that is too large."""
+"""MONAI's trainer with two more answers to a bad step: a loss that is no number, and a batch that is too large.
+
+Progress is one bar on the terminal that goes away when the training is done.
+"""
 
 from __future__ import annotations
 
