@@ -1,6 +1,6 @@
-"""Names of what a run stores: its phases, stages, metrics, artifacts and files. Nowhere else are they spelt out.
+"""Names of phases, stages, metrics, artifacts and files of a run and its evaluation. Nowhere else are they spelt out.
 
-They are part of the format of a run (:data:`scripts.state.schema.VERSION`).
+Those that a run stores are part of its format (:data:`scripts.state.schema.VERSION`).
 """
 
 from __future__ import annotations
@@ -52,6 +52,24 @@ class Metric(StrEnum):
     PSEUDO_N_CYCLE_0 = "pseudo_n_cycle0"
     MASKS = "masks"  # count of images with an oracle mask
     PIXELS = "pixels"  # foreground pixels of those masks
+
+
+class Measure(StrEnum):
+    """What ``evaluate`` reports of a set of images: in [0, 1] but for the Hausdorff distance in pixels."""
+
+    DICE = "dice"
+    IOU = "iou"
+    HD95 = "hd95"
+    OBJECT_DICE = "object_dice"
+    OBJECT_F1 = "object_f1"
+    OBJECT_DICE_PER_IMAGE = "object_dice_per_image"
+    OBJECT_F1_PER_IMAGE = "object_f1_per_image"
+    PXAP = "pxap"
+    CAM_BEST_DICE = "cam_best_dice"
+    PIXEL_ECE = "pixel_ece"
+    ACCURACY = "accuracy"
+    AUROC = "auroc"
+    CLASS_ECE = "class_ece"
 
 
 class RunFile(StrEnum):

@@ -11,6 +11,7 @@ from dataclasses import fields
 
 import numpy as np
 
+from scripts.core.run_names import Measure
 from scripts.evaluation.calibration import bin_sums, expected_calibration_error
 from scripts.evaluation.image_measures import CAM_THRESHOLDS, ImageMeasures, MaskMeasures
 from scripts.evaluation.metrics import pixel_average_precision
@@ -45,9 +46,9 @@ class ImageSet:
         if self.masks:
             found |= self._mask_metrics()
         return found | {
-            "accuracy": lambda w: weighted_mean(w, self.right),
-            "auroc": self._auroc,
-            "class_ece": self._class_ece,
+            Measure.ACCURACY: lambda w: weighted_mean(w, self.right),
+            Measure.AUROC: self._auroc,
+            Measure.CLASS_ECE: self._class_ece,
         }
 
     def confusion_matrix(self) -> np.ndarray:
@@ -78,19 +79,19 @@ class ImageSet:
             return lambda w: _where_any(metric, w[:, self.masked])
 
         found: dict[str, Metric] = {
-            "dice": lambda w: weighted_mean(w, dice),
-            "iou": lambda w: weighted_mean(w, iou),
-            "hd95": lambda w: weighted_mean(w, hd95),
-            "object_dice": lambda w: _pooled(objects, w).dice,
-            "object_f1": lambda w: _pooled(objects, w).f1,
-            "object_dice_per_image": lambda w: weighted_mean(w, objects.dice),
-            "object_f1_per_image": lambda w: weighted_mean(w, objects.f1),
-            "pxap": lambda w: pixel_average_precision(w @ tp, w @ fp, w @ positives),
-            "cam_best_dice": lambda w: (w @ cam_dice).max(axis=1) / w.sum(axis=1),
+            Measure.DICE: lambda w: weighted_mean(w, dice),
+            Measure.IOU: lambda w: weighted_mean(w, iou),
+            Measure.HD95: lambda w: weighted_mean(w, hd95),
+            Measure.OBJECT_DICE: lambda w: _pooled(objects, w).dice,
+            Measure.OBJECT_F1: lambda w: _pooled(objects, w).f1,
+            Measure.OBJECT_DICE_PER_IMAGE: lambda w: weighted_mean(w, objects.dice),
+            Measure.OBJECT_F1_PER_IMAGE: lambda w: weighted_mean(w, objects.f1),
+            Measure.PXAP: lambda w: pixel_average_precision(w @ tp, w @ fp, w @ positives),
+            Measure.CAM_BEST_DICE: lambda w: (w @ cam_dice).max(axis=1) / w.sum(axis=1),
         }
         if all(mask.bins is not None for mask in self.masks):
             bins = np.stack([mask.bins for mask in self.masks if mask.bins is not None])
-            found["pixel_ece"] = lambda w: expected_calibration_error(np.tensordot(w, bins, axes=1))
+            found[Measure.PIXEL_ECE] = lambda w: expected_calibration_error(np.tensordot(w, bins, axes=1))
         return {name: of_masks(metric) for name, metric in found.items()}
 
     def _cam_dice(self) -> np.ndarray:

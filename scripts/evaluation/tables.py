@@ -14,6 +14,7 @@ import numpy as np
 
 from scripts.core.errors import InputError, Problem
 from scripts.core.result_files import Record
+from scripts.core.run_names import Measure
 from scripts.core.seeds import numpy_generator
 from scripts.evaluation.bootstrap import percentile_interval, resample_counts
 from scripts.evaluation.image_measures import ImageMeasures, MaskMeasures
@@ -21,24 +22,25 @@ from scripts.evaluation.set_metrics import ImageSet
 
 UNITS = ("image", "patient")
 TITLES = {
-    "dice": "Dice",
-    "iou": "IoU",
-    "hd95": "HD95 (px)",
-    "object_dice": "object Dice",
-    "object_f1": "object F1",
-    "object_dice_per_image": "object Dice per image",
-    "object_f1_per_image": "object F1 per image",
-    "pxap": "PxAP of the CAM",
-    "cam_best_dice": "best Dice of the CAM",
-    "pixel_ece": "calibration error of pixels",
-    "accuracy": "class accuracy",
-    "auroc": "class AUROC",
-    "class_ece": "calibration error of class",
+    Measure.DICE: "Dice",
+    Measure.IOU: "IoU",
+    Measure.HD95: "HD95 (px)",
+    Measure.OBJECT_DICE: "object Dice",
+    Measure.OBJECT_F1: "object F1",
+    Measure.OBJECT_DICE_PER_IMAGE: "object Dice per image",
+    Measure.OBJECT_F1_PER_IMAGE: "object F1 per image",
+    Measure.PXAP: "PxAP of the CAM",
+    Measure.CAM_BEST_DICE: "best Dice of the CAM",
+    Measure.PIXEL_ECE: "calibration error of pixels",
+    Measure.ACCURACY: "class accuracy",
+    Measure.AUROC: "class AUROC",
+    Measure.CLASS_ECE: "calibration error of class",
 }
 MASK_COLUMNS = (
-    "true_px", "pred_px", "dice", "iou", "hd95", "true_objects", "pred_objects", "detected_objects", "object_dice",
-    "object_f1",
+    "true_px", "pred_px", Measure.DICE, Measure.IOU, Measure.HD95, "true_objects", "pred_objects", "detected_objects",
+    Measure.OBJECT_DICE, Measure.OBJECT_F1,
 )  # fmt: skip
+_OF_CLASSES = (Measure.ACCURACY, Measure.AUROC, Measure.CLASS_ECE)
 _DIGITS = 6
 
 
@@ -151,7 +153,7 @@ def _group_rows(group: str, name: str, images: Sequence[ImageMeasures], classes:
         if math.isnan(value):
             continue
         low, high = percentile_interval(function(draws), how.level) if drawn > 1 else (math.nan, math.nan)
-        count = len(images) if metric in ("accuracy", "auroc", "class_ece") else int(measured.masked.sum())
+        count = len(images) if metric in _OF_CLASSES else int(measured.masked.sum())
         values = {"value": _rounded(value), "low": _rounded(low), "high": _rounded(high)}
         rows.append({"group": group, "name": name, "metric": metric, "n": count, **values})
     return rows

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import torch
 
+from scripts.core.run_names import Phase
 from scripts.networks.inferer import has_native_bfloat16
 from scripts.release.benchmark_cases import VARIANTS
 from scripts.release.benchmark_rounds import RANDOM
@@ -224,7 +225,7 @@ def _data(results: Results) -> list[str]:
 
 def _measured(results: Results) -> list[str]:
     """A whole round of each network: training, the other phases, and both methods' sums."""
-    trainings = ("cycle0", "cycle1")
+    trainings = (Phase.CYCLE_0, Phase.CYCLE_1)
     sums = {}
     for key, phases in results.measured.items():
         trained = sum(phases[name] for name in trainings)

@@ -13,6 +13,7 @@ import torch
 from monai.bundle import ConfigParser
 
 from scripts.core.run_config import RunConfig
+from scripts.core.run_names import Phase
 from scripts.data.run_data import open_data
 from scripts.state.run_state import RunState
 
@@ -34,7 +35,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
 """Variant of :data:`scripts.release.benchmark_cases.VARIANTS` -> how the config makes its network; the published code
 keeps no features."""
 
-RANDOM = ("query", "oracle", "cycle0", "evaluate")
+RANDOM = (Phase.QUERY, Phase.ORACLE, Phase.CYCLE_0, Phase.EVALUATE)
 """Phases that a method with one training has too."""
 
 
