@@ -20,7 +20,7 @@ from scripts.evaluation.agreement import consensus
 from scripts.images.png import mask_to_png, png_to_mask
 from scripts.images.values import FOREGROUND, IGNORE
 from scripts.state.desk import Desk
-from scripts.state.run_state import RunState
+from scripts.state.reader import StateReader
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ COLUMNS = (
 
 def status(run: str) -> None:
     """Tell what the run waits for, who holds which image, and what was skipped or refused."""
-    with RunState.open(run, readonly=True) as state:
+    with StateReader.open(run) as state:
         at = state.open_round()
         waiting = [] if at is None else state.waiting(at)
         held, skipped = state.leases(time.time()), state.skipped()
@@ -87,7 +87,7 @@ def export(run: str, out: str) -> None:
     for name in ("masks", "versions"):
         make_folder(folder / name)
     rows: list[Record] = []
-    with RunState.open(run, readonly=True) as state:
+    with StateReader.open(run) as state:
         for row in state.labels():
             file = f"versions/{file_stem(row.id)}_v{row.version}.png"
             write_atomic(folder / file, mask_to_png(_grey(png_to_mask(state.read_blob(row.blob)))))

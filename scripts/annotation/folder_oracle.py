@@ -13,6 +13,7 @@ from scripts.annotation.round_folder import write_round
 from scripts.annotation.submission import Submission, take_in
 from scripts.core.errors import InputError, Problem
 from scripts.core.files import file_sha256
+from scripts.core.run_names import RunFile
 from scripts.state.desk import Desk
 
 logger = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class FolderOracle(DeskOracle):
 
     def collect(self, run_dir: Path) -> None:
         """Take in the masks that lie in the folders of all rounds; a changed file is a new version of its mask."""
-        base = run_dir / "to_annotate"
+        base = run_dir / RunFile.TO_ANNOTATE
         refused: list[Problem] = []
         with Desk.open(run_dir) as desk:
             seen = set()

@@ -12,6 +12,7 @@ from scripts.annotation.found_files import SKIP
 from scripts.annotation.page import PageImage, annotation_page
 from scripts.annotation.person_oracle import AskedImage, Proposal, Propose
 from scripts.core.files import file_stem, make_folder, write_atomic
+from scripts.core.run_names import RunFile, round_name
 from scripts.images.overlays import heat_map
 from scripts.images.png import mask_to_png, quick_png
 
@@ -41,7 +42,7 @@ picture                                   class                 why
 
 def round_folder(run_dir: Path, index: int) -> Path:
     """Return where the images of a round go out to."""
-    return run_dir / "to_annotate" / f"round_{index:02d}"
+    return run_dir / RunFile.TO_ANNOTATE / round_name(index)
 
 
 def write_round(run_dir: Path, index: int, asked: Sequence[AskedImage], propose: Propose) -> Path:

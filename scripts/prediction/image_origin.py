@@ -10,10 +10,11 @@ import numpy as np
 
 from scripts.core.errors import InputError
 from scripts.core.files import file_sha256
+from scripts.core.run_names import Stage
 from scripts.images.png import png_to_mask
 from scripts.images.reading import image_stem, is_image_file
+from scripts.state.reader import StateReader
 from scripts.state.rows import PseudoRow
-from scripts.state.run_state import RunState
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def origin_of(image: Path, run_folder: Path | None, round: int | None, dataset_d
     if run_folder is None or round is None:
         return Origin("The model is a file, which does not list the images it was trained on.")
     sha256 = file_sha256(image)
-    with RunState.open(run_folder, readonly=True) as state:
+    with StateReader.open(run_folder) as state:
         images = {row.id: row for row in state.images()}
         found = next((row for row in images.values() if row.sha256 == sha256), None)
         if found is None:
@@ -81,7 +82,9 @@ def origin_of(image: Path, run_folder: Path | None, round: int | None, dataset_d
         if found.id in labelled:
             since = min(row.round for row in state.labels(round) if row.id == found.id and row.round is not None)
             return Origin(f"The model was trained on its oracle mask, since round {since}.", found.id, round)
-        row = next((r for stage in ("final", "cycle0") for r in state.pseudo(round, stage) if r.id == found.id), None)
+        row = next(
+            (r for stage in (Stage.FINAL, Stage.CYCLE_0) for r in state.pseudo(round, stage) if r.id == found.id), None
+        )
         if row is None:
             return Origin(f"A training image without a mask in round {round}.", found.id, round)
         path = _file_of(row.donor, images[row.donor].sha256, dataset_dir or image.parent)
@@ -92,7 +95,7 @@ def origin_of(image: Path, run_folder: Path | None, round: int | None, dataset_d
     return Origin(text, found.id, round, pseudo)
 
 
-def _pseudo(state: RunState, row: PseudoRow, donor_blob: str | None, path: Path | None) -> Pseudo:
+def _pseudo(state: StateReader, row: PseudoRow, donor_blob: str | None, path: Path | None) -> Pseudo:
     donor_mask = None if donor_blob is None else png_to_mask(state.read_blob(donor_blob))
     return Pseudo(row.donor, row.distance, row.threshold, png_to_mask(state.read_blob(row.blob)), donor_mask, path)
 

@@ -15,7 +15,7 @@ from monai.bundle import ConfigParser
 from scripts.core.run_config import RunConfig
 from scripts.core.run_names import Phase
 from scripts.data.run_data import open_data
-from scripts.state.run_state import RunState
+from scripts.state.reader import StateReader
 
 TRAIN_CONFIG = Path(__file__).resolve().parents[2] / "bundle" / "configs" / "train.json"
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -87,5 +87,5 @@ def one_round(
         config = RunConfig(parser.get())
         loop = config.parser(objects={"data": data, "config": config}).get_parsed_content("active#loop")
         loop.run()
-        with RunState.open(loop.folder, readonly=True) as state:
+        with StateReader.open(loop.folder) as state:
             return state.seconds(0)

@@ -14,7 +14,7 @@ from pathlib import Path
 from scripts.core.files import write_atomic
 from scripts.core.result_files import Record, csv_bytes, versions
 from scripts.evaluation.metrics import auc_over_rounds
-from scripts.state.run_state import RunState
+from scripts.state.reader import StateReader
 
 MEASURED = ("dice", "miou", "pxap", "accuracy", "threshold", "pseudo_dice", "pseudo_n")
 COSTS = ("masks", "percent_masks", "pixels", "boundary_px", "annotation_seconds")
@@ -37,7 +37,7 @@ _TABLE = {
 }
 
 
-def curve_rows(state: RunState) -> list[Record]:
+def curve_rows(state: StateReader) -> list[Record]:
     """Return one row per round that has been evaluated, in order of rounds.
 
     Every row has the columns round, :data:`COSTS`, :data:`MEASURED`, every other metric of the run by name,
@@ -70,7 +70,7 @@ def curve_auc(rows: Sequence[Record]) -> dict[str, float | None]:
     return {name: auc_over_rounds(curve) if curve and None not in curve else None for name, curve in curves.items()}
 
 
-def write_curve(state: RunState, run_dir: Path | str) -> tuple[Path, Path]:
+def write_curve(state: StateReader, run_dir: Path | str) -> tuple[Path, Path]:
     """Write ``curve.csv`` and ``curve.json`` into ``run_dir`` and return both paths.
 
     The JSON holds ``rounds`` (the rows), ``auc``, ``settings``, ``data_sha256`` and ``versions``.
@@ -106,7 +106,7 @@ def summary_table(rows: Sequence[Record]) -> str:
     return "\n".join(lines)
 
 
-def _costs(state: RunState, at: int, values: Mapping[str, float], trained: int) -> Record:
+def _costs(state: StateReader, at: int, values: Mapping[str, float], trained: int) -> Record:
     drawn = state.drawn(at)
     labels = [label for labels in drawn.values() for label in labels]
     masks = int(values.get("masks", len(drawn)))

@@ -16,17 +16,17 @@ from scripts.core.errors import Problem, StateError
 from scripts.core.files import remove_leftovers, write_atomic
 from scripts.core.result_files import Record as Row
 from scripts.core.result_files import versions
+from scripts.core.run_names import OutputFile, RunFile
 from scripts.evaluation.metrics import mean_std
 from scripts.report.curve import curve_auc, curve_rows
 from scripts.report.curve_plot import FLAT, NAMES, draw_curves, method_name
 from scripts.report.html import NONE, folded, page, picture, table, text
 from scripts.report.run_section import data_section, run_section
-from scripts.state.run_state import RunState
+from scripts.state.reader import StateReader
 from scripts.state.settings_checks import flatten_settings
 
 logger = logging.getLogger(__name__)
 
-STATE_FILE = "state.sqlite"
 HOW_TO_READ = """
 <p><b>Dice</b> is 2|A∩B| / (|A|+|B|) of the foreground, per image, then the mean over the test images, compared at the
 original resolution; an image without foreground scores 0. <b>mIoU</b> is the mean of foreground and background IoU
@@ -84,10 +84,10 @@ def write_report(output_dir: Path | str, title: str = "Active learning with a we
         StateError: no run at all, or the page cannot be written.
     """
     output_dir = Path(output_dir)
-    folders = sorted({path.parent for depth in ("", "*/", "*/*/") for path in output_dir.glob(depth + STATE_FILE)})
+    folders = sorted({path.parent for depth in ("", "*/", "*/*/") for path in output_dir.glob(depth + RunFile.STATE)})
     if not folders:
         cure = "Name the output_dir of a training run."
-        raise StateError(Problem("holds no run", str(output_dir), f"a folder with {STATE_FILE}", cure=cure))
+        raise StateError(Problem("holds no run", str(output_dir), f"a folder with {RunFile.STATE}", cure=cure))
     runs, broken = [], []
     pictured: set[str] = set()
     for folder in folders:
@@ -103,7 +103,7 @@ def write_report(output_dir: Path | str, title: str = "Active learning with a we
     runs.sort(key=lambda run: (_place(run.method), run.seed or 0, run.name))
     curve = draw_curves(_curves(runs), title)
     remove_leftovers(output_dir, deep=False)
-    write_atomic(output_dir / "learning_curve.png", curve)
+    write_atomic(output_dir / OutputFile.LEARNING_CURVE, curve)
     sections = [
         ("Result", _result(runs, curve, broken)),
         ("How to read this", HOW_TO_READ),
@@ -111,13 +111,13 @@ def write_report(output_dir: Path | str, title: str = "Active learning with a we
         ("Data", _data(runs)),
         ("Settings", _settings(runs)),
     ]
-    target = output_dir / "report.html"
+    target = output_dir / OutputFile.REPORT
     write_atomic(target, page(title, sections, f"{len(runs)} runs in {output_dir.name}").encode())
     return target
 
 
 def _read(folder: Path, name: str, pictured: set[str]) -> Run:
-    with RunState.open(folder, readonly=True) as state:
+    with StateReader.open(folder) as state:
         settings = flatten_settings(state.settings())
         rows = curve_rows(state)
         method = str(_setting(settings, "method") or name)

@@ -10,8 +10,8 @@ from scripts.evaluation.agreement import agreement, consensus
 from scripts.images.png import png_to_mask
 from scripts.images.values import IGNORE
 from scripts.report.html import folded, table
+from scripts.state.reader import StateReader
 from scripts.state.rows import SIMULATED, LabelRow
-from scripts.state.run_state import RunState
 
 _NOTE = (
     "<p class='note'>The run learns the majority of the annotators' latest masks, pixel by pixel; where they are even "
@@ -19,7 +19,7 @@ _NOTE = (
 )
 
 
-def people_section(state: RunState) -> str:
+def people_section(state: StateReader) -> str:
     """Return the HTML about the people of a run; empty where all masks came from disk and nobody did anything."""
     labels = [row for row in state.labels() if row.user != SIMULATED and row.status == "accepted"]
     parts = [_annotators(state, labels), _several(state, labels), _skipped(state), _refused(state)]
@@ -27,7 +27,7 @@ def people_section(state: RunState) -> str:
     return f"<h3>Annotators</h3>\n{shown}" if shown else ""
 
 
-def _annotators(state: RunState, labels: list[LabelRow]) -> str:
+def _annotators(state: StateReader, labels: list[LabelRow]) -> str:
     by_user: dict[str, list[LabelRow]] = defaultdict(list)
     for row in labels:
         by_user[row.user].append(row)
@@ -45,7 +45,7 @@ def _annotators(state: RunState, labels: list[LabelRow]) -> str:
     return table(heads, body) if body else ""
 
 
-def _several(state: RunState, labels: list[LabelRow]) -> str:
+def _several(state: StateReader, labels: list[LabelRow]) -> str:
     """Images that several people drew; also those that no round has taken yet."""
     latest: dict[str, dict[str, LabelRow]] = defaultdict(dict)
     for row in labels:
@@ -63,13 +63,13 @@ def _several(state: RunState, labels: list[LabelRow]) -> str:
     return folded(summary, table(heads, body) + _NOTE, opened=True)
 
 
-def _skipped(state: RunState) -> str:
+def _skipped(state: StateReader) -> str:
     body = [[row.id, row.user, row.at, row.reason] for row in state.skipped().values()]
     heads = ["image", "annotator", "when", "why"]
     return folded(f"Images that cannot be drawn: {len(body)}", table(heads, body)) if body else ""
 
 
-def _refused(state: RunState) -> str:
+def _refused(state: StateReader) -> str:
     body = [[row.id, row.user, row.at, row.origin, row.reason] for row in state.refusals()]
     heads = ["image", "annotator", "when", "from", "what was wrong"]
     return folded(f"Masks that were not taken: {len(body)}", table(heads, body)) if body else ""

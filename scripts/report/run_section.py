@@ -13,12 +13,13 @@ from typing import Any
 from PIL import Image
 
 from scripts.core.result_files import Record as Row
+from scripts.core.run_names import RunFile, Stage
 from scripts.report.html import folded, picture, table, text
 from scripts.report.people_section import people_section
+from scripts.state.reader import StateReader
 from scripts.state.rows import PseudoRow
-from scripts.state.run_state import RunState
 
-STAGES = {"cycle0": "before the last training", "final": "after it"}
+STAGES = {Stage.CYCLE_0: "before the last training", Stage.FINAL: "after it"}
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 PICTURED_ROUNDS = 8
 PICTURES_PER_ROUND = 2
@@ -41,7 +42,7 @@ _COLUMNS = {
 }
 
 
-def run_section(state: RunState, run_dir: Path, rows: Sequence[Row], classes: Sequence[str], pictures: bool) -> str:
+def run_section(state: StateReader, run_dir: Path, rows: Sequence[Row], classes: Sequence[str], pictures: bool) -> str:
     """Return the HTML about one run.
 
     Args:
@@ -60,7 +61,7 @@ def run_section(state: RunState, run_dir: Path, rows: Sequence[Row], classes: Se
     return "\n".join(part for part in parts if part)
 
 
-def data_section(state: RunState, classes: Sequence[str], patients: Any) -> str:
+def data_section(state: StateReader, classes: Sequence[str], patients: Any) -> str:
     """Return the HTML about the images of a run.
 
     Args:
@@ -119,7 +120,7 @@ def _times(rows: Sequence[Row]) -> str:
     return table(columns, [*body, ["all", *(f"{seconds:.1f}" for seconds in whole)]])
 
 
-def _queries(state: RunState, rows: Sequence[Row], classes: Sequence[str]) -> str:
+def _queries(state: StateReader, rows: Sequence[Row], classes: Sequence[str]) -> str:
     label_of = {image.id: _class_name(image.label, classes) for image in state.images()}
     body = [
         [query.round, query.rank + 1, query.id, label_of[query.id], query.score]
@@ -131,7 +132,7 @@ def _queries(state: RunState, rows: Sequence[Row], classes: Sequence[str]) -> st
     return folded(f"Queries: {len(body)} images", table(["round", "rank", "image", "class", "score"], body))
 
 
-def _pseudo_masks(state: RunState, rows: Sequence[Row]) -> str:
+def _pseudo_masks(state: StateReader, rows: Sequence[Row]) -> str:
     """A line per round and stage, and the provenance of each pseudo-mask of the last round."""
     body: list[list[Any]] = []
     last: list[PseudoRow] = []
@@ -140,13 +141,13 @@ def _pseudo_masks(state: RunState, rows: Sequence[Row]) -> str:
             pairs = state.pseudo(row["round"], stage)
             if pairs:
                 last = pairs
-                score = row["pseudo_dice"] if stage == "final" else None
+                score = row["pseudo_dice"] if stage is Stage.FINAL else None
                 body.append([row["round"], shown, *_pair_summary(pairs), score])
     if not body:
         return ""
     heads = ["round", "made", "masks", "donors", "nearest", "median distance", "farthest", "threshold", "their Dice"]
     each = [[p.id, p.donor, p.distance, f"{p.threshold:.2f}"] for p in sorted(last, key=lambda p: p.id)]
-    where = f"Provenance of the {len(last)} pseudo-masks of round {last[0].round}, {STAGES[last[0].stage]}"
+    where = f"Provenance of the {len(last)} pseudo-masks of round {last[0].round}, {STAGES[Stage(last[0].stage)]}"
     note = "<p class='note'>Those of all rounds are in state.sqlite, table <code>pseudo</code>.</p>"
     listing = table(["image", "donor", "Jensen-Shannon distance", "threshold"], each) + note
     return "<h3>Pseudo-masks</h3>\n" + table(heads, body) + folded(where, listing)
@@ -162,7 +163,7 @@ def _pair_summary(pairs: Sequence[PseudoRow]) -> list[Any]:
 def _pictures(run_dir: Path) -> str:
     folders = {
         int(match[1]): folder
-        for folder in (run_dir / "overlays").glob("round_*")
+        for folder in (run_dir / RunFile.OVERLAYS).glob("round_*")
         if (match := _ROUND_FOLDER.fullmatch(folder.name))
     }
     if not folders:

@@ -12,11 +12,13 @@ from typing import Any
 
 from scripts.core.errors import Problem, StateError
 from scripts.core.files import fsync_folder, make_folder
-from scripts.state.schema import APPLICATION_ID, MIGRATIONS, SCHEMA, VERSION
+from scripts.state.schema import APPLICATION_ID, SCHEMA, VERSION
 
 _BUSY_S = 30.0
 _WRITING = ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON")
 _BACKUP = "Bring back the whole run folder from a backup, or choose another output folder for a new run."
+_WRITERS = {1: "0.1", 2: "0.2"}
+"""Older format -> version of this program that wrote it."""
 _CURES = {
     "SQLITE_FULL": "Free disk space, then run the same command again; nothing stored before is lost.",
     "SQLITE_IOERR": "Look after the disk, then run the same command again; nothing stored before is lost.",
@@ -63,7 +65,7 @@ class Database:
 
     @classmethod
     def open(cls, path: Path) -> Database:
-        """Open an existing state for the one writer of its run; an older format is brought up to date.
+        """Open an existing state for the one writer of its run.
 
         Raises:
             StateError: it is missing, damaged, of another version, or not a state.
@@ -71,7 +73,6 @@ class Database:
         database = cls._checked(path, "mode=rw", _WRITING)
         try:
             database._refuse_cut_file()
-            database._migrate()
         except BaseException:
             database.close()
             raise
@@ -82,14 +83,9 @@ class Database:
         """Open a state for reading and writing beside the writer of its run, for what people add while it works.
 
         Raises:
-            StateError: as :meth:`open`; an older format too.
+            StateError: as :meth:`open`.
         """
-        database = cls._checked(path, "mode=rw", _WRITING)
-        if database.rows("PRAGMA user_version")[0][0] != VERSION:
-            database.close()
-            cure = "Start the run once with this version of the program, which brings its state up to date."
-            raise StateError(Problem("state has an older format", str(path), str(VERSION), cure=cure))
-        return database
+        return cls._checked(path, "mode=rw", _WRITING)
 
     @classmethod
     def open_snapshot(cls, path: Path) -> Database:
@@ -107,7 +103,6 @@ class Database:
             if log.exists() and log.stat().st_size:
                 raise
             database = cls._checked(path, "mode=ro&immutable=1", ())
-        database = database._up_to_date_copy()
         with _explained(path):
             database._connection.execute("BEGIN")
             database._connection.execute("SELECT COUNT(*) FROM run").fetchone()
@@ -134,9 +129,11 @@ class Database:
         if found != APPLICATION_ID:
             raise StateError(Problem("is not the state of a run, or its beginning is damaged", str(path), cure=_BACKUP))
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version != VERSION and version not in MIGRATIONS:
-            cure = "Go on with the version of this program that made it, or choose another output folder."
-            raise StateError(Problem("state has another format", str(path), str(VERSION), str(version), cure))
+        if version != VERSION:
+            written = f"{version}, of program {_WRITERS[version]}" if version in _WRITERS else str(version)
+            cure = "Go on with the version of this program that made it, or choose another output folder for a new run."
+            expected = f"format {VERSION}, with which this program begins"
+            raise StateError(Problem("state has another format", str(path), expected, f"format {written}", cure))
         verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if verdict != "ok":
             raise StateError(Problem("state is damaged", str(path), found=str(verdict), cure=_BACKUP))
@@ -160,31 +157,6 @@ class Database:
             if found != expected and not is_behind():
                 sizes = (f"{expected} bytes", f"{found} bytes")
                 raise StateError(Problem("state is damaged", str(self._path), *sizes, cure=_BACKUP))
-
-    def _migrate(self) -> None:
-        """Bring an older format up to date: wholly, or not at all."""
-        with self._turn, _explained(self._path):
-            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-            for older in range(version, VERSION):
-                script = f"BEGIN IMMEDIATE; {MIGRATIONS[older]} PRAGMA user_version = {older + 1}; COMMIT;"
-                try:
-                    self._connection.executescript(script)
-                except BaseException:
-                    if self._connection.in_transaction:
-                        self._connection.execute("ROLLBACK")
-                    raise
-
-    def _up_to_date_copy(self) -> Database:
-        """Return a copy in memory with today's format, for readers of an older state; itself where it is up to date."""
-        with self._turn, _explained(self._path):
-            if self._connection.execute("PRAGMA user_version").fetchone()[0] == VERSION:
-                return self
-            copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-            self._connection.backup(copy)
-            self._connection.close()
-        database = Database(copy, self._path)
-        database._migrate()
-        return database
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

@@ -12,12 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
+from typing import Self
 
-from scripts.core.errors import InputError, Problem, StateError
-from scripts.state.blob_store import BlobStore
+from scripts.core.errors import InputError, Problem
 from scripts.state.database import Database
-from scripts.state.reader import StateReader
+from scripts.state.reader import StateReader, state_file
 from scripts.state.rows import LabelRow, LeaseRow, RefusalRow, SkipRow
 from scripts.state.writes import insert_labels, numbers_of, require_finite, require_train
 
@@ -35,33 +34,14 @@ class Desk(StateReader):
     Every method raises :class:`StateError` when the disk or the state fails it.
     """
 
-    def __init__(self, run_dir: Path, database: Database) -> None:
-        super().__init__(database)
-        self.run_dir = run_dir
-        self._blobs = BlobStore(run_dir / "blobs")
-
     @classmethod
-    def open(cls, run_dir: Path | str) -> Desk:
+    def open(cls, run_dir: Path | str) -> Self:
         """Open the desk of the run in ``run_dir``.
 
         Raises:
             StateError: no run there, a state that is damaged or of another version, no permission to write.
         """
-        path = Path(run_dir) / "state.sqlite"
-        if not path.is_file():
-            cure = "Start the run first, or name another folder."
-            raise StateError(Problem("holds no run", str(run_dir), "a file state.sqlite", cure=cure))
-        return cls(Path(run_dir), Database.open_beside(path))
-
-    def close(self) -> None:
-        """Close the desk; a second call does nothing."""
-        self._database.close()
-
-    def __enter__(self) -> Desk:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
+        return cls(Path(run_dir), Database.open_beside(state_file(run_dir)))
 
     # ---- handing out ---------------------------------------------------------------------------------------------
 
@@ -147,12 +127,8 @@ class Desk(StateReader):
             columns = "(id, user, at, origin, origin_sha256, reason)"
             db.execute(f"INSERT OR IGNORE INTO refusals {columns} VALUES (?, ?, ?, ?, ?, ?)", values)
 
-    def read_mask(self, blob: str) -> bytes:
-        """Return the PNG of a mask; ``StateError`` when it is not what was stored."""
-        return self._blobs.read(blob)
-
     def mask_path(self, blob: str) -> Path:
-        """Return where the PNG of a mask lies, for programs that need a file; ``StateError`` as :meth:`read_mask`."""
+        """Return where the PNG of a mask lies, for programs that need a file; ``StateError`` as :meth:`read_blob`."""
         self._blobs.read(blob)
         return self._blobs.path(blob)
 
@@ -179,7 +155,7 @@ class Desk(StateReader):
         Args:
             key: the image.
             forget: its ``origin`` is gone, so that the same place may skip it anew; else
-                :meth:`~scripts.state.reader.PeopleReader.gave_back` tells of it.
+                :meth:`~scripts.state.reader.StateReader.gave_back` tells of it.
         """
         with self._database.transaction() as db:
             before = self.skipped().get(key)

@@ -1,31 +1,176 @@
-"""What a run's state tells: phases, queries, masks, metrics. Reading only."""
+"""What a run's state tells: phases, queries, masks, metrics, and what people were asked, sent and skipped."""
 
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
+from scripts.core.errors import Problem, StateError
+from scripts.core.run_names import Phase, RunFile, Stage, is_run
+from scripts.state.blob_store import BlobStore
 from scripts.state.database import Database
 from scripts.state.rows import SIMULATED, ImageRow, LabelRow, LeaseRow, PseudoRow, QueryRow, RefusalRow, SkipRow
 
-LABEL_COLUMNS = "id, round, blob, cost_px, boundary_px, seconds, user, version, status, at, said, origin, origin_sha256"
+_LABELS = (
+    "SELECT id, round, blob, cost_px, boundary_px, seconds, user, version, status, at, said, origin, origin_sha256 "
+    "FROM labels"
+)
 
 
-class PeopleReader(ABC):
-    """Questions about annotators; a part of :class:`scripts.state.reader.StateReader`."""
+def state_file(run_dir: Path | str) -> Path:
+    """Return the file of the state of the run in ``run_dir``.
 
-    @abstractmethod
-    def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Return all rows of one query."""
+    Raises:
+        StateError: there is none.
+    """
+    if not is_run(Path(run_dir)):
+        cure = "Name the folder of a run, or start the run first."
+        raise StateError(Problem("holds no run", str(run_dir), f"a file {RunFile.STATE}", cure=cure))
+    return Path(run_dir) / RunFile.STATE
+
+
+class StateReader:
+    """Questions to the state of a run; make it with :meth:`open`, use it as a context manager. Threads may share it.
+
+    Each question raises ``StateError`` when the file cannot be read.
+    """
+
+    def __init__(self, run_dir: Path, database: Database) -> None:
+        self.run_dir = run_dir
+        self._database = database
+        self._blobs = BlobStore(run_dir / RunFile.BLOBS)
+
+    # ---- opening and closing -------------------------------------------------------------------------------------
+
+    @classmethod
+    def open(cls, run_dir: Path | str) -> Self:
+        """Open the state in ``run_dir`` for reading.
+
+        No lock is taken and nothing is changed. What is read is the state as it is at this moment, until it is closed.
+
+        Raises:
+            StateError: no run there, a state that is damaged or of another version.
+        """
+        return cls(Path(run_dir), Database.open_snapshot(state_file(run_dir)))
+
+    def close(self) -> None:
+        """Close the state; a second call does nothing."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    # ---- blobs ---------------------------------------------------------------------------------------------------
+
+    def read_blob(self, name: str) -> bytes:
+        """Return the data of a blob; ``StateError`` when they are not what was stored."""
+        return self._blobs.read(name)
+
+    def blob_path(self, name: str) -> Path:
+        """Return where a blob lies, for readers that need a file; its content is not checked."""
+        return self._blobs.path(name)
+
+    # ---- phases and rounds ---------------------------------------------------------------------------------------
+
+    def phases(self, round: int) -> list[str]:
+        """Return the phases of a round that are done, in the order they were committed."""
+        return [phase for (phase,) in self._rows("SELECT phase FROM phases WHERE round = ? ORDER BY seq", round)]
+
+    def done(self, round: int, phase: str) -> bool:
+        """Tell whether a phase of a round is done."""
+        return bool(self._rows("SELECT 1 FROM phases WHERE round = ? AND phase = ?", round, phase))
+
+    def last(self) -> tuple[int, str] | None:
+        """Return round and name of the phase committed last, ``None`` at the start of a run."""
+        rows = self._rows("SELECT round, phase FROM phases ORDER BY seq DESC LIMIT 1")
+        return (rows[0][0], rows[0][1]) if rows else None
+
+    def rng(self, round: int, phase: str) -> dict[str, Any]:
+        """Return what was stored as ``rng`` with a phase; ``KeyError`` when the phase is not done."""
+        rows = self._rows("SELECT rng FROM phases WHERE round = ? AND phase = ?", round, phase)
+        if not rows:
+            raise KeyError((round, phase))
+        return json.loads(rows[0][0])
+
+    def seconds(self, round: int) -> dict[str, float]:
+        """Return the time of each phase of a round that is done, in the order they were committed."""
+        return dict(self._rows("SELECT phase, seconds FROM phases WHERE round = ? ORDER BY seq", round))
+
+    def queries(self, round: int | None = None) -> list[QueryRow]:
+        """Return the queries of one round or of all, by round and rank."""
+        where, values = ("", ()) if round is None else (" WHERE round = ?", (round,))
+        query = f"SELECT round, rank, id, score FROM queries{where} ORDER BY round, rank"
+        return [QueryRow(*row) for row in self._rows(query, *values)]
+
+    def labels(self, up_to_round: int | None = None) -> list[LabelRow]:
+        """Return all versions of all masks whose round is at most ``up_to_round``, in the order they were stored.
+
+        Without ``up_to_round`` those that wait for a round are among them.
+        """
+        where, values = ("", ()) if up_to_round is None else (" WHERE round <= ?", (up_to_round,))
+        query = f"{_LABELS}{where} ORDER BY seq"
+        return [LabelRow(*row) for row in self._rows(query, *values)]
+
+    def labelled(self, up_to_round: int | None = None) -> dict[str, LabelRow]:
+        """Return the latest accepted mask of each image that has one, in the order of the images' first masks."""
+        return {row.id: row for row in self.labels(up_to_round) if row.status == "accepted"}
+
+    def pseudo(self, round: int, stage: Stage) -> list[PseudoRow]:
+        """Return the pseudo-masks of one stage of a round, in the order stored."""
+        columns = "id, round, stage, donor, distance, threshold, blob"
+        query = f"SELECT {columns} FROM pseudo WHERE round = ? AND stage = ? ORDER BY seq"
+        return [PseudoRow(*row) for row in self._rows(query, round, stage)]
+
+    def metrics(self, round: int | None = None) -> dict[int, dict[str, float]]:
+        """Return ``{round: {name: value}}`` of one round or of all; a round without metrics is not there."""
+        where, values = ("", ()) if round is None else (" WHERE round = ?", (round,))
+        found: dict[int, dict[str, float]] = {}
+        for at, name, value in self._rows(
+            f"SELECT round, name, value FROM metrics{where} ORDER BY round, name", *values
+        ):
+            found.setdefault(at, {})[name] = value
+        return found
+
+    def artifact(self, round: int, name: str) -> str:
+        """Return the blob name of an artifact; ``KeyError`` when the round has none of this name."""
+        rows = self._rows("SELECT blob FROM artifacts WHERE round = ? AND name = ?", round, name)
+        if not rows:
+            raise KeyError((round, name))
+        return rows[0][0]
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings of the run, ``{}`` before :meth:`register_run`."""
+        rows = self._rows("SELECT value FROM run WHERE key = 'settings'")
+        return json.loads(rows[0][0]) if rows else {}
+
+    def data_sha256(self) -> str | None:
+        """Return the hash over the data list, ``None`` before :meth:`register_run`."""
+        rows = self._rows("SELECT value FROM run WHERE key = 'data_sha256'")
+        return rows[0][0] if rows else None
+
+    def quarantined(self) -> dict[str, str]:
+        """Return id -> reason of the images that were left out of the run because their files cannot be used."""
+        rows = self._rows("SELECT value FROM run WHERE key = 'quarantined'")
+        return json.loads(rows[0][0]) if rows else {}
+
+    def images(self) -> list[ImageRow]:
+        """Return the images of the run, by id."""
+        return [ImageRow(*row) for row in self._rows("SELECT id, sha256, label, split FROM images ORDER BY id")]
+
+    # ---- people --------------------------------------------------------------------------------------------------
 
     def open_round(self) -> int | None:
         """Return the round whose images are asked for and whose masks are not complete; ``None`` while it trains."""
         rows = self._rows(
-            "SELECT MAX(round) FROM phases WHERE phase = 'query' AND round NOT IN "
-            "(SELECT round FROM phases WHERE phase = 'oracle')"
-        )
+            "SELECT MAX(round) FROM phases WHERE phase = ? AND round NOT IN (SELECT round FROM phases WHERE phase = ?)",
+            Phase.QUERY, Phase.ORACLE,
+        )  # fmt: skip
         return rows[0][0]
 
     def asked(self, round: int) -> list[str]:
@@ -52,7 +197,7 @@ class PeopleReader(ABC):
 
     def pending(self) -> list[LabelRow]:
         """Return the accepted masks that no round has taken yet, in the order in which they came."""
-        query = f"SELECT {LABEL_COLUMNS} FROM labels WHERE round IS NULL AND status = 'accepted' ORDER BY seq"
+        query = f"{_LABELS} WHERE round IS NULL AND status = 'accepted' ORDER BY seq"
         return [LabelRow(*row) for row in self._rows(query)]
 
     def drawn(self, up_to_round: int) -> dict[str, list[LabelRow]]:
@@ -63,7 +208,7 @@ class PeopleReader(ABC):
         Args:
             up_to_round: masks of later rounds do not count.
         """
-        query = f"SELECT {LABEL_COLUMNS} FROM labels WHERE round <= ? AND status = 'accepted' ORDER BY seq"
+        query = f"{_LABELS} WHERE round <= ? AND status = 'accepted' ORDER BY seq"
         found: dict[str, dict[str, LabelRow]] = {}
         for values in self._rows(query, up_to_round):
             row = LabelRow(*values)
@@ -109,6 +254,9 @@ class PeopleReader(ABC):
         rows = self._rows(f"SELECT round, rank, id, score FROM {table} WHERE round = ? ORDER BY rank", round)
         return [QueryRow(*row) for row in rows]
 
+    def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        return self._database.rows(query, values)
+
 
 def with_replacements(
     queries: Sequence[QueryRow], reserves: Iterable[QueryRow], label_of: Mapping[str, int], skipped: Collection[str]
@@ -130,102 +278,3 @@ def with_replacements(
             missing.remove(label_of[row.id])
             asked.append(row.id)
     return asked
-
-
-class StateReader(PeopleReader):
-    """Questions to the database of a run. Each raises ``StateError`` when the file cannot be read.
-
-    Args:
-        database: open database of a run.
-    """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def phases(self, round: int) -> list[str]:
-        """Return the phases of a round that are done, in the order they were committed."""
-        return [phase for (phase,) in self._rows("SELECT phase FROM phases WHERE round = ? ORDER BY seq", round)]
-
-    def done(self, round: int, phase: str) -> bool:
-        """Tell whether a phase of a round is done."""
-        return bool(self._rows("SELECT 1 FROM phases WHERE round = ? AND phase = ?", round, phase))
-
-    def last(self) -> tuple[int, str] | None:
-        """Return round and name of the phase committed last, ``None`` at the start of a run."""
-        rows = self._rows("SELECT round, phase FROM phases ORDER BY seq DESC LIMIT 1")
-        return (rows[0][0], rows[0][1]) if rows else None
-
-    def rng(self, round: int, phase: str) -> dict[str, Any]:
-        """Return what was stored as ``rng`` with a phase; ``KeyError`` when the phase is not done."""
-        rows = self._rows("SELECT rng FROM phases WHERE round = ? AND phase = ?", round, phase)
-        if not rows:
-            raise KeyError((round, phase))
-        return json.loads(rows[0][0])
-
-    def seconds(self, round: int) -> dict[str, float]:
-        """Return the time of each phase of a round that is done, in the order they were committed."""
-        return dict(self._rows("SELECT phase, seconds FROM phases WHERE round = ? ORDER BY seq", round))
-
-    def queries(self, round: int | None = None) -> list[QueryRow]:
-        """Return the queries of one round or of all, by round and rank."""
-        where, values = ("", ()) if round is None else (" WHERE round = ?", (round,))
-        query = f"SELECT round, rank, id, score FROM queries{where} ORDER BY round, rank"
-        return [QueryRow(*row) for row in self._rows(query, *values)]
-
-    def labels(self, up_to_round: int | None = None) -> list[LabelRow]:
-        """Return all versions of all masks whose round is at most ``up_to_round``, in the order they were stored.
-
-        Without ``up_to_round`` those that wait for a round are among them.
-        """
-        where, values = ("", ()) if up_to_round is None else (" WHERE round <= ?", (up_to_round,))
-        query = f"SELECT {LABEL_COLUMNS} FROM labels{where} ORDER BY seq"
-        return [LabelRow(*row) for row in self._rows(query, *values)]
-
-    def labelled(self, up_to_round: int | None = None) -> dict[str, LabelRow]:
-        """Return the latest accepted mask of each image that has one, in the order of the images' first masks."""
-        return {row.id: row for row in self.labels(up_to_round) if row.status == "accepted"}
-
-    def pseudo(self, round: int, stage: str) -> list[PseudoRow]:
-        """Return the pseudo-masks of one stage (``"cycle0"`` or ``"final"``) of a round, in the order stored."""
-        columns = "id, round, stage, donor, distance, threshold, blob"
-        query = f"SELECT {columns} FROM pseudo WHERE round = ? AND stage = ? ORDER BY seq"
-        return [PseudoRow(*row) for row in self._rows(query, round, stage)]
-
-    def metrics(self, round: int | None = None) -> dict[int, dict[str, float]]:
-        """Return ``{round: {name: value}}`` of one round or of all; a round without metrics is not there."""
-        where, values = ("", ()) if round is None else (" WHERE round = ?", (round,))
-        found: dict[int, dict[str, float]] = {}
-        for at, name, value in self._rows(
-            f"SELECT round, name, value FROM metrics{where} ORDER BY round, name", *values
-        ):
-            found.setdefault(at, {})[name] = value
-        return found
-
-    def artifact(self, round: int, name: str) -> str:
-        """Return the blob name of an artifact; ``KeyError`` when the round has none of this name."""
-        rows = self._rows("SELECT blob FROM artifacts WHERE round = ? AND name = ?", round, name)
-        if not rows:
-            raise KeyError((round, name))
-        return rows[0][0]
-
-    def settings(self) -> dict[str, Any]:
-        """Return the settings of the run, ``{}`` before :meth:`register_run`."""
-        rows = self._rows("SELECT value FROM run WHERE key = 'settings'")
-        return json.loads(rows[0][0]) if rows else {}
-
-    def data_sha256(self) -> str | None:
-        """Return the hash over the data list, ``None`` before :meth:`register_run`."""
-        rows = self._rows("SELECT value FROM run WHERE key = 'data_sha256'")
-        return rows[0][0] if rows else None
-
-    def quarantined(self) -> dict[str, str]:
-        """Return id -> reason of the images that were left out of the run because their files cannot be used."""
-        rows = self._rows("SELECT value FROM run WHERE key = 'quarantined'")
-        return json.loads(rows[0][0]) if rows else {}
-
-    def images(self) -> list[ImageRow]:
-        """Return the images of the run, by id."""
-        return [ImageRow(*row) for row in self._rows("SELECT id, sha256, label, split FROM images ORDER BY id")]
-
-    def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        return self._database.rows(query, values)

@@ -16,11 +16,11 @@ import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from scripts.core.errors import Problem, StateError
 from scripts.core.files import make_folder, remove_leftovers
+from scripts.core.run_names import RunFile
 from scripts.state.blob_store import BlobStore
 from scripts.state.database import Database
 from scripts.state.lock import RunLock
@@ -37,8 +37,6 @@ from scripts.state.writes import (
     require_train,
 )
 
-__all__ = ["ImageRow", "LabelRow", "PseudoRow", "QueryRow", "RunState"]
-
 logger = logging.getLogger(__name__)
 
 _NAMED_BLOBS = "SELECT blob FROM labels UNION SELECT blob FROM pseudo UNION SELECT blob FROM artifacts"
@@ -50,36 +48,27 @@ class RunState(StateReader):
     Every method raises :class:`StateError` when the disk or the state fails it.
     """
 
-    def __init__(self, run_dir: Path, database: Database, lock: RunLock | None) -> None:
-        super().__init__(database)
-        self.run_dir = run_dir
+    def __init__(self, run_dir: Path, database: Database, lock: RunLock) -> None:
+        super().__init__(run_dir, database)
         self._lock = lock
-        self._blobs = BlobStore(run_dir / "blobs")
 
     # ---- opening and closing -------------------------------------------------------------------------------------
 
     @classmethod
-    def open(cls, run_dir: Path | str, readonly: bool = False) -> RunState:
-        """Open the state in ``run_dir``.
+    def open(cls, run_dir: Path | str) -> Self:
+        """Lock the run in ``run_dir`` and open its state; make both where there are none.
 
-        A writer locks the run, makes folder and state when there are none, and removes what a killed writer left.
-        A reader takes no lock, changes nothing, and sees the state as it is at this moment until it is closed.
+        What a killed writer left is removed.
 
         Raises:
             StateError: another writer (named by pid and host), a state that is missing, damaged or of another version,
                 a blob that the state names and the disk has lost, no permission, no space.
         """
         run_dir = Path(run_dir)
-        path = run_dir / "state.sqlite"
-        if readonly:
-            if not path.is_file():
-                raise StateError(
-                    Problem("holds no run", str(run_dir), "a file state.sqlite", cure="Name a run folder.")
-                )
-            return cls(run_dir, Database.open_snapshot(path), lock=None)
+        path = run_dir / RunFile.STATE
         make_folder(run_dir)
         with contextlib.ExitStack() as undo:
-            lock = RunLock(run_dir / "lock")
+            lock = RunLock(run_dir / RunFile.LOCK)
             undo.callback(lock.release)
             remove_leftovers(run_dir)
             if not path.exists():
@@ -96,36 +85,19 @@ class RunState(StateReader):
     def close(self) -> None:
         """Close the state and give back its lock; a second call does nothing."""
         try:
-            self._database.close()
+            super().close()
         finally:
-            if self._lock is not None:
-                self._lock.release()
-
-    def __enter__(self) -> RunState:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
+            self._lock.release()
 
     # ---- blobs ---------------------------------------------------------------------------------------------------
 
     def put_blob(self, data: bytes, suffix: str = "") -> str:
         """Store ``data`` and return its name for a later :meth:`commit`; equal data give the same name."""
-        self._require_writer()
         return self._blobs.put(data, suffix)
 
     def put_blobs(self, contents: Iterable[bytes], suffix: str = "") -> list[str]:
         """Store many blobs at once, much faster than one by one; return their names in the same order."""
-        self._require_writer()
         return self._blobs.put_all(contents, suffix)
-
-    def read_blob(self, name: str) -> bytes:
-        """Return the data of a blob; ``StateError`` when they are not what was stored."""
-        return self._blobs.read(name)
-
-    def blob_path(self, name: str) -> Path:
-        """Return where a blob lies, for readers that need a file; its content is not checked."""
-        return self._blobs.path(name)
 
     def gc(self) -> int:
         """Remove blobs that nothing names and return how many.
@@ -134,7 +106,6 @@ class RunState(StateReader):
         :class:`scripts.state.desk.Desk` writes and names its blobs in one transaction, so none of its is without a name
         here.
         """
-        self._require_writer()
         with self._database.transaction():
             unnamed = set(self._blobs.names()) - self._named_blobs()
             for name in unnamed:
@@ -168,7 +139,6 @@ class RunState(StateReader):
             StateError: lists each changed setting with old and new value, and each changed image.
             InputError: lists settings that JSON cannot hold.
         """
-        self._require_writer()
         flatten_settings(settings)
         items, left_out = list(items), dict(quarantined or {})
         images = [ImageRow(str(i["id"]), str(i["sha256"]), int(i["label"]), str(i["split"])) for i in items]
@@ -226,7 +196,6 @@ class RunState(StateReader):
             StateError: the phase was committed before; a row is not about a training image, names a blob that is not
                 there, or holds a number that is not finite; the disk failed.
         """
-        self._require_writer()
         query_rows = [
             row if isinstance(row, QueryRow) else QueryRow(round, rank, *row) for rank, row in enumerate(queries)
         ]
@@ -271,15 +240,11 @@ class RunState(StateReader):
         if problems:
             raise StateError(shortened(problems))
 
-    def _require_writer(self) -> None:
-        if self._lock is None:
-            raise StateError(Problem("state was opened for reading only", where=str(self.run_dir)))
-
 
 def _refuse_lost_state(run_dir: Path) -> None:
     """Refuse to start anew where a run has been: its state was lost, and silence would hide that."""
-    log = run_dir / "state.sqlite-wal"
-    trace = log if log.exists() else next(BlobStore(run_dir / "blobs").names(), None)
+    log = run_dir / f"{RunFile.STATE}-wal"
+    trace = log if log.exists() else next(BlobStore(run_dir / RunFile.BLOBS).names(), None)
     if trace is not None:
         cure = "Bring back the whole folder from a backup, or choose another output folder for a new run."
         raise StateError(Problem("state is missing where a run has been", str(run_dir), found=str(trace), cure=cure))

@@ -1,4 +1,4 @@
-"""Tables of a run's state and the rows that go in and out of them.
+"""Tables of a run's state.
 
 Queries, labels, pseudo-masks and all that people do refer to ``(id, 'train')`` of ``images``: the database itself
 refuses to store one for an image of the validation or test split, whatever the code above it does.
@@ -6,14 +6,46 @@ refuses to store one for an image of the validation or test split, whatever the 
 
 from __future__ import annotations
 
+from scripts.core.run_names import Stage
+
 APPLICATION_ID = 0x57414C31  # "WAL1": tells a state from any other SQLite file
-VERSION = 2
+VERSION = 3
+"""Of the format of a run. Formats 1 and 2, of unpublished versions, are refused."""
 
 _TRAIN_ONLY = """
     split TEXT NOT NULL DEFAULT 'train' CHECK (split = 'train'),
     FOREIGN KEY (id, split) REFERENCES images (id, split)"""
 
-LABELS = f"""CREATE TABLE labels (
+SCHEMA = f"""
+CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+
+CREATE TABLE images (
+    id TEXT PRIMARY KEY,
+    sha256 TEXT NOT NULL,
+    label INTEGER NOT NULL,
+    split TEXT NOT NULL CHECK (split IN ('train', 'val', 'test')),
+    UNIQUE (id, split)
+);
+
+CREATE TABLE phases (
+    seq INTEGER PRIMARY KEY,
+    round INTEGER NOT NULL,
+    phase TEXT NOT NULL,
+    seconds REAL NOT NULL CHECK (seconds >= 0),
+    rng TEXT NOT NULL,
+    UNIQUE (round, phase)
+);
+
+CREATE TABLE queries (
+    round INTEGER NOT NULL,
+    rank INTEGER NOT NULL CHECK (rank >= 0),
+    id TEXT NOT NULL,
+    score REAL,{_TRAIN_ONLY},
+    PRIMARY KEY (round, rank),
+    UNIQUE (round, id)
+);
+
+CREATE TABLE labels (
     seq INTEGER PRIMARY KEY,
     id TEXT NOT NULL,
     round INTEGER,
@@ -29,9 +61,29 @@ LABELS = f"""CREATE TABLE labels (
     origin TEXT NOT NULL DEFAULT '',
     origin_sha256 TEXT NOT NULL DEFAULT '',{_TRAIN_ONLY},
     UNIQUE (id, version)
-);"""
+);
 
-ANNOTATION = f"""
+CREATE TABLE pseudo (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL,
+    round INTEGER NOT NULL,
+    stage TEXT NOT NULL CHECK (stage IN {tuple(map(str, Stage))}),
+    donor TEXT NOT NULL,
+    distance REAL NOT NULL,
+    threshold REAL NOT NULL,
+    blob TEXT NOT NULL,{_TRAIN_ONLY},
+    FOREIGN KEY (donor, split) REFERENCES images (id, split),
+    UNIQUE (round, stage, id)
+);
+
+CREATE TABLE metrics (
+    round INTEGER NOT NULL, name TEXT NOT NULL, value REAL NOT NULL, PRIMARY KEY (round, name)
+);
+
+CREATE TABLE artifacts (
+    round INTEGER NOT NULL, name TEXT NOT NULL, blob TEXT NOT NULL, PRIMARY KEY (round, name)
+);
+
 CREATE TABLE reserves (
     round INTEGER NOT NULL,
     rank INTEGER NOT NULL CHECK (rank >= 0),
@@ -75,67 +127,3 @@ CREATE TABLE scores (
     PRIMARY KEY (name, id)
 );
 """
-
-SCHEMA = f"""
-CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-
-CREATE TABLE images (
-    id TEXT PRIMARY KEY,
-    sha256 TEXT NOT NULL,
-    label INTEGER NOT NULL,
-    split TEXT NOT NULL CHECK (split IN ('train', 'val', 'test')),
-    UNIQUE (id, split)
-);
-
-CREATE TABLE phases (
-    seq INTEGER PRIMARY KEY,
-    round INTEGER NOT NULL,
-    phase TEXT NOT NULL,
-    seconds REAL NOT NULL CHECK (seconds >= 0),
-    rng TEXT NOT NULL,
-    UNIQUE (round, phase)
-);
-
-CREATE TABLE queries (
-    round INTEGER NOT NULL,
-    rank INTEGER NOT NULL CHECK (rank >= 0),
-    id TEXT NOT NULL,
-    score REAL,{_TRAIN_ONLY},
-    PRIMARY KEY (round, rank),
-    UNIQUE (round, id)
-);
-
-{LABELS}
-
-CREATE TABLE pseudo (
-    seq INTEGER PRIMARY KEY,
-    id TEXT NOT NULL,
-    round INTEGER NOT NULL,
-    stage TEXT NOT NULL CHECK (stage IN ('cycle0', 'final')),
-    donor TEXT NOT NULL,
-    distance REAL NOT NULL,
-    threshold REAL NOT NULL,
-    blob TEXT NOT NULL,{_TRAIN_ONLY},
-    FOREIGN KEY (donor, split) REFERENCES images (id, split),
-    UNIQUE (round, stage, id)
-);
-
-CREATE TABLE metrics (
-    round INTEGER NOT NULL, name TEXT NOT NULL, value REAL NOT NULL, PRIMARY KEY (round, name)
-);
-
-CREATE TABLE artifacts (
-    round INTEGER NOT NULL, name TEXT NOT NULL, blob TEXT NOT NULL, PRIMARY KEY (round, name)
-);
-{ANNOTATION}"""
-
-_OLD_LABELS = "seq, id, round, blob, cost_px, boundary_px, seconds, user, version, status, split"
-MIGRATIONS = {
-    1: f"""
-ALTER TABLE labels RENAME TO labels_1;
-{LABELS}
-INSERT INTO labels ({_OLD_LABELS}) SELECT {_OLD_LABELS} FROM labels_1;
-DROP TABLE labels_1;
-{ANNOTATION}"""
-}
-"""Version -> statements that make the next one of it. 1: masks came from disk alone, always within a round."""

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from scripts.core.errors import InputError, Problem
+from scripts.core.run_names import SELECTION, START, Metric, OutputFile, Phase, selection_metric, weights_artifact
 from scripts.networks.model_file import DEFAULT_THRESHOLD, ModelInfo
 from scripts.networks.theta0 import find_theta0
 from scripts.networks.weights import Weights, unpack_weights
-from scripts.state.run_state import RunState
+from scripts.state.reader import StateReader
 
 
 def weights_of_round(
-    state: RunState, index: int, theta: Weights, last_cycle: int | None = None
+    state: StateReader, index: int, theta: Weights, last_cycle: int | None = None
 ) -> tuple[Weights, str | None]:
     """Return the weights of the best validation over a round's cycles (the later of equals), and their blob's name.
 
@@ -25,12 +26,11 @@ def weights_of_round(
         last_cycle: the last cycle that counts; None for all that were trained.
     """
     metrics = state.metrics(index).get(index, {})
-    prefix = "selection_cycle"
-    cycles = [int(name.removeprefix(prefix)) for name in metrics if name.startswith(prefix)]
-    scored = [(metrics[f"{prefix}{c}"], c) for c in cycles if last_cycle is None or c <= last_cycle]
+    cycles = [int(name.removeprefix(SELECTION)) for name in metrics if name.startswith(SELECTION)]
+    scored = [(metrics[selection_metric(c)], c) for c in cycles if last_cycle is None or c <= last_cycle]
     if not scored:
         return theta, None
-    blob = state.artifact(index, f"weights_cycle{max(scored)[1]}")
+    blob = state.artifact(index, weights_artifact(max(scored)[1]))
     return unpack_weights(state.read_blob(blob), theta, str(state.blob_path(blob))), blob
 
 
@@ -50,24 +50,24 @@ def read_run(
         InputError: the round was not evaluated; a setting of the network is an expression.
         StateError: see :func:`load_model`.
     """
-    with RunState.open(folder, readonly=True) as state:
-        evaluated = [at for at in sorted(state.metrics()) if at >= 0 and state.done(at, "evaluate")]
+    with StateReader.open(folder) as state:
+        evaluated = [at for at in sorted(state.metrics()) if at >= 0 and state.done(at, Phase.EVALUATE)]
         chosen = evaluated[-1] if round is None and evaluated else round
         if chosen is None or chosen not in evaluated:
             found = f"round {chosen}" if chosen is not None else "no round"
             listed = ", ".join(map(str, evaluated)) or "none yet"
             raise InputError(Problem("round was not evaluated", str(folder), f"one of: {listed}", found))
         settings, metrics = state.settings(), state.metrics(chosen)[chosen]
-        sha256 = state.rng(-1, "stage0")["theta0"]
-        theta = find_theta0(Path(stage0_dir) if stage0_dir else folder.parent / "stage0", sha256)
+        sha256 = state.rng(START, Phase.STAGE_0)["theta0"]
+        theta = find_theta0(Path(stage0_dir) if stage0_dir else folder.parent / OutputFile.STAGE_0, sha256)
         weights, blob = weights_of_round(state, chosen, theta)
         split_of = {image.sha256: image.split for image in state.images()}
         data_sha256 = state.data_sha256()
     preset = settings.get("active", {}).get("preset") or {}
     source = "cam" if preset.get("cycles", 1) == 0 else "decoder"
     info = _described(
-        folder, settings, metrics.get("threshold", DEFAULT_THRESHOLD), source,
-        round=chosen, masks=int(metrics.get("masks", 0)), weights=blob or "theta0", theta0_sha256=sha256,
+        folder, settings, metrics.get(Metric.THRESHOLD, DEFAULT_THRESHOLD), source,
+        round=chosen, masks=int(metrics.get(Metric.MASKS, 0)), weights=blob or "theta0", theta0_sha256=sha256,
         data_sha256=data_sha256,
     )  # fmt: skip
     return weights, info, split_of
@@ -84,11 +84,11 @@ def read_start(folder: Path, stage0_dir: Path | str | None = None) -> tuple[Weig
         InputError: stage 0 is not done; a setting of the network is an expression.
         StateError: see :func:`load_model`.
     """
-    with RunState.open(folder, readonly=True) as state:
-        if not state.done(-1, "stage0"):
+    with StateReader.open(folder) as state:
+        if not state.done(START, Phase.STAGE_0):
             raise InputError(Problem("stage 0 is not done", str(folder), "a run that has begun its rounds"))
-        settings, sha256, data_sha256 = state.settings(), state.rng(-1, "stage0")["theta0"], state.data_sha256()
-    weights = find_theta0(Path(stage0_dir) if stage0_dir else folder.parent / "stage0", sha256)
+        settings, sha256, data_sha256 = state.settings(), state.rng(START, Phase.STAGE_0)["theta0"], state.data_sha256()
+    weights = find_theta0(Path(stage0_dir) if stage0_dir else folder.parent / OutputFile.STAGE_0, sha256)
     return weights, _described(folder, settings, DEFAULT_THRESHOLD, "cam", round=None, masks=0, weights="theta0",
                                theta0_sha256=sha256, data_sha256=data_sha256)  # fmt: skip
 

@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from scripts.core.errors import InputError, Problem
+from scripts.core.run_names import RunFile, is_run
 from scripts.networks.interface import JointNetwork, joint_network
 from scripts.networks.model_file import (
     NETWORKS,
@@ -88,10 +89,10 @@ def find_run(output_dir: Path | str, run: str | None = None) -> Path:
     """
     folder = Path(output_dir)
     if run is not None:
-        if Path(run).name != run or not (folder / run / "state.sqlite").is_file():
+        if Path(run).name != run or not is_run(folder / run):
             raise InputError(Problem("no such run", str(folder), ", ".join(_runs(folder)) or "a run in there", run))
         return folder / run
-    if (folder / "state.sqlite").is_file():
+    if is_run(folder):
         return folder
     names = _runs(folder)
     if len(names) != 1:
@@ -101,7 +102,7 @@ def find_run(output_dir: Path | str, run: str | None = None) -> Path:
 
 
 def _runs(folder: Path) -> list[str]:
-    return sorted(path.parent.name for path in folder.glob("*/state.sqlite"))
+    return sorted(path.parent.name for path in folder.glob(f"*/{RunFile.STATE}"))
 
 
 def _shown(info: ModelInfo) -> dict[str, Any]:

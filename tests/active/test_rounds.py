@@ -15,7 +15,7 @@ from scripts.active.handlers import PhaseHandler, RoundEvents
 from scripts.active.rounds import ActiveLearning, default_phases
 from scripts.core.errors import InputError, StateError
 from scripts.networks.theta0 import Theta0
-from scripts.state.run_state import RunState
+from scripts.state.reader import StateReader
 from scripts.training.losses import PSEUDO
 from tests.support.tiny_runs import FakeLearner, fake_theta0, tiny_loop, what_happened
 
@@ -259,7 +259,7 @@ class TestRepeats:
                 loop.phases = [*bomb, *default_phases()] if first else [*default_phases(), *bomb]
                 with pytest.raises(Interrupt):
                     loop.run()
-                with RunState.open(loop.folder, readonly=True) as state:
+                with StateReader.open(loop.folder) as state:
                     assert state.done(index, event.value) == (not first and event is not RoundEvents.REPORT)
                 tiny_loop(shapes_data, folder).run()
                 assert what_happened(loop.folder) == expected, (event, index)

@@ -18,7 +18,7 @@ from scripts.active.rounds import default_phases
 from scripts.core.errors import InputError, StateError, user_error_of
 from scripts.data.run_data import RunData, open_data
 from scripts.images.masks import MaskRule
-from scripts.state.run_state import RunState
+from scripts.state.reader import StateReader
 from scripts.training.losses import JointLoss
 from tests.active.test_rounds import Interrupt, learners
 from tests.support.tiny_runs import make_images, open_tiny, tiny_loop, what_happened
@@ -206,7 +206,7 @@ class TestFilesThatChange:
             once.run()
         (problem,) = caught.value.problems
         assert name.split(".")[0].removesuffix("_mask") in problem.where
-        with RunState.open(once.folder, readonly=True) as state:
+        with StateReader.open(once.folder) as state:
             assert state.phases(0)[-1] == "refresh"
             assert state.phases(1) == []  # as before the round
 
@@ -258,7 +258,7 @@ def test_a_loss_that_is_no_number_leaves_the_state_as_before_the_training(
             loop.run()
     (problem,) = caught.value.problems
     assert problem.where == "random_seed0/round_00_cycle0, epoch 1, step 1"
-    with RunState.open(loop.folder, readonly=True) as state:
+    with StateReader.open(loop.folder) as state:
         assert state.phases(0) == ["query", "oracle"]
         asked = set(state.labelled())
     assert set(problem.found.partition("batch of ")[2].split(", ")) <= asked
@@ -281,7 +281,7 @@ class TestQuarantine:
         tiny_loop(self.open_skipping(folder), tmp_path, **{"active#rounds": 2}).run()
 
     def test_the_run_goes_on_without_the_image_and_keeps_the_reason(self, started: Any) -> None:
-        with RunState.open(started.folder, readonly=True) as state:
+        with StateReader.open(started.folder) as state:
             assert "train_03" not in {image.id for image in state.images()}
             assert list(state.quarantined()) == ["train_03"]
             assert "file is empty" in state.quarantined()["train_03"]
@@ -292,7 +292,7 @@ class TestQuarantine:
         self.again(folder, tmp_path)
         listed(folder, lambda row: None if row["image"] == "train_03.png" else row)
         self.again(folder, tmp_path)
-        with RunState.open(started.folder, readonly=True) as state:
+        with StateReader.open(started.folder) as state:
             assert state.quarantined() == {}
 
     def test_an_image_that_becomes_bad_later_is_a_changed_image(

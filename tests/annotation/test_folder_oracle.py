@@ -21,7 +21,7 @@ from scripts.core.files import file_stem
 from scripts.data.run_data import RunData
 from scripts.images.png import png_to_mask
 from scripts.state.desk import Desk
-from scripts.state.run_state import RunState
+from scripts.state.reader import StateReader
 from scripts.trained.run_models import weights_of_round
 from tests.support.people import a_mask, save
 from tests.support.tiny_runs import FakeLearner, fake_theta0, make_images, open_tiny, tiny_loop, what_happened
@@ -46,7 +46,7 @@ def person(data: RunData, output: Path, method: str = "label_prop", **changes: A
 
 
 def open_ids(loop: Any) -> tuple[int | None, list[str]]:
-    with RunState.open(loop.folder, readonly=True) as state:
+    with StateReader.open(loop.folder) as state:
         at = state.open_round()
         return at, [] if at is None else state.waiting(at)
 
@@ -120,7 +120,7 @@ class TestWhatGoesOut:
         loop.run()
         at, ids = open_ids(loop)
         assert at == 1
-        with RunState.open(loop.folder, readonly=True) as state:
+        with StateReader.open(loop.folder) as state:
             threshold = state.metrics(0)[0]["threshold"]
             weights = weights_of_round(state, 0, fake_theta0().weights)[0]
         for found in FakeLearner(None, shapes_data, None, fake_theta0()).predict(ids, weights):
@@ -224,13 +224,13 @@ class TestWhatComesBack:
         assert f"{ids[1]}.png: mask has another size" in told
         assert "test_00: not an image that is annotated" in told
         assert "nobody: no image of the run has this name" in told
-        with RunState.open(loop.folder, readonly=True) as state:
+        with StateReader.open(loop.folder) as state:
             assert [row.id for row in state.pending()] == ids[:1]
             assert {row.id for row in state.refusals()} == {ids[1], "test_00", "nobody"}
         draw(loop, shapes_data, 0, ids[1:])
         person(shapes_data, tmp_path).run()
         assert open_ids(loop)[0] == 1
-        with RunState.open(loop.folder, readonly=True) as state:
+        with StateReader.open(loop.folder) as state:
             assert state.metrics(0)[0]["masks"] == 2
 
     def test_a_changed_file_is_a_new_version_for_the_next_round(self, shapes_data: RunData, tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ class TestWhatComesBack:
         save(inbox(loop, 0) / f"{ids[0]}.png", a_mask())
         draw(loop, shapes_data, 1, open_ids(loop)[1])
         person(shapes_data, tmp_path).run()
-        with RunState.open(loop.folder, readonly=True) as state:
+        with StateReader.open(loop.folder) as state:
             rows = [row for row in state.labels() if row.id == ids[0]]
             assert [(row.version, row.round) for row in rows] == [(1, 0), (2, 1)]
             masks = [png_to_mask(state.read_blob(row.blob)) for row in rows]
@@ -259,7 +259,7 @@ class TestWhatComesBack:
         loop = person(shapes_data, tmp_path)
         loop.run()
         at, waiting = open_ids(loop)
-        with RunState.open(loop.folder, readonly=True) as state:
+        with StateReader.open(loop.folder) as state:
             assert state.skipped()[ids[1]].reason == "folded tissue"
             assert [row.id for row in state.pending()] == [ids[0]]
             class_of = {row.id: row.label for row in state.images()}
@@ -301,7 +301,7 @@ class TestWhatComesBack:
         _, ids = open_ids(loop)
         (inbox(loop, 0) / f"{ids[0]}.skip").write_text("")
         played = play(shapes_data, tmp_path, "label_prop")
-        with RunState.open(played.folder, readonly=True) as state:
+        with StateReader.open(played.folder) as state:
             assert ids[0] not in {row.id for row in state.labels()}
             assert ids[0] not in {row.id for row in state.queries() if row.round > 0}
             assert [state.metrics(at)[at]["masks"] for at in range(3)] == [2, 4, 6]
@@ -314,7 +314,7 @@ class TestWhatComesBack:
             for key in ids:
                 save(inbox(loop, 0) / user / f"{key}.png", a_mask(left=left))
         person(shapes_data, tmp_path).run()
-        with RunState.open(loop.folder, readonly=True) as state:
+        with StateReader.open(loop.folder) as state:
             assert {row.user for row in state.labels()} == {"anna", "ben"}
             assert state.metrics(0)[0]["masks"] == 2  # images, not answers
         report = (tmp_path / "report.html").read_text()

@@ -164,7 +164,7 @@ def test_a_page_without_images_is_refused() -> None:
 
 
 def test_every_file_of_the_page_is_part_of_it_and_small() -> None:
-    folder = Path(annotate_page.__file__).parent / "page"
+    folder = Path(annotate_page.__file__).parent / "web"
     assert {path.name for path in folder.glob("*.js")} == set(SCRIPTS)
     for name in (*SCRIPTS, "page.html", "page.css"):
         lines = (folder / name).read_text(encoding="utf-8").splitlines()
@@ -172,7 +172,7 @@ def test_every_file_of_the_page_is_part_of_it_and_small() -> None:
 
 
 def test_scripts_and_page_name_the_same_elements() -> None:
-    folder = Path(annotate_page.__file__).parent / "page"
+    folder = Path(annotate_page.__file__).parent / "web"
     html = (folder / "page.html").read_text()
     script = "".join((folder / name).read_text() for name in SCRIPTS)
     ids = set(re.findall(r'\bid="([\w-]+)"', html))

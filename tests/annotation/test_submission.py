@@ -61,7 +61,7 @@ def test_accepted(desk: Desk, gate: Gate, tmp_path: Path) -> None:
     assert (row.user, row.seconds, row.said, row.version) == ("ann", 12.0, "a", 1)
     assert (row.cost_px, row.boundary_px) == (400, 76)
     assert (row.origin, row.origin_sha256) == ("inbox/train_00.png", file_sha256(path))
-    np.testing.assert_array_equal(png_to_mask(desk.read_mask(row.blob)), a_mask())
+    np.testing.assert_array_equal(png_to_mask(desk.read_blob(row.blob)), a_mask())
     assert desk.waiting(0) == ["train_01"]
 
 
@@ -81,14 +81,14 @@ def test_a_file_that_changes_meanwhile_is_stored_as_it_was_read(
     assert row.origin_sha256 == digest
     expected = np.zeros((64, 64), dtype=np.uint8)
     expected[10:30, 10:30] = 1
-    np.testing.assert_array_equal(png_to_mask(desk.read_mask(row.blob)), expected)
+    np.testing.assert_array_equal(png_to_mask(desk.read_blob(row.blob)), expected)
 
 
 def test_a_second_mask_is_version_2_and_the_first_is_kept(desk: Desk, gate: Gate, tmp_path: Path) -> None:
     first = take_in(desk, gate, Submission("train_00", save(tmp_path / "a.png", a_mask()), "ann"))
     second = take_in(desk, gate, Submission("train_00", save(tmp_path / "a.png", a_mask(left=20)), "ann"))
     assert (first.version, second.version) == (1, 2)
-    np.testing.assert_array_equal(png_to_mask(desk.read_mask(first.blob)), a_mask())
+    np.testing.assert_array_equal(png_to_mask(desk.read_blob(first.blob)), a_mask())
 
 
 def test_refused(desk: Desk, gate: Gate, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -18,7 +18,7 @@ from scripts.evaluation.metrics import dice
 from scripts.evaluation.tables import TITLES
 from scripts.images.masks import read_mask
 from scripts.networks.model_file import write_model
-from scripts.state.run_state import RunState
+from scripts.state.reader import StateReader
 from scripts.trained.source import load_model
 from tests.support.tiny_runs import CONFIGS, make_images, tiny_loop
 
@@ -67,7 +67,7 @@ class TestCommand:
     def test_measures_what_the_run_measured(self, shapes_folder: Path, finished: Path, tmp_path: Path) -> None:
         folder = evaluate(shapes_folder, finished, **{"evaluate#folder": str(tmp_path)})
         assert {path.name for path in folder.iterdir()} == FILES
-        with RunState.open(finished / "random_seed0", readonly=True) as state:
+        with StateReader.open(finished / "random_seed0") as state:
             expected = state.metrics(0)[0]
         found = values(folder)
         for name in ("dice", "pxap", "accuracy"):
@@ -131,7 +131,7 @@ class TestCommand:
     def test_classifiers_masks_of_wsl(self, shapes_folder: Path, shapes_data: Any, tmp_path: Path) -> None:
         tiny_loop(shapes_data, tmp_path, "wsl").run()
         found = values(evaluate(shapes_folder, tmp_path))
-        with RunState.open(tmp_path / "wsl_seed0", readonly=True) as state:
+        with StateReader.open(tmp_path / "wsl_seed0") as state:
             assert found["dice"] == pytest.approx(state.metrics(0)[0]["dice"], abs=1e-6)
         assert "pixel_ece" not in found
 

@@ -21,6 +21,7 @@ import pytest
 from scripts.data.run_data import RunData, open_data
 from scripts.state.desk import Desk
 from scripts.state.lock import holder_of
+from scripts.state.reader import StateReader
 from scripts.state.run_state import RunState
 from tests.conftest import SHARED
 from tests.support.label_server import ROOT, Person, Server, as_mask, as_png, encoded, require_monailabel, serving
@@ -58,7 +59,7 @@ def simulate(files: list[str], output: Path, **options: Any) -> Path:
 @contextmanager
 def states(played: dict[str, Any]) -> Iterator[tuple[RunState, RunState]]:
     """The states of the run that was played and of the simulated one."""
-    ours, its = (RunState.open(played[name], readonly=True) for name in ("run", "simulated"))
+    ours, its = (StateReader.open(played[name]) for name in ("run", "simulated"))
     with ours, its:
         yield ours, its
 
@@ -143,7 +144,7 @@ class TestTwoRounds:
         """Train the first round; while it trains, ask, order another training, and hand a mask in again."""
         assert requests.post(f"{server.url}/train/joint", timeout=60).status_code == 200
         seen["second order"] = requests.post(f"{server.url}/train/joint", timeout=60)
-        with RunState.open(server.run_folder("entropy_seed3"), readonly=True) as state:
+        with StateReader.open(server.run_folder("entropy_seed3")) as state:
             assert state.open_round() == 0
         deadline = time.monotonic() + 60
         with Desk.open(server.run_folder("entropy_seed3")) as desk:
@@ -159,8 +160,8 @@ class TestTwoRounds:
 
     def test_queries_are_those_of_the_simulated_run(self, played: dict[str, Any]) -> None:
         with (
-            RunState.open(played["run"], readonly=True) as ours,
-            RunState.open(played["simulated"], readonly=True) as its,
+            StateReader.open(played["run"]) as ours,
+            StateReader.open(played["simulated"]) as its,
         ):
             assert ours.queries() == its.queries()
             assert len({row.id for row in ours.queries()}) == len(ours.queries()) >= 4
@@ -169,8 +170,8 @@ class TestTwoRounds:
 
     def test_so_are_masks_models_and_metrics(self, played: dict[str, Any]) -> None:
         with (
-            RunState.open(played["run"], readonly=True) as ours,
-            RunState.open(played["simulated"], readonly=True) as its,
+            StateReader.open(played["run"]) as ours,
+            StateReader.open(played["simulated"]) as its,
         ):
             assert ours.metrics() == its.metrics()
             blobs = {(row.id, row.round): row.blob for row in its.labels()}
@@ -181,7 +182,7 @@ class TestTwoRounds:
 
     def test_scores_are_those_that_the_run_chose_by(self, played: dict[str, Any]) -> None:
         scores = played["seen"]["scores"]
-        with RunState.open(played["simulated"], readonly=True) as its:
+        with StateReader.open(played["simulated"]) as its:
             drawn = {row.id for row in its.labels(0)}
             asked = its.queries(1)
             train = {row.id for row in its.images() if row.split == "train"}
@@ -217,7 +218,7 @@ class TestTwoRounds:
         seen = played["seen"]
         assert seen["meanwhile"].status_code == 200
         assert (seen["meanwhile"].json()["version"], seen["meanwhile"].json()["round"]) == (2, None)
-        with RunState.open(played["run"], readonly=True) as state:
+        with StateReader.open(played["run"]) as state:
             rows = [row for row in state.labels() if row.id == seen["asked"][0]["id"]]
         assert [(row.version, row.round) for row in rows] == [(1, 0), (2, 1)]
 
@@ -239,7 +240,7 @@ class TestTwoRounds:
         assert answer.status_code == 200, answer.text
         assert set(answer.json()) == set(images)
         assert all(found["classification"]["class"] for found in answer.json().values())
-        with RunState.open(played["run"], readonly=True) as state:
+        with StateReader.open(played["run"]) as state:
             assert {row.user for row in state.labels()} == {"anna", "ben"}
 
     def test_a_worse_model_does_not_answer(self, played: dict[str, Any]) -> None:

@@ -269,8 +269,8 @@ class TestMasks:
         versions = anna.label_info("train_01")["versions"]
         assert [(row["version"], row["annotator"]) for row in versions] == [(1, "anna"), (2, "anna"), (3, "ben")]
         blobs = [row.blob for row in desk.labels() if row.id == "train_01"]
-        np.testing.assert_array_equal(png_to_mask(desk.read_mask(blobs[0])), a_mask())
-        np.testing.assert_array_equal(png_to_mask(desk.read_mask(blobs[1])), a_mask(left=12))
+        np.testing.assert_array_equal(png_to_mask(desk.read_blob(blobs[0])), a_mask())
+        np.testing.assert_array_equal(png_to_mask(desk.read_blob(blobs[1])), a_mask(left=12))
 
     def test_time_since_the_lease_counts_where_none_is_told(self, served: Served) -> None:
         carl = Person(served.server, "carl")

@@ -12,7 +12,7 @@ from monai.bundle import ConfigParser
 from PIL import Image
 
 from scripts.prediction.listing import MARK, list_images
-from scripts.state.run_state import RunState
+from scripts.state.reader import StateReader
 from tests.prediction.test_transforms import asymmetric
 from tests.support.colour_net import inference, refusal, write_colour_model
 from tests.support.tiny_runs import tiny_loop
@@ -60,7 +60,7 @@ def arrays(path: Path) -> dict[str, np.ndarray]:
 
 class TestOfARun:
     def test_names_the_donor(self, run: Path, shapes_folder: Path, tmp_path: Path) -> None:
-        with RunState.open(run / "label_prop_seed0", readonly=True) as state:
+        with StateReader.open(run / "label_prop_seed0") as state:
             row = state.pseudo(0, "final")[0]
         image = shapes_folder / f"{row.id}.png"
         path = of_run(run, image, tmp_path / "out").get_parsed_content("explain")

@@ -9,7 +9,7 @@ import pytest
 
 from scripts.images.png import png_to_mask
 from scripts.prediction.image_origin import origin_of
-from scripts.state.run_state import RunState
+from scripts.state.reader import StateReader
 from tests.support.tiny_runs import tiny_loop
 
 
@@ -22,7 +22,7 @@ def run(shapes_data: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def rows(run: Path, round: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    with RunState.open(run, readonly=True) as state:
+    with StateReader.open(run) as state:
         return {row.id: row for row in state.pseudo(round, "final")}, dict(state.labelled(round))
 
 
@@ -44,7 +44,7 @@ def test_masks_are_those_of_the_state(run: Path, shapes_folder: Path, shapes_dat
     found = origin_of(shapes_folder / f"{key}.png", run, 1).pseudo
     assert found is not None and found.donor_mask is not None
     assert np.array_equal(found.donor_mask, shapes_data.store.true_mask(row.donor))
-    with RunState.open(run, readonly=True) as state:
+    with StateReader.open(run) as state:
         assert np.array_equal(found.mask, png_to_mask(state.read_blob(row.blob)))
     assert row.donor in labelled
 

@@ -22,7 +22,7 @@ from scripts.data.run_data import RunData
 from scripts.networks.model_file import build_network, read_info
 from scripts.prediction import predict as prediction
 from scripts.prediction.listing import MARK, RESULT_FOLDERS
-from scripts.state.run_state import RunState
+from scripts.state.reader import StateReader
 from scripts.trained.source import load_model
 from scripts.training.learner import Learner
 from tests.prediction.test_transforms import asymmetric
@@ -120,7 +120,7 @@ class TestResults:
         network = {"network_def": {"_target_": "scripts.networks.joint_net.JointNet", "pretrained": False}}
         out = inference({**network, **changes, "model#output_dir": str(tmp_path)}).get_parsed_content("run")[0]
         model = load_model(tmp_path)
-        with RunState.open(tmp_path / "random_seed0", readonly=True) as state:
+        with StateReader.open(tmp_path / "random_seed0") as state:
             assert model.info.threshold == state.metrics(0)[0]["threshold"]
         expected = next(run_learner(loop, shapes_data).predict(["test_01"], model.network.state_dict()))
         found = np.asarray(Image.open(out / "probabilities" / "test_01.png")) / 65535

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from scripts.report.curve import curve_auc, curve_rows, summary_table, write_curve
+from scripts.state.reader import StateReader
 from scripts.state.run_state import RunState
 from tests.support.small_runs import MASK_PX, make_run
 
@@ -23,7 +24,7 @@ def run_dir(tmp_path: Path) -> Path:
 
 
 def test_rows_hold_costs_measures_and_times(run_dir: Path) -> None:
-    with RunState.open(run_dir, readonly=True) as state:
+    with StateReader.open(run_dir) as state:
         rows = curve_rows(state)
     assert [row["round"] for row in rows] == [0, 1, 2]
     assert [row["masks"] for row in rows] == [2, 4, 6]
@@ -61,7 +62,7 @@ def test_area_equals_the_published_one(golden: Callable[[str], Any]) -> None:
 
 
 def test_files_agree_with_the_rows(run_dir: Path) -> None:
-    with RunState.open(run_dir, readonly=True) as state:
+    with StateReader.open(run_dir) as state:
         rows = curve_rows(state)
         table, document = write_curve(state, run_dir)
         settings = state.settings()
@@ -86,11 +87,11 @@ def test_files_of_a_run_without_rounds(tmp_path: Path) -> None:
 
 
 def test_table_is_aligned_narrow_and_drops_empty_columns(run_dir: Path, tmp_path: Path) -> None:
-    with RunState.open(run_dir, readonly=True) as state:
+    with StateReader.open(run_dir) as state:
         lines = summary_table(curve_rows(state)).splitlines()
     assert len({len(line) for line in lines[:-1]}) == 1
     assert len(lines[0]) <= 100
     assert lines[-1] == "AUC of Dice over 3 rounds: 0.6750"
     assert "0.8000" in lines[4]
-    with RunState.open(make_run(tmp_path / "random", "random", 0, [0.5]), readonly=True) as state:
+    with StateReader.open(make_run(tmp_path / "random", "random", 0, [0.5])) as state:
         assert "pseudo" not in summary_table(curve_rows(state))

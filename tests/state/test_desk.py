@@ -98,7 +98,7 @@ class TestSubmit:
         row = desk.submit(a_label("train_00", said="a", origin="x.png", origin_sha256="f"), png(), now=1000.0)
         (found,) = desk.pending()
         assert found == row == replace(row, round=None, version=1, at="1970-01-01T00:16:40+00:00")
-        assert desk.read_mask(found.blob) == desk.mask_path(found.blob).read_bytes() == png()
+        assert desk.read_blob(found.blob) == desk.mask_path(found.blob).read_bytes() == png()
         assert desk.taken("x.png", "f")
         assert not desk.taken("x.png", "e")
 
@@ -161,7 +161,7 @@ class TestBesideARun:
             assert all(state.read_blob(name) for name in sent)
 
     def test_needs_a_run(self, tmp_path: Path) -> None:
-        with pytest.raises(StateError, match=r"holds no run.*Start the run first"):
+        with pytest.raises(StateError, match=r"holds no run.*start the run first"):
             Desk.open(tmp_path)
         assert list(tmp_path.iterdir()) == []
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from scripts.core.errors import StateError
+from scripts.report.page import write_report
 from scripts.state.desk import Desk
-from scripts.state.reader import with_replacements
+from scripts.state.reader import StateReader, with_replacements
 from scripts.state.rows import LabelRow
 from scripts.state.run_state import RunState
 from scripts.state.schema import VERSION
@@ -93,27 +94,19 @@ class TestOlderStates:
         db.close()
         return folder
 
-    def test_are_brought_up_to_date_when_the_run_goes_on(self, old: Path) -> None:
-        with RunState.open(old, readonly=True) as state:  # a reader changes nothing on the disk
-            (row,) = state.labels()
-            assert (row.id, row.round, row.seconds, row.user, row.at) == ("train_00", 0, 1.5, "simulated", "")
-            assert state.skipped() == {}
-        with pytest.raises(StateError, match=r"older format.*Start the run once"):
-            Desk.open(old)
-        with RunState.open(old) as state:
-            assert state.labels() == [row]
-            assert state.phases(0) == ["query", "oracle"]
-        with Desk.open(old) as desk:
-            assert desk.submit(a_label("train_00"), png()).version == 2
+    @pytest.mark.parametrize("version", [1, 2, VERSION + 1])
+    def test_of_another_version_is_refused_by_all_and_left_as_it_is(self, old: Path, version: int) -> None:
         with sqlite3.connect(old / "state.sqlite") as db:
-            assert db.execute("PRAGMA user_version").fetchone()[0] == VERSION
-            assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+            db.execute(f"PRAGMA user_version = {version}")
         db.close()
-
-    def test_a_newer_one_is_refused(self, old: Path) -> None:
-        with sqlite3.connect(old / "state.sqlite") as db:
-            db.execute(f"PRAGMA user_version = {VERSION + 1}")
-        db.close()
-        for opening in (RunState.open, Desk.open):
-            with pytest.raises(StateError, match="another format"):
+        before = {path: path.read_bytes() for path in old.rglob("*") if path.is_file() and path.name != "lock"}
+        for opening in (RunState.open, StateReader.open, Desk.open):
+            with pytest.raises(StateError) as error:
                 opening(old)
+            (problem,) = error.value.problems
+            assert problem.expected == "format 3, with which this program begins"
+            writer = {1: "format 1, of program 0.1", 2: "format 2, of program 0.2"}.get(version, f"format {version}")
+            assert problem.found == writer
+            assert "choose another output folder for a new run" in problem.cure
+        assert {path: path.read_bytes() for path in before} == before
+        assert "another format" in write_report(old.parent).read_text()

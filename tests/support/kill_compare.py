@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.state.blob_store import BlobStore
-from scripts.state.run_state import RunState
+from scripts.state.reader import StateReader
 
 TOLERANCE = 1e-6
 Outcome = dict[str, Any]
@@ -21,7 +21,7 @@ def outcome(output: Path, name: str) -> Outcome:
     """All results of a finished run by name; times are left out, and blobs are read and checked against their hash."""
     folder = output / name
     found: Outcome = {}
-    with RunState.open(folder, readonly=True) as state:
+    with StateReader.open(folder) as state:
         rounds = sorted(state.metrics())
         found["theta0"] = state.rng(-1, "stage0")
         found["phases"] = {r: state.phases(r) for r in rounds}
@@ -68,7 +68,7 @@ def leftovers(output: Path, name: str) -> list[str]:
     """Files that a finished run must not leave: temporary ones, checkpoints inside a training, blobs nothing names."""
     found = [path for path in output.rglob("*") if ".tmp" in path.name or path.name.endswith("training.pt")]
     folder = output / name
-    with RunState.open(folder, readonly=True) as state:
+    with StateReader.open(folder) as state:
         unnamed = set(BlobStore(folder / "blobs").names()) - state._named_blobs()
     return [f"left over: {path.relative_to(output)}" for path in found] + [f"unnamed blob: {blob}" for blob in unnamed]
 
@@ -83,7 +83,7 @@ def stored(folder: Path) -> dict[str, int]:
     with tempfile.TemporaryDirectory() as copy:
         for path in folder.glob("state.sqlite*"):
             shutil.copyfile(path, Path(copy) / path.name)
-        with RunState.open(copy, readonly=True) as state:
+        with StateReader.open(copy) as state:
             tables = ("images", "phases", "queries", "labels", "pseudo", "metrics", "artifacts")
             rows = [f"{table} {row!r}" for table in tables for row in state._rows(f"SELECT * FROM {table}")]
             blobs = state._named_blobs()

@@ -20,7 +20,7 @@ from scripts.data.run_data import RunData, open_data
 from scripts.networks.outputs import Prediction
 from scripts.networks.theta0 import Theta0
 from scripts.networks.weights import Weights
-from scripts.state.run_state import RunState
+from scripts.state.reader import StateReader
 from scripts.training.train import Trained
 
 CONFIGS = Path(__file__).resolve().parents[2] / "bundle" / "configs"
@@ -157,7 +157,7 @@ def fake_theta0(*_: Any) -> Theta0:
 
 def what_happened(folder: Path) -> dict[str, Any]:
     """Everything of a run's state but times: two runs that did the same are equal."""
-    with RunState.open(folder, readonly=True) as state:
+    with StateReader.open(folder) as state:
         rounds = sorted(state.metrics())
         return {
             "queries": state.queries(),

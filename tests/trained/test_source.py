@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import json
-import sqlite3
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ import torch
 
 from scripts.core.errors import InputError, StateError
 from scripts.networks.model_file import HASH, weights_sha256, write_model
-from scripts.state.run_state import RunState
+from scripts.state.reader import StateReader
 from scripts.trained.run_models import network_settings, read_start, weights_of_round
 from scripts.trained.source import find_run, load_model
 from scripts.training.stage0 import theta0
@@ -32,7 +30,7 @@ class TestRuns:
         model = load_model(finished)
         config = tiny_config(Path("unused"), finished)
         start = theta0(config, shapes_data, config["active#stage0#overrides"], finished / "stage0")
-        with RunState.open(finished / "label_prop_seed0", readonly=True) as state:
+        with StateReader.open(finished / "label_prop_seed0") as state:
             weights, blob = weights_of_round(state, 1, start.weights)
             threshold = state.metrics(1)[1]["threshold"]
         found = model.network.state_dict()
@@ -78,15 +76,6 @@ class TestRuns:
     def test_size_of_the_training_images(self, shapes_data: Any, tmp_path: Path) -> None:
         loop = tiny_loop(shapes_data, tmp_path, "random", **{"active#rounds": 1})
         loop.run()
-        assert load_model(tmp_path).info.native_size == (64, 64)
-        with sqlite3.connect(tmp_path / "random_seed0" / "state.sqlite") as db:  # as an older version left it
-            (text,) = db.execute("SELECT value FROM run WHERE key = 'settings'").fetchone()
-            settings = json.loads(text)
-            del settings["native_size"]
-            db.execute("UPDATE run SET value = ? WHERE key = 'settings'", (json.dumps(settings),))
-        db.close()
-        assert load_model(tmp_path).info.native_size is None
-        loop.run()  # goes on without a complaint, and stores it
         assert load_model(tmp_path).info.native_size == (64, 64)
 
     def test_rounds_that_were_not_evaluated_are_refused(self, finished: Path) -> None:

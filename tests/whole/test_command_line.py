@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.state.reader import StateReader
 from scripts.state.run_state import RunState
 from tests.support.forked_commands import ROOT, Commands
 from tests.support.tiny_runs import SMALL, make_images
@@ -135,7 +136,7 @@ def test_text_of_the_data_is_never_evaluated(run, tmp_path: Path) -> None:
     for which in ({}, {"run_id": "run"}, {"run_id": "evaluate", "config": OVERLAY}):
         code, text = run(data, output, f"--ckpt_dir={tmp_path}", "--active#max_overlays=4", **which)
         assert code == 0, text[-3000:]
-    with RunState.open(output / "random_seed0", readonly=True) as state:
+    with StateReader.open(output / "random_seed0") as state:
         assert {image.id for image in state.images()} > set(names.values())
         assert state.settings()["classes"] == sorted(classes.values())
     assert {path.name for path in (output / "evaluation").iterdir()} == {

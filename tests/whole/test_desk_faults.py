@@ -39,7 +39,7 @@ def annotated(run_dir: Path, acknowledged: list[bytes]) -> list[tuple[str, bytes
         if not state.done(0, "query"):
             state.commit(0, "query", queries=[("i0", None), ("i1", None)], reserves=[("i2", None)])
     with Desk.open(run_dir) as desk:
-        present = [desk.read_mask(row.blob) for row in desk.labels()]
+        present = [desk.read_blob(row.blob) for row in desk.labels()]
         assert set(acknowledged) <= set(present)
         for key, content in ANSWERS:
             if content not in present:

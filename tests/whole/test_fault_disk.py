@@ -18,6 +18,7 @@ import pytest
 
 from scripts.core.errors import StateError
 from scripts.state.database import Database
+from scripts.state.reader import StateReader
 from scripts.state.rows import LabelRow
 from scripts.state.run_state import RunState
 from tests.support.fault_disk import CALLS, ERRORS, IMAGES, FailingDisk, LossyDisk, PowerCutError, scripted_run
@@ -145,7 +146,7 @@ def test_log_torn_anywhere_ends_in_whole_phases(ram: Path, tmp_path: Path) -> No
     run_dir = ram / "run"
     with RunState.open(run_dir) as state:
         state.register_run({}, [], [{"id": i, "sha256": "s", "label": 0, "split": "train"} for i in IMAGES], "d")
-        with RunState.open(run_dir, readonly=True):  # keeps the log from being folded into the one file
+        with StateReader.open(run_dir):  # keeps the log from being folded into the one file
             for at in range(4):
                 state.commit(at, "query", queries=[(image, 0.5) for image in IMAGES], metrics={"dice": 0.5})
             log = (run_dir / "state.sqlite-wal").read_bytes()

@@ -18,6 +18,7 @@ import torch
 from lib.refusals import NotNowError
 from lib.run import TRAIN, ServedRun
 from scripts.core.errors import Problem
+from scripts.core.run_names import START, Metric, Phase, is_run
 from scripts.networks.interface import JointNetwork, joint_network
 from scripts.networks.model_file import NETWORKS, ModelInfo, build_network, is_described, read_info, read_model
 from scripts.networks.weights import Weights
@@ -77,7 +78,7 @@ class AnsweringModel:
         path = run.settings.ckpt
         if path is not None and path.is_file() and read_info(path).classes == run.data.classes:
             return (str(path), path.stat().st_mtime_ns), lambda: self._of_file(path)
-        if (run.folder / "state.sqlite").is_file() and run.desk().done(-1, "stage0"):
+        if is_run(run.folder) and run.desk().done(START, Phase.STAGE_0):
             return (str(run.folder), -1), self._of_start
         expected = "a round of the run, its stage 0, or a model file of its classes"
         raise NotNowError(Problem("no model can answer yet", str(run.folder), expected, "none", TRAIN))
@@ -85,7 +86,12 @@ class AnsweringModel:
     def _of_round(self, index: int) -> tuple[Weights, ModelInfo, dict[str, Any]]:
         weights, info, _ = read_run(self.run.folder, index, self.run.stage0_dir)
         values = self.run.evaluated()[index]
-        told = {"from": "round", "round": index, "val_dice": values.get("val_dice"), "masks": int(values["masks"])}
+        told = {
+            "from": "round",
+            "round": index,
+            "val_dice": values.get(Metric.VAL_DICE),
+            "masks": int(values[Metric.MASKS]),
+        }
         return weights, info, told
 
     def _of_start(self) -> tuple[Weights, ModelInfo, dict[str, Any]]:

@@ -20,6 +20,7 @@ from scripts.annotation.gate import Gate
 from scripts.core.config_checks import check_config
 from scripts.core.errors import InputError, Problem, StateError, listed
 from scripts.core.run_config import RunConfig
+from scripts.core.run_names import Metric, Phase, RunFile, is_run, last_phase, run_folder
 from scripts.data.datalist import read_datalist
 from scripts.data.run_data import RunData
 from scripts.images.store import ImageStore
@@ -81,7 +82,7 @@ class ServedRun:
             raise InputError(Problem("unknown method", "--conf method", known, repr(self.name)))
         self.method = self.methods[self.name]
         self.rounds = self.method.rounds or int(parser["active#rounds"])
-        self.folder = self.output_dir / f"{self.name}_seed{self.seed}"
+        self.folder = run_folder(self.output_dir, self.name, self.seed)
         self.device = torch.device(parser.get_parsed_content("device"))
         self._turn = threading.RLock()
         self._desk: Desk | None = None
@@ -135,7 +136,7 @@ class ServedRun:
         Raises:
             StateError: they differ.
         """
-        if not (self.folder / "state.sqlite").is_file():
+        if not is_run(self.folder):
             return
         stored = self.desk().data_sha256()
         if stored is not None and stored != self.data.datalist.sha256:
@@ -152,7 +153,7 @@ class ServedRun:
             NotNowError: there is no run yet.
             StateError: see :meth:`scripts.state.desk.Desk.open`.
         """
-        path = self.folder / "state.sqlite"
+        path = self.folder / RunFile.STATE
         with self._turn:
             try:
                 found = os.stat(path)
@@ -173,7 +174,9 @@ class ServedRun:
             desk = self.desk()
         except NotNowError:
             return {}
-        return {at: values for at, values in sorted(desk.metrics().items()) if at >= 0 and desk.done(at, "evaluate")}
+        return {
+            at: values for at, values in sorted(desk.metrics().items()) if at >= 0 and desk.done(at, Phase.EVALUATE)
+        }
 
     def best_round(self) -> int | None:
         """Return the round whose model answers: of highest validation Dice, the later of equals.
@@ -181,9 +184,9 @@ class ServedRun:
         Without validation masks it is the last one; None before the first is evaluated.
         """
         found = self.evaluated()
-        if not any("val_dice" in values for values in found.values()):
+        if not any(Metric.VAL_DICE in values for values in found.values()):
             return max(found, default=None)
-        return max(found, key=lambda at: (found[at].get("val_dice", -1.0), at))
+        return max(found, key=lambda at: (found[at].get(Metric.VAL_DICE, -1.0), at))
 
     def situation(self, starting: bool = False) -> Situation:
         """Return where the run stands.
@@ -191,7 +194,7 @@ class ServedRun:
         Args:
             starting: a training was ordered, and may not have come to the run yet.
         """
-        holder = holder_of(self.folder / "lock")
+        holder = holder_of(self.folder / RunFile.LOCK)
         busy = starting or holder is not None
         try:
             desk = self.desk()
@@ -207,7 +210,7 @@ class ServedRun:
             return Situation("training", at, (), f"a training goes on{by}; ask again when it has ended")
         if at is not None:
             return Situation("ready", at, (), f"round {at} has all its masks. {TRAIN}")
-        last = "evaluate" if self.method.propagation is None else "refresh"
+        last = last_phase(self.method.propagation is not None)
         if all(desk.done(index, last) for index in range(self.rounds)):
             more = "For more, start the server with a larger --conf rounds."
             return Situation("complete", None, (), f"all {self.rounds} rounds are done. {more}")

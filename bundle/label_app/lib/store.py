@@ -179,7 +179,7 @@ class RunDatastore(Datastore):
 
     def get_label(self, label_id: str, label_tag: str, params: Any = None) -> Any:
         """Return the PNG of the mask that counts."""
-        return self.run.desk().read_mask(self._label(label_id, label_tag).blob)
+        return self.run.desk().read_blob(self._label(label_id, label_tag).blob)
 
     def get_label_uri(self, label_id: str, label_tag: str) -> str:
         """Return the path of the PNG of the mask that counts."""

@@ -19,6 +19,7 @@ from monailabel.utils.async_tasks.utils import tasks
 from lib.refusals import NotNowError
 from lib.run import ServedRun
 from scripts.core.errors import Problem, StateError, listed
+from scripts.core.run_names import Metric, RunFile
 from scripts.state.lock import holder_of
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,11 @@ class RoundTrain(TrainTask):
         values = {} if last is None else done[last]
         return {
             "round": last,
-            **{name: round(values[name], 4) for name in ("val_dice", "dice", "accuracy") if name in values},
+            **{
+                name: round(values[name], 4)
+                for name in (Metric.VAL_DICE, Metric.DICE, Metric.ACCURACY)
+                if name in values
+            },
             "best_round": self.run.best_round(),
             "asked": list(situation.waiting),
             "message": situation.text,
@@ -100,7 +105,7 @@ def order(run: ServedRun, name: str, run_sync: bool = False) -> dict[str, Any]:
 
 def refuse_untimely(run: ServedRun) -> None:
     """Raise NotNowError where a training could not do a round; see :func:`order`."""
-    holder = holder_of(run.folder / "lock")
+    holder = holder_of(run.folder / RunFile.LOCK)
     if is_ordered() or holder is not None:
         cure = "Wait for its end: GET /train/. Masks that come meanwhile go to the next round."
         raise NotNowError(Problem("a training goes on", str(run.folder), "none", holder or "one of this server", cure))
