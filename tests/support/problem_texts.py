@@ -26,7 +26,7 @@ def texts_of(folder: Path) -> set[str]:
 def problem_texts() -> set[str]:
     """Return what every ``Problem("what", ...)`` of the project says, where it is written there in full."""
     found = set()
-    for path in (ROOT / "scripts").glob("*.py"):
+    for path in (ROOT / "scripts").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Problem" and node.args:
                 found.add(_text(node.args[0]))
