@@ -154,11 +154,9 @@ class OracleHandler(PhaseHandler):
         answers = oracle.answer([row.id for row in run.state.queries(context.index)])
         blobs = run.state.put_blobs([mask_to_png(answer.mask) for answer in answers], ".png")
         rows = [
-            LabelRow(
-                a.id, context.index, blob, *mask_cost(a.mask), seconds=a.seconds, user=a.user,
-            )
+            LabelRow(a.id, context.index, blob, *mask_cost(a.mask), a.seconds, a.user)
             for a, blob in zip(answers, blobs, strict=True)
-        ]  # fmt: skip
+        ]
         return {"labels": rows, "claim": True}
 
     def _all_came(self, context: RoundContext, oracle: PersonOracle) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass, fields
 
 import numpy as np
+from scipy.stats.contingency import crosstab
 
 from scripts.core.errors import InputError, Problem
 
@@ -86,10 +87,9 @@ def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
     Row and column 0 are the background, the others the objects by ascending value.
     """
-    numbers_a, at_a = np.unique(np.append(a.ravel(), 0), return_inverse=True)
-    numbers_b, at_b = np.unique(np.append(b.ravel(), 0), return_inverse=True)
-    pairs = at_a[:-1] * len(numbers_b) + at_b[:-1]  # without the 0 that was added so that the background is there
-    return np.bincount(pairs, minlength=len(numbers_a) * len(numbers_b)).reshape(len(numbers_a), len(numbers_b))
+    table = crosstab(np.append(a, 0), np.append(b, 0)).count  # with a 0 more, so that the background is there
+    table[0, 0] -= 1
+    return table
 
 
 def stacked(sums: list[ObjectSums]) -> ObjectSums:

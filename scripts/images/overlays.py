@@ -14,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from scripts.core.errors import InputError, Problem
+from scripts.images.regions import grown
 from scripts.images.values import FOREGROUND, IGNORE
 
 COLOURS = {"truth": (86, 220, 255), "prediction": (255, 230, 40), "pseudo": (255, 150, 0)}
@@ -142,13 +143,6 @@ def _resized(values: npt.NDArray, size: tuple[int, int]) -> npt.NDArray:
     return mask
 
 
-def _grown(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """The mask and its eight neighbours."""
-    padded = np.pad(mask, 1)
-    rows = padded[:-2] | padded[1:-1] | padded[2:]
-    return rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]
-
-
 def outlined(field: npt.NDArray, mask: npt.NDArray | None, colour: str) -> npt.NDArray:
     """Return (H, W, 3) ``field`` with the contour of the mask's foreground, in a colour of :data:`COLOURS`.
 
@@ -157,9 +151,9 @@ def outlined(field: npt.NDArray, mask: npt.NDArray | None, colour: str) -> npt.N
     if mask is None:
         return field
     inside = mask == FOREGROUND
-    line = inside & _grown(_grown(~inside))
-    # Where the mask runs out of the picture there is no border to draw: _grown sees nothing beyond the edge.
-    rim = _grown(line) & ~line
+    line = inside & grown(grown(~inside))
+    # Where the mask runs out of the picture there is no border to draw: grown sees nothing beyond the edge.
+    rim = grown(line) & ~line
     drawn = field.copy()
     drawn[rim] = (0.45 * drawn[rim]).astype(np.uint8)
     drawn[line] = COLOURS[colour]

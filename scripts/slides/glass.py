@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from scripts.images.regions import connected_components
+from scripts.images.regions import connected_components, grown
 from scripts.slides.grid import Box, Grid, Tile
 from scripts.slides.tiles import PREVIEW
 
@@ -51,7 +51,7 @@ class GlassMap:
         numbers = connected_components(self._empty)
         large = np.bincount(numbers.ravel()) * cell >= self.least
         large[0] = False  # what is not empty
-        self._near = _grown(large[numbers])
+        self._near = grown(large[numbers])
 
     def pixels(self, box: Box, empty: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """Return which of the empty pixels (h, w) of a box of the network plane are glass."""
@@ -66,10 +66,3 @@ class GlassMap:
     def _on_map(self, box: Box) -> Box:
         by = (self.shape[0] / self.plane[0], self.shape[1] / self.plane[1])
         return Box(*(round(value) for value in box.scaled(by)))
-
-
-def _grown(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Return the mask and its eight neighbours."""
-    padded = np.pad(mask, 1)
-    rows = padded[:-2] | padded[1:-1] | padded[2:]
-    return rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]

@@ -8,27 +8,7 @@ import pytest
 from scripts.active.oracles import SimulatedOracle
 from scripts.core.errors import InputError
 from scripts.images.png import mask_to_png, png_to_mask
-from scripts.images.regions import mask_cost
 from tests.support.tiny_runs import make_images, open_tiny
-
-
-class TestMaskCost:
-    def test_costs_of_a_square(self) -> None:
-        mask = np.zeros((10, 12), dtype=np.uint8)
-        mask[2:7, 3:9] = 1  # 5 x 6: its contour has 2 * 5 + 2 * 6 - 4 pixels
-        assert mask_cost(mask) == (30, 18)
-
-    def test_the_edge_of_the_image_is_drawn_too(self) -> None:
-        mask = np.ones((4, 5), dtype=np.uint8)
-        assert mask_cost(mask) == (20, 14)
-
-    def test_ignored_pixels_cost_nothing_and_are_outside(self) -> None:
-        mask = np.ones((5, 5), dtype=np.uint8)
-        mask[2, 2] = 255
-        assert mask_cost(mask) == (24, 20)
-
-    def test_empty_mask(self) -> None:
-        assert mask_cost(np.zeros((3, 3), dtype=np.uint8)) == (0, 0)
 
 
 class TestSimulatedOracle:

@@ -56,7 +56,8 @@ def test_only_other_errors_show_a_traceback(error: str, code: int) -> None:
 
 def test_developers_see_every_traceback() -> None:
     program = (
-        "from scripts.core.plain_errors import *\nshow_user_errors_plainly()\nraise InputError(Problem('empty', 'a.png'))\n"
+        "from scripts.core.plain_errors import *\nshow_user_errors_plainly()\n"
+        + "raise InputError(Problem('empty', 'a.png'))\n"
     )
     done = subprocess.run([sys.executable, "-X", "dev", "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 2

@@ -1,4 +1,4 @@
-"""Specks and holes by a slow independent flood fill."""
+"""Objects, specks and holes by a slow independent flood fill; outlines and costs by hand and by looking around."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scripts.core.errors import InputError
-from scripts.images.regions import Cleaning
+from scripts.images.regions import Cleaning, connected_components, grown, mask_cost, outline
 
 
 def areas(mask: np.ndarray, corners: bool) -> list[set[tuple[int, int]]]:
@@ -26,6 +26,93 @@ def areas(mask: np.ndarray, corners: bool) -> list[set[tuple[int, int]]]:
                     waiting.append(near)
         found.append(area)
     return found
+
+
+def numbered(mask: np.ndarray, corners: bool = True) -> np.ndarray:
+    """The areas in the order of their first pixels."""
+    labels = np.zeros(mask.shape, dtype=np.int32)
+    for number, area in enumerate(sorted(areas(mask, corners), key=min), 1):
+        for at in area:
+            labels[at] = number
+    return labels
+
+
+class TestConnectedComponents:
+    @pytest.mark.parametrize("share", [0.05, 0.3, 0.4, 0.6, 0.95])
+    @pytest.mark.parametrize("shape", [(30, 41), (1, 50), (50, 1), (2, 2)])
+    def test_equals_a_flood_fill(self, share: float, shape: tuple[int, int]) -> None:
+        rng = np.random.default_rng(0)
+        for _ in range(5):
+            mask = rng.random(shape) < share
+            for form in (mask, np.asfortranarray(mask), mask.T, mask[::-1, ::-1]):  # rows come first in all of them
+                np.testing.assert_array_equal(connected_components(form), numbered(form))
+                np.testing.assert_array_equal(connected_components(form, corners=False), numbered(form, corners=False))
+
+    def test_corners_connect(self) -> None:
+        np.testing.assert_array_equal(connected_components(np.eye(4)), np.eye(4))
+        np.testing.assert_array_equal(connected_components(np.eye(4)[::-1]), np.eye(4)[::-1])
+        assert connected_components(np.eye(4), corners=False).max() == 4
+
+    def test_spiral_and_comb_are_one_object(self) -> None:
+        spiral = np.zeros((41, 41), dtype=bool)
+        for ring in range(0, 20, 2):
+            spiral[ring : 41 - ring, ring] = spiral[ring, ring : 41 - ring] = True
+            spiral[40 - ring, ring : 41 - ring] = spiral[ring + 2 : 41 - ring, 40 - ring] = True
+            spiral[ring + 2, ring : ring + 3] = True
+        np.testing.assert_array_equal(connected_components(spiral), numbered(spiral))
+        comb = np.zeros((20, 401), dtype=bool)
+        comb[:, ::2], comb[-1] = True, True
+        assert connected_components(comb).max() == 1
+
+    @pytest.mark.parametrize("value", [0, 1])
+    def test_uniform_masks(self, value: int) -> None:
+        labels = connected_components(np.full((5, 7), value, dtype=np.uint8))
+        assert labels.dtype == np.int32 and (labels == value).all()
+
+    def test_rows_do_not_touch_around_the_edge(self) -> None:
+        mask = np.zeros((3, 5), dtype=bool)
+        mask[0, 4] = mask[1, 0] = True
+        assert connected_components(mask).max() == 2
+
+
+class TestOutline:
+    def test_is_what_touches_the_outside_by_a_side(self) -> None:
+        square, inner = np.zeros((2, 40, 50), dtype=bool)
+        square[5:10, 5:10] = inner[6:9, 6:9] = True
+        np.testing.assert_array_equal(outline(square), square & ~inner)
+        whole = outline(np.ones((4, 5)))
+        assert whole.sum() == 14 and not whole[1:-1, 1:-1].any()
+        corner = np.ones((5, 5), dtype=bool)
+        corner[0, 0] = False  # a missing corner pixel opens no side of the pixel within
+        assert not outline(corner)[1, 1]
+
+    @pytest.mark.parametrize("seed", range(6))
+    def test_outline_and_growth_by_looking_around(self, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        mask = (rng.random(rng.integers(1, 20, 2)) < 0.1 + 0.15 * seed).astype(np.uint8) * 255
+        around = np.pad(mask != 0, 1)
+        for at in np.ndindex(mask.shape):
+            near = around[at[0] : at[0] + 3, at[1] : at[1] + 3]
+            assert outline(mask)[at] == (near[1, 1] and not (near[1].all() and near[:, 1].all()))
+            assert grown(mask)[at] == near.any()
+
+
+class TestMaskCost:
+    def test_costs_of_a_square(self) -> None:
+        mask = np.zeros((10, 12), dtype=np.uint8)
+        mask[2:7, 3:9] = 1  # 5 x 6: its contour has 2 * 5 + 2 * 6 - 4 pixels
+        assert mask_cost(mask) == (30, 18)
+
+    def test_the_edge_of_the_image_is_drawn_too(self) -> None:
+        assert mask_cost(np.ones((4, 5), dtype=np.uint8)) == (20, 14)
+
+    def test_ignored_pixels_cost_nothing_and_are_outside(self) -> None:
+        mask = np.ones((5, 5), dtype=np.uint8)
+        mask[2, 2] = 255
+        assert mask_cost(mask) == (24, 20)
+
+    def test_empty_mask(self) -> None:
+        assert mask_cost(np.zeros((3, 3), dtype=np.uint8)) == (0, 0)
 
 
 def expected(mask: np.ndarray, objects: int, holes: int) -> np.ndarray:

@@ -18,6 +18,7 @@ import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, verify_net_in_out
 from PIL import Image
 
+from scripts.active.run_record import stage0_overrides
 from scripts.data.run_data import RunData
 from scripts.networks.model_file import build_network, read_info
 from scripts.prediction import predict as prediction
@@ -25,6 +26,7 @@ from scripts.prediction.listing import MARK, RESULT_FOLDERS
 from scripts.state.reader import StateReader
 from scripts.trained.source import load_model
 from scripts.training.learner import Learner
+from scripts.training.stage0 import theta0
 from tests.prediction.test_transforms import asymmetric
 from tests.support.colour_net import TARGET, inference, refusal, write_colour_model
 from tests.support.tiny import tiny_net
@@ -181,9 +183,7 @@ def write_colour_model_at(folder: Path, **changes: Any) -> None:
 
 
 def run_learner(loop: Any, data: RunData) -> Learner:
-    from scripts.training.stage0 import theta0
-
-    start = theta0(loop.config, data, loop.stage0, loop.stage0_dir)
+    start = theta0(loop.config, data, stage0_overrides(loop.config), loop.settings.stage0_folder)
     return Learner(loop.config, data, None, start)
 
 
