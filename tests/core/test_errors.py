@@ -45,7 +45,7 @@ def test_names_cannot_speak_to_the_terminal() -> None:
 )
 def test_only_other_errors_show_a_traceback(error: str, code: int) -> None:
     program = (
-        "from scripts.core.plain_errors import *\nshow_user_errors_plainly()\n"
+        "from scripts.core.errors import *\nfrom scripts.core.plain_errors import *\nshow_user_errors_plainly()\n"
         f"try:\n    raise {error}\nexcept Exception as e:\n    raise RuntimeError('wrapped') from e\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
@@ -56,7 +56,7 @@ def test_only_other_errors_show_a_traceback(error: str, code: int) -> None:
 
 def test_developers_see_every_traceback() -> None:
     program = (
-        "from scripts.core.plain_errors import *\nshow_user_errors_plainly()\n"
+        "from scripts.core.errors import *\nfrom scripts.core.plain_errors import *\nshow_user_errors_plainly()\n"
         + "raise InputError(Problem('empty', 'a.png'))\n"
     )
     done = subprocess.run([sys.executable, "-X", "dev", "-c", program], capture_output=True, text=True, check=False)
@@ -65,7 +65,7 @@ def test_developers_see_every_traceback() -> None:
 
 
 def test_an_interrupted_program_says_so() -> None:
-    program = "from scripts.core.plain_errors import *\nshow_user_errors_plainly()\nraise KeyboardInterrupt\n"
+    program = "from scripts.core.errors import *\nfrom scripts.core.plain_errors import *\nshow_user_errors_plainly()\nraise KeyboardInterrupt\n"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 130
     assert "Traceback" not in done.stderr
