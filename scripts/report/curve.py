@@ -13,26 +13,29 @@ from pathlib import Path
 
 from scripts.core.files import write_atomic
 from scripts.core.result_files import Record, csv_bytes, versions
+from scripts.core.run_names import Metric, RunFile
 from scripts.evaluation.metrics import auc_over_rounds
 from scripts.state.reader import StateReader
 
-MEASURED = ("dice", "miou", "pxap", "accuracy", "threshold", "pseudo_dice", "pseudo_n")
-COSTS = ("masks", "percent_masks", "pixels", "boundary_px", "annotation_seconds")
-SUMMARISED = ("dice", "miou")
+MEASURED = (
+    Metric.DICE, Metric.MIOU, Metric.PXAP, Metric.ACCURACY, Metric.THRESHOLD, Metric.PSEUDO_DICE, Metric.PSEUDO_N,
+)  # fmt: skip
+COSTS = (Metric.MASKS, "percent_masks", Metric.PIXELS, "boundary_px", "annotation_seconds")
+SUMMARISED = (Metric.DICE, Metric.MIOU)
 _PHASE = "seconds_"
 _DIGITS = 6
 # Column of the terminal's table: heading, width, format.
 _TABLE = {
     "round": ("round", 5, "d"),
-    "masks": ("masks", 5, "d"),
+    Metric.MASKS: ("masks", 5, "d"),
     "percent_masks": ("% masks", 7, ".1f"),
-    "dice": ("Dice", 6, ".4f"),
-    "miou": ("mIoU", 6, ".4f"),
-    "pxap": ("PxAP", 6, ".4f"),
-    "accuracy": ("acc.", 6, ".4f"),
-    "threshold": ("thr.", 5, ".2f"),
-    "pseudo_n": ("pseudo", 6, "d"),
-    "pseudo_dice": ("its Dice", 8, ".4f"),
+    Metric.DICE: ("Dice", 6, ".4f"),
+    Metric.MIOU: ("mIoU", 6, ".4f"),
+    Metric.PXAP: ("PxAP", 6, ".4f"),
+    Metric.ACCURACY: ("acc.", 6, ".4f"),
+    Metric.THRESHOLD: ("thr.", 5, ".2f"),
+    Metric.PSEUDO_N: ("pseudo", 6, "d"),
+    Metric.PSEUDO_DICE: ("its Dice", 8, ".4f"),
     "seconds_total": ("seconds", 8, ".1f"),
 }
 
@@ -44,17 +47,17 @@ def curve_rows(state: StateReader) -> list[Record]:
     seconds_total and one seconds_<phase> for each phase that any of the rounds had. Costs that are not among the
     metrics of a round are summed up from the masks stored until then.
     """
-    metrics = {at: values for at, values in state.metrics().items() if at >= 0 and "dice" in values}
+    metrics = {at: values for at, values in state.metrics().items() if at >= 0 and Metric.DICE in values}
     seconds = {at: state.seconds(at) for at in metrics}
     phases = list(dict.fromkeys(phase for times in seconds.values() for phase in times))
-    known = {"masks", "pixels", *MEASURED}
+    known = {Metric.MASKS, Metric.PIXELS, *MEASURED}
     others = sorted({name for values in metrics.values() for name in values} - known)
     trained = sum(image.split == "train" for image in state.images())
     rows = []
     for at, values in sorted(metrics.items()):
         row: Record = {"round": at, **_costs(state, at, values, trained)}
         row |= {name: values.get(name) for name in (*MEASURED, *others)}
-        row["pseudo_n"] = None if row["pseudo_n"] is None else int(row["pseudo_n"])
+        row[Metric.PSEUDO_N] = None if row[Metric.PSEUDO_N] is None else int(row[Metric.PSEUDO_N])
         row["seconds_total"] = sum(seconds[at].values())
         row |= {_PHASE + phase: seconds[at].get(phase) for phase in phases}
         rows.append({name: round(v, _DIGITS) if isinstance(v, float) else v for name, v in row.items()})
@@ -79,7 +82,7 @@ def write_curve(state: StateReader, run_dir: Path | str) -> tuple[Path, Path]:
         StateError: a file cannot be written.
     """
     rows = curve_rows(state)
-    table, document = Path(run_dir) / "curve.csv", Path(run_dir) / "curve.json"
+    table, document = Path(run_dir) / RunFile.CURVE_CSV, Path(run_dir) / RunFile.CURVE_JSON
     content = {
         "auc": curve_auc(rows),
         "rounds": rows,
@@ -100,7 +103,7 @@ def summary_table(rows: Sequence[Record]) -> str:
     lines = ["  ".join(_TABLE[name][0].rjust(_TABLE[name][1]) for name in columns)]
     lines.append("  ".join("-" * _TABLE[name][1] for name in columns))
     lines += ["  ".join(_cell(row.get(name), *_TABLE[name][1:]) for name in columns) for row in rows]
-    area = curve_auc(rows)["dice"]
+    area = curve_auc(rows)[Metric.DICE]
     if len(rows) > 1 and area is not None:
         lines.append(f"AUC of Dice over {len(rows)} rounds: {area:.4f}")
     return "\n".join(lines)
@@ -109,11 +112,11 @@ def summary_table(rows: Sequence[Record]) -> str:
 def _costs(state: StateReader, at: int, values: Mapping[str, float], trained: int) -> Record:
     drawn = state.drawn(at)
     labels = [label for labels in drawn.values() for label in labels]
-    masks = int(values.get("masks", len(drawn)))
+    masks = int(values.get(Metric.MASKS, len(drawn)))
     return {
-        "masks": masks,
+        Metric.MASKS: masks,
         "percent_masks": 100.0 * masks / trained if trained else None,
-        "pixels": int(values.get("pixels", sum(label.cost_px for label in labels))),
+        Metric.PIXELS: int(values.get(Metric.PIXELS, sum(label.cost_px for label in labels))),
         "boundary_px": sum(label.boundary_px for label in labels),
         "annotation_seconds": float(sum(label.seconds for label in labels)),
     }

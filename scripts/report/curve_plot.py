@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from scripts.core.result_files import Record
+from scripts.core.run_names import Metric
 from scripts.evaluation.metrics import mean_std
 
 FLAT = ("wsl", "full_sup")
@@ -76,8 +77,8 @@ def _label(method: str, seeds: int) -> str:
 def _draw_curve(axes: Axes, method: str, seeds: list[list[Record]], colour: str, marker: str) -> None:
     # Only rounds that every seed has reached: a mean over other seeds each round would show steps that mean nothing.
     last = min(len(rows) for rows in seeds)
-    masks = [mean_std([rows[i]["masks"] for rows in seeds])[0] for i in range(last)]
-    means, deviations = zip(*(mean_std([rows[i]["dice"] for rows in seeds]) for i in range(last)), strict=True)
+    masks = [mean_std([rows[i][Metric.MASKS] for rows in seeds])[0] for i in range(last)]
+    means, deviations = zip(*(mean_std([rows[i][Metric.DICE] for rows in seeds]) for i in range(last)), strict=True)
     label = _label(method, len(seeds))
     axes.plot(masks, means, color=colour, marker=marker, markersize=5, linewidth=1.8, label=label, zorder=3)
     if len(seeds) > 1:
@@ -86,7 +87,7 @@ def _draw_curve(axes: Axes, method: str, seeds: list[list[Record]], colour: str,
 
 
 def _draw_flat(axes: Axes, method: str, seeds: list[list[Record]], colour: str, _marker: str) -> None:
-    mean, deviation = mean_std([rows[-1]["dice"] for rows in seeds])
+    mean, deviation = mean_std([rows[-1][Metric.DICE] for rows in seeds])
     dashes = (0, (2, 2)) if method == "wsl" else (0, (6, 2))
     label = f"{_label(method, len(seeds))}: {mean:.3f}"
     axes.axhline(mean, color=colour, linewidth=1.6, linestyle=dashes, label=label, zorder=1)

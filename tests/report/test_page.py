@@ -5,16 +5,20 @@ from __future__ import annotations
 import io
 import re
 import shutil
+import tomllib
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from jinja2 import UndefinedError
 from PIL import Image
 
 from scripts.core.errors import StateError
-from scripts.report.html import NONE
-from scripts.report.page import write_report
+from scripts.images.png import mask_to_png
+from scripts.report.page import NONE, TEMPLATE, write_report
+from scripts.state.desk import Desk
+from scripts.state.rows import LabelRow, RefusalRow
 from scripts.state.run_state import RunState
 from tests.support.small_runs import make_run
 
@@ -147,6 +151,76 @@ def test_a_damaged_run_is_named_and_the_others_reported(output: Path) -> None:
     _, words = _parsed(write_report(output))
     assert "full_sup could not be read" in words
     assert "Label propagation 2 3" in words
+
+
+def test_annotators_and_what_they_did(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", "random", 0, [0.5])
+    with Desk.open(run) as desk:
+        for user, left, seconds in (("anna", 0, 20.0), ("ben", 10, 0.0)):
+            mask = np.zeros((40, 40), np.uint8)
+            mask[:20, left : left + 20] = 1
+            desk.submit(LabelRow("train_8", None, "", 400, 76, seconds, user=user), mask_to_png(mask))
+        desk.skip("train_9", "anna", "torn slide")
+        desk.refuse(RefusalRow("train_7", "carl", "2026-01-02T03:04:05Z", "x.png", "0" * 64, "soft edges"))
+    page = write_report(tmp_path)
+    _, words = _parsed(page)
+    assert f"anna 1 1 0 20 20 400 76 ben 1 1 0 {NONE} {NONE} 400 76 carl 0 0 1 {NONE} {NONE} 0 0" in words
+    # Halves overlap: Dice 1/2; no majority in the other halves.
+    assert "Images with several annotators: 1 image annotators agreement" in words
+    assert "train_8 anna, ben 0.5000 200 400 The run learns the majority of the annotators' latest masks" in words
+    assert "Images that cannot be drawn: 1" in words
+    assert "torn slide" in words
+    assert "Masks that were not taken: 1" in words
+    assert "train_7 carl 2026-01-02T03:04:05Z x.png soft edges" in words
+    assert page.read_text().count("<h3>Annotators</h3>") == 1
+
+
+def test_a_run_without_annotators_has_no_part_about_them(output: Path) -> None:
+    assert "Annotators" not in write_report(output).read_text()
+
+
+def test_numbers_are_set_right_and_hashes_may_wrap(tmp_path: Path) -> None:
+    make_run(tmp_path / "a", "random", 0, [0.5], digest="a" * 64, number=-1.5, text="1 to 2")
+    page = write_report(tmp_path).read_text()
+    assert "<td>number</td><td class='n'>-1.5</td>" in page
+    assert f"<td>digest</td><td class='hash'>{'a' * 64}</td>" in page
+    assert "<td>text</td><td>1 to 2</td>" in page
+
+
+def test_settings_that_differ_are_told_apart_from_those_that_do_not(tmp_path: Path) -> None:
+    make_run(tmp_path / "a", "random", 0, [0.5], width=8, only_here=None)
+    make_run(tmp_path / "b", "random", 0, [0.5], width=16)
+    _, words = _parsed(write_report(tmp_path))
+    assert f"What tells the runs apart setting a b only_here {NONE} {NONE} width 8 16 Settings of every run" in words
+
+
+def test_a_value_that_the_page_lacks_is_an_error_and_no_gap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_run(tmp_path, "random", 0, [])
+    monkeypatch.setattr("scripts.report.page.run_section", lambda *_, **__: {"people": {}})
+    with pytest.raises(UndefinedError, match="annotators"):
+        write_report(tmp_path)
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_the_template_is_part_of_the_package() -> None:
+    root = Path(__file__).resolve().parents[2]
+    patterns = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    found = {
+        path.name
+        for folder, those in patterns.items()
+        for glob in those
+        for path in root.glob(f"{folder.replace('.', '/')}/{glob}")
+    }
+    assert TEMPLATE in found
+
+
+def test_data_lists_are_shown_once_with_the_runs_that_use_them(output: Path) -> None:
+    assert write_report(output).read_text().count("Images per split and class") == 1
+    with RunState.open(output / "other") as state:
+        state.register_run({"method": "random", "seed": 5}, (), [], "e" * 64)
+    _, words = _parsed(write_report(output))
+    assert words.count("Images per split and class") == 2
+    assert "Data more/random_seed0, more/random_seed1, label_prop_seed0, label_prop_seed1, full_sup Images" in words
 
 
 def test_runs_on_other_data_are_warned_of(output: Path) -> None:
