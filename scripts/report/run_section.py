@@ -54,6 +54,9 @@ def run_section(
         rows: its learning curve.
         classes: class names by index; may be empty.
         pictures: whether the overlays are shown.
+
+    Returns:
+        what ``evaluated`` in the template reads; JPEGs are bytes, or None where the file cannot be read.
     """
     people = people_section(state)
     if not rows:
@@ -72,6 +75,9 @@ def data_section(state: StateReader, classes: Sequence[str], patients: Any) -> d
         state: its state.
         classes: class names by index; may be empty.
         patients: number of patients with images in several splits, ``None`` where it is not known.
+
+    Returns:
+        ``images``, a table; ``sha256``; ``left_out``, pairs (image, reason); ``shared_patients``, ``patients`` as int.
     """
     images = state.images()
     counts = Counter((image.split, image.label) for image in images)
