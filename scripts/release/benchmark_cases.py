@@ -163,7 +163,7 @@ class Variant:
         }
         self.names = [f"{number}#plain" for number in range(batch)]
         self.criterion = JointCriterion(
-            self.network, JointLoss(seg_loss=BCEDice(), freeze_classifier=self.network.frozen)
+            self.network, JointLoss(scale_cl=0.0 if self.network.frozen else 1.0, seg_loss=BCEDice())
         )
         trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(trained, lr=1e-3)

@@ -27,7 +27,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
         },
         "active#stage0#overrides": {
             "freeze_classifier": False, "selection": "accuracy", "max_epochs": 1, "epoch_length": 1,
-            "loss#subtask": "classification", "validate#inferer#decode": False,
+            "loss#scale_seg": 0.0, "loss#scale_seg_u": 0.0, "validate#inferer#decode": False,
         },
         "features": None,
     },

@@ -8,9 +8,6 @@ Formulas as in Belharbi et al. 2021 (published code); all are computed in float3
 
 from __future__ import annotations
 
-import math
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from monai.losses import DiceLoss
@@ -110,45 +107,32 @@ class JointLoss(nn.Module):
     ``scale_cl * mean_i CE_i + scale_seg / B * sum_{i in L} seg_i + scale_seg_u / B * sum_{i in P} seg_u_i``, where both
     sums are divided by the whole batch size, so an image weighs the same whatever else its batch holds.
 
+    A term exists where its weight is above 0. Else it gives no gradient, so weight decay moves nothing either.
+
     Args:
-        scale_cl: weight of the classification term, >= 0.
-        scale_seg: weight of images with an oracle mask, >= 0.
+        scale_cl: weight of the classification term, >= 0; 0 while the classifier is frozen (published).
+        scale_seg: weight of images with an oracle mask, >= 0; 0 where there is no mask to learn from (stage 0).
         scale_seg_u: weight of images with a pseudo-mask (lambda), >= 0; 0 is the control without pseudo-masks.
-            It may be changed between epochs, e.g. by :class:`LambdaSchedule`.
         seg_loss: loss of the oracle masks, ``(logits, target, gate) -> (B,)``; :class:`BCE` when left out.
         seg_loss_u: loss of the pseudo-masks; ``seg_loss`` when left out.
-        freeze_classifier: the classifier is frozen, so there is no classification term (published).
-        subtask: which terms exist at all.
 
     Raises:
-        InputError: a negative scale, an unknown subtask, or a frozen classifier as the only subtask.
+        InputError: a negative weight, or no weight above 0.
     """
 
     def __init__(
         self,
-        scale_cl: float = 1.0,
+        scale_cl: float = 0.0,
         scale_seg: float = 1.0,
         scale_seg_u: float = 0.1,
         seg_loss: nn.Module | None = None,
         seg_loss_u: nn.Module | None = None,
-        freeze_classifier: bool = True,
-        subtask: Literal["both", "classification", "segmentation"] = "both",
     ) -> None:
         super().__init__()
-        _check_joint({"scale_cl": scale_cl, "scale_seg": scale_seg, "scale_seg_u": scale_seg_u}, subtask)
-        if subtask == "classification" and freeze_classifier:
-            raise InputError(
-                Problem(
-                    "nothing to train: the only subtask is frozen",
-                    "JointLoss",
-                    cure="Set freeze_classifier to false or subtask to segmentation.",
-                )
-            )
+        _check_scales({"scale_cl": scale_cl, "scale_seg": scale_seg, "scale_seg_u": scale_seg_u})
         self.scale_cl, self.scale_seg, self.scale_seg_u = scale_cl, scale_seg, scale_seg_u
         self.seg_loss = seg_loss if seg_loss is not None else BCE()
         self.seg_loss_u = seg_loss_u if seg_loss_u is not None else self.seg_loss
-        self.freeze_classifier = freeze_classifier
-        self.subtask = subtask
 
     def terms(
         self,
@@ -168,20 +152,22 @@ class JointLoss(nn.Module):
             kinds: (B,) int64: 0 oracle mask (L), 1 no mask (U), 2 pseudo-mask (P).
 
         Returns:
-            ``{"total", "cl", "seg", "seg_u"}``, scalars float32. A term that is switched off or has weight 0 is
-            exactly 0 and is not computed. ``total`` can always be propagated back, a batch without any term included.
+            ``{"total", "cl", "seg", "seg_u"}``, scalars float32. A term of weight 0 is exactly 0 and is not computed.
+            ``total`` can be propagated back to what any weight above 0 trains, from a batch without any term too.
         """
         batch = logits.shape[0]
-        zero = logits[:0].sum().float() + scores[:0].sum().float()  # 0 that is part of the graph and never NaN
+        masked = self.scale_seg > 0 or self.scale_seg_u > 0
+        # 0 that is part of the graph and never NaN
+        zero = scores[:0].sum().float() + (logits[:0].sum().float() if masked else 0.0)
         cl, seg, seg_u = zero, zero, zero
-        if self.subtask != "segmentation" and not self.freeze_classifier and self.scale_cl != 0:
+        if self.scale_cl > 0:
             cl = F.cross_entropy(scores.float(), labels)
-        if self.subtask != "classification":
+        if masked:
             known = masks != IGNORE
             target, gate = (masks * known).float(), known.float()
-            if self.scale_seg != 0:
+            if self.scale_seg > 0:
                 seg = _sum_of_kind(self.seg_loss(logits, target, gate), kinds == LABELLED) / batch
-            if self.scale_seg_u != 0:
+            if self.scale_seg_u > 0:
                 seg_u = _sum_of_kind(self.seg_loss_u(logits, target, gate), kinds == PSEUDO) / batch
         total = zero + self.scale_cl * cl + self.scale_seg * seg + self.scale_seg_u * seg_u
         return {"total": total, "cl": cl, "seg": seg, "seg_u": seg_u}
@@ -196,48 +182,6 @@ class JointLoss(nn.Module):
     ) -> torch.Tensor:
         """Return the weighted total, scalar float32; see :meth:`terms`."""
         return self.terms(scores, logits, labels, masks, kinds)["total"]
-
-
-class LambdaSchedule:
-    """Weight of the pseudo-masks over the epochs of a training.
-
-    ``constant``: init. ``linear``: from init at epoch 0 to ``end`` at ``max_epochs``, ``end`` afterwards.
-    ``exponential``: ``exp(-(epoch + 1) / sigma)``, which ignores ``init``, as published.
-
-    Args:
-        init: first weight, >= 0.
-        kind: which schedule.
-        end: last weight of the linear one.
-        max_epochs: its length in epochs, >= 1.
-        sigma: epochs in which the exponential one falls to 1/e, > 0.
-    """
-
-    def __init__(
-        self,
-        init: float = 0.1,
-        kind: Literal["constant", "linear", "exponential"] = "constant",
-        end: float = 1e-9,
-        max_epochs: int = 1,
-        sigma: float = 150.0,
-    ) -> None:
-        if kind not in ("constant", "linear", "exponential") or max_epochs < 1 or sigma <= 0 or init < 0 or end < 0:
-            raise InputError(
-                Problem(
-                    "not a schedule",
-                    "LambdaSchedule",
-                    "constant, linear or exponential; max_epochs >= 1; sigma > 0; weights >= 0",
-                    f"{kind}, max_epochs {max_epochs}, sigma {sigma}, init {init}, end {end}",
-                )
-            )
-        self.init, self.kind, self.end, self.max_epochs, self.sigma = init, kind, end, max_epochs, sigma
-
-    def __call__(self, epoch: int) -> float:
-        """Return the weight during ``epoch``, counted from 0."""
-        if self.kind == "constant":
-            return self.init
-        if self.kind == "linear":
-            return self.init + (self.end - self.init) * min(epoch / self.max_epochs, 1.0)
-        return math.exp(-(epoch + 1) / self.sigma)
 
 
 def _gated_mean(per_pixel: torch.Tensor, gate: torch.Tensor | None) -> torch.Tensor:
@@ -265,11 +209,12 @@ def _check_smooth(smooth: float) -> None:
         raise InputError(Problem("smooth must be positive, else an empty mask gives 0 / 0", "loss", "> 0", f"{smooth}"))
 
 
-def _check_joint(scales: dict[str, float], subtask: str) -> None:
+def _check_scales(scales: dict[str, float]) -> None:
     problems = [
         Problem("negative weight", name, ">= 0", f"{scale}") for name, scale in scales.items() if not scale >= 0
     ]
-    if subtask not in ("both", "classification", "segmentation"):
-        problems.append(Problem("unknown subtask", "subtask", "both, classification or segmentation", subtask))
+    if not any(scale > 0 for scale in scales.values()):
+        cure = "Give one of them a weight; with a frozen classifier that is one of the masks."
+        problems.append(Problem("nothing to train: no term of the loss has a weight", "loss", "> 0", f"{scales}", cure))
     if problems:
         raise InputError(problems)

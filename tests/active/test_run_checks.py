@@ -249,7 +249,7 @@ def test_a_loss_that_is_no_number_leaves_the_state_as_before_the_training(
 
     def poisoned(self: JointLoss, *arguments: Any) -> dict[str, torch.Tensor]:
         found = usual(self, *arguments)
-        return {**found, "total": found["total"] * (1.0 if self.subtask == "classification" else math.nan)}
+        return {**found, "total": found["total"] * (1.0 if self.scale_seg == 0 else math.nan)}
 
     with monkeypatch.context() as patch:
         patch.setattr(JointLoss, "terms", poisoned)

@@ -41,7 +41,7 @@ def test_batch_moves_to_the_device():
 
 
 def test_loss_is_that_of_the_unpacked_outputs(net):
-    loss = JointLoss(scale_cl=0.7, scale_seg=1.3, scale_seg_u=0.2, seg_loss=BCEDice(), freeze_classifier=False)
+    loss = JointLoss(scale_cl=0.7, scale_seg=1.3, scale_seg_u=0.2, seg_loss=BCEDice())
     criterion = JointCriterion(net, loss)
     total = criterion(net(BATCH["image"]), BATCH)
     features = net.encode(BATCH["image"])
@@ -55,7 +55,7 @@ def test_loss_is_that_of_the_unpacked_outputs(net):
 
 def test_every_part_of_the_network_learns_from_it(net):
     net.freeze(False)
-    JointCriterion(net, JointLoss(freeze_classifier=False))(net(BATCH["image"]), BATCH).backward()
+    JointCriterion(net, JointLoss(scale_cl=1.0))(net(BATCH["image"]), BATCH).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.head.parameters())
     assert {name.split(".")[0] for name, p in net.named_parameters() if p.grad is not None} == {
         "encoder",
@@ -77,6 +77,6 @@ def test_the_network_is_no_part_of_the_criterion(net):
 def test_a_wrapped_network_is_unwrapped(net):
     wrapped = nn.Module()
     wrapped.module = net
-    loss = JointLoss(freeze_classifier=False)
+    loss = JointLoss(scale_cl=1.0)
     packed = net(BATCH["image"])
     assert torch.equal(JointCriterion(wrapped, loss)(packed, BATCH), JointCriterion(net, loss)(packed, BATCH))

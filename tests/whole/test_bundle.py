@@ -33,6 +33,13 @@ ROOT = BUNDLE.parent
 METADATA = json.loads((CONFIGS / "metadata.json").read_text())
 WHOLE = ("metadata", "train", "inference", "inference_trt", "evaluate", "onnx_export", "slide")
 OVERLAYS = sorted(path.name for path in CONFIGS.glob("*.json") if path.stem not in WHOLE)
+PUBLISHED_RATES: dict[str, tuple[dict[str, Any], int]] = {
+    "glas_AL": ({}, 1000),
+    "glas_WSL": ({}, 1000),
+    "cub_AL": ({"lr_scheduler#milestones": "$list(range(11, 31, 10))", "lr_scheduler#gamma": 0.95}, 30),
+    "cub_WSL": ({"optimizer#lr": 0.01, "lr_scheduler#milestones": "$list(range(11, 91, 10))"}, 90),
+}
+"""Phase of the published code -> what it changes in published.json, which is that of GlaS, and its epochs."""
 STEPS = [f"--{key}={value}" for key, value in SMALL.items()]
 
 
@@ -278,7 +285,23 @@ class TestOverlays:
         assert isinstance(optimizer, torch.optim.SGD)
         group = optimizer.param_groups[0]
         assert [group[name] for name in ("lr", "momentum", "nesterov", "weight_decay")] == [0.1, 0.9, True, 1e-4]
-        schedule = parser.get_parsed_content("lr_scheduler")
-        assert [schedule.lr_lambdas[0](epoch) for epoch in (0, 100, 101, 201)] == [1.0, 1.0, 0.9, pytest.approx(0.81)]
+        assert parser["train#handlers#1#_target_"] == "LrScheduleHandler" and parser["train#handlers#1#epoch_level"]
         branch = sum(p.numel() for p in parser.get_parsed_content("network").parameters() if p.requires_grad)
         assert branch == 15_719_809
+
+    @pytest.mark.parametrize("phase", PUBLISHED_RATES)
+    def test_published_rates_equal_golden_in_every_epoch(self, phase: str, golden: Any) -> None:
+        steps, (changes, epochs) = golden("lr_schedule")[phase], PUBLISHED_RATES[phase]
+        ends = [*(first for first, _ in steps[1:]), epochs]
+        expected = [rate for (first, rate), end in zip(steps, ends, strict=True) for _ in range(end - first)]
+        parser = merged("train.json", "published.json")
+        own = parser["active#stage0#overrides"] if phase.endswith("WSL") else {}
+        for key, value in {"optimizer#params": [torch.nn.Parameter(torch.zeros(1))], **own, **changes}.items():
+            parser[key] = value
+        optimizer, schedule = (parser.get_parsed_content(name) for name in ("optimizer", "lr_scheduler"))
+        rates = []
+        for _ in range(epochs):
+            rates.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            schedule.step()  # as LrScheduleHandler, at the end of the epoch
+        assert rates == pytest.approx(expected, abs=1e-9)
