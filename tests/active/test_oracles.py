@@ -7,7 +7,6 @@ import pytest
 
 from scripts.active.oracles import SimulatedOracle
 from scripts.core.errors import InputError
-from scripts.images.png import mask_to_png, png_to_mask
 from tests.support.tiny_runs import make_images, open_tiny
 
 
@@ -26,13 +25,3 @@ class TestSimulatedOracle:
         with pytest.raises(InputError) as error:
             oracle.answer(["train_00", "train_01", "train_02"])
         assert [problem.where for problem in error.value.problems] == ["train_01", "train_02"]
-
-
-class TestPng:
-    def test_round_trip_keeps_every_value(self) -> None:
-        mask = np.array([[0, 1, 255], [255, 0, 1]], dtype=np.uint8)
-        np.testing.assert_array_equal(png_to_mask(mask_to_png(mask)), mask)
-
-    def test_other_memory_orders(self) -> None:
-        mask = np.asfortranarray(np.arange(12, dtype=np.uint8).reshape(3, 4) % 2)
-        np.testing.assert_array_equal(png_to_mask(mask_to_png(mask[:, ::2])), mask[:, ::2])

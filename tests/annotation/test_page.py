@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scripts.annotation import page as annotate_page
+from scripts.annotation import page as page_module
 from scripts.annotation.page import SCRIPTS, PageImage, annotation_page
 from scripts.core.errors import InputError
 
+WEB = Path(page_module.__file__).parent / "web"
 NASTY = "a\"b'c</script><!--<script>&amp;${x}$title\\"
 VOID = {"meta", "input", "br", "path", "use", "link"}
 
@@ -164,21 +165,19 @@ def test_a_page_without_images_is_refused() -> None:
 
 
 def test_every_file_of_the_page_is_part_of_it_and_small() -> None:
-    folder = Path(annotate_page.__file__).parent / "web"
-    assert {path.name for path in folder.glob("*.js")} == set(SCRIPTS)
+    assert {path.name for path in WEB.glob("*.js")} == set(SCRIPTS)
     for name in (*SCRIPTS, "page.html", "page.css"):
-        lines = (folder / name).read_text(encoding="utf-8").splitlines()
+        lines = (WEB / name).read_text(encoding="utf-8").splitlines()
         assert len(lines) <= 300, name
 
 
 def test_scripts_and_page_name_the_same_elements() -> None:
-    folder = Path(annotate_page.__file__).parent / "web"
-    html = (folder / "page.html").read_text()
-    script = "".join((folder / name).read_text() for name in SCRIPTS)
+    html = (WEB / "page.html").read_text()
+    script = "".join((WEB / name).read_text() for name in SCRIPTS)
     ids = set(re.findall(r'\bid="([\w-]+)"', html))
     used = set(re.findall(r'(?<![\w.])(?:element|document\.getElementById)\("([\w-]+)"\)', script))
     assert len(used) > 20 and used <= ids
-    table = (folder / "actions.js").read_text()
+    table = (WEB / "actions.js").read_text()
     actions = set(re.findall(r"^  (\w+): \{(?: keys| run|$)", table, re.MULTILINE))
     buttons = set(re.findall(r'data-action="(\w+)"', html))
     assert len(buttons) > 20 and buttons <= actions

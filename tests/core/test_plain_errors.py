@@ -1,13 +1,17 @@
-"""What MONAI says of a wrong config is told in one line; what may be a fault of the program is left alone."""
+"""A program ends with one message and no traceback; what may be a fault of the program is left alone."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 from monai.bundle import ConfigParser
 
 from scripts.core.plain_errors import config_problem_of
+
+IMPORTS = "from scripts.core.errors import *\nfrom scripts.core.plain_errors import *\n"
 
 
 def typed(value: int) -> int:
@@ -84,3 +88,33 @@ def test_run_ids() -> None:
     told = config_problem_of(ValueError("run ID 'trainng' doesn't exist in the config file."))
     assert told is not None
     assert told.where == "trainng"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [("InputError(Problem('empty', 'a.png'))", 2), ("StateError(Problem('empty', 'a.png'))", 3), ("KeyError('x')", 1)],
+)
+def test_only_other_errors_show_a_traceback(error: str, code: int) -> None:
+    program = (
+        f"{IMPORTS}show_user_errors_plainly()\n"
+        f"try:\n    raise {error}\nexcept Exception as e:\n    raise RuntimeError('wrapped') from e\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert ("Traceback" in done.stderr) is (code == 1)
+    assert ("error: a.png: empty" in done.stderr) is (code != 1)
+
+
+def test_developers_see_every_traceback() -> None:
+    program = f"{IMPORTS}show_user_errors_plainly()\nraise InputError(Problem('empty', 'a.png'))\n"
+    done = subprocess.run([sys.executable, "-X", "dev", "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.index("Traceback") < done.stderr.index("error: a.png: empty")
+
+
+def test_an_interrupted_program_says_so() -> None:
+    program = f"{IMPORTS}show_user_errors_plainly()\nraise KeyboardInterrupt\n"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert "Traceback" not in done.stderr
+    assert "same command goes on" in done.stderr

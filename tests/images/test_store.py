@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from scripts.data.checks import check_items
-from scripts.images import store as image_store
+from scripts.images import store as store_module
 from scripts.images.masks import MaskRule, read_mask
 from scripts.images.store import ImageStore
 
@@ -32,13 +32,13 @@ def items(tmp_path: Path) -> list[dict]:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the images that a store decoded itself, one per decoding."""
     names: list[str] = []
-    read = image_store.read_image
+    read = store_module.read_image
 
     def counting(path: str) -> np.ndarray:
         names.append(Path(path).stem)
         return read(path)
 
-    monkeypatch.setattr(image_store, "read_image", counting)
+    monkeypatch.setattr(store_module, "read_image", counting)
     return names
 
 
@@ -86,8 +86,8 @@ def test_what_exceeds_the_limit_is_the_same_from_disk(
     free.preload()
     decoded.clear()
     spill = tmp_path / "spill"
-    monkeypatch.setattr(image_store.tempfile, "TemporaryFile", lambda **_: spill.open("w+b"))
-    tight = ImageStore(items, decode_limit_gb=1500 / image_store.GIB)  # about two of six images
+    monkeypatch.setattr(store_module.tempfile, "TemporaryFile", lambda **_: spill.open("w+b"))
+    tight = ImageStore(items, decode_limit_gb=1500 / store_module.GIB)  # about two of six images
     tight.preload()
     in_memory = sum(pixels(item).size for item in items) - spill.stat().st_size
     assert 0 < in_memory <= 1500
@@ -123,8 +123,8 @@ def test_resized_masks_hold_no_new_values() -> None:
 def test_checking_can_be_the_only_decoding(items: list[dict], monkeypatch) -> None:
     store = ImageStore(image_size=(8, 8))
     assert check_items(items, MaskRule(), False, store.keep) == {}
-    monkeypatch.setattr(image_store, "read_image", None)
-    monkeypatch.setattr(image_store, "read_mask", None)
+    monkeypatch.setattr(store_module, "read_image", None)
+    monkeypatch.setattr(store_module, "read_mask", None)
     store.preload()  # decodes nothing
     assert len(store) == N
     assert np.array_equal(store.true_mask("1"), read_mask(items[1]["mask"]))

@@ -120,3 +120,12 @@ class TestHash:
         described = replace(INFO, provenance={HASH: weights_sha256(WEIGHTS)})
         assert is_described(WEIGHTS, described) and is_described(WEIGHTS, INFO)
         assert not is_described({**WEIGHTS, "steps": torch.tensor(8)}, described)
+
+
+def test_descriptions_of_older_files_are_read() -> None:
+    info = replace(INFO, native_size=(64, 96))
+    text = info.to_json().replace(', "native_size": [64, 96]', "")
+    assert "native_size" not in text
+    assert ModelInfo.from_json(text, "x") == INFO
+    with pytest.raises(InputError, match="native_size"):
+        replace(INFO, native_size=(0, 3))

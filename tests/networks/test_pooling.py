@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from scripts.networks.outputs import cam_mask, pack_outputs, unpack_outputs, upsample_maps
 from scripts.networks.pooling import ClassMapHead, WildcatPool, pooled_values
 
 
@@ -103,41 +102,6 @@ def test_kmax_must_be_above_zero(kmax):
         WildcatPool(kmax=kmax)
 
 
-def test_cam_mask_equals_golden(golden):
-    data = golden("wsl_mask")
-    maps, size = torch.tensor(data["maps"]), tuple(data["size"])
-    upsampled = torch.tensor(data["upsampled_bilinear_align_corners"])
-    torch.testing.assert_close(upsample_maps(maps, size), upsampled, atol=1e-5, rtol=0)
-    mask = cam_mask(maps, torch.tensor(data["labels"]), size)
-    assert mask.dtype == torch.uint8
-    assert torch.equal(mask, torch.tensor(data["mask"]).to(torch.uint8))
-
-
-def test_cam_masks_of_all_classes_partition_the_image():
-    maps = random_maps(1, 3, 4, 5)
-    masks = [cam_mask(maps, torch.tensor([label]), (19, 23)) for label in range(3)]
-    assert torch.equal(torch.stack(masks).sum(0), torch.ones(1, 1, 19, 23))
-
-
-@pytest.mark.parametrize("size", [(32, 32), (33, 95), (374, 374), (128, 147), (478, 710), (1, 64)])
-def test_packed_maps_come_back_exactly(size):
-    stride = 32
-    low = random_maps(2, 3, -(-size[0] // stride), -(-size[1] // stride))
-    logits = random_maps(2, 1, *size, seed=1)
-    packed = pack_outputs(logits, low)
-    assert packed.shape == (2, 4, *size)
-    logits_again, low_again = unpack_outputs(packed, stride)
-    assert torch.equal(logits_again, logits)
-    assert torch.equal(low_again, low)
-
-
-def test_packing_favours_no_side():
-    """Flipping before or after gives the same; ``nearest`` in place of ``nearest-exact`` would lean to one side."""
-    low, logits = random_maps(1, 2, 3, 3), random_maps(1, 1, 70, 95)
-    flipped = pack_outputs(logits.flip(2, 3), low.flip(2, 3))
-    assert torch.equal(flipped, pack_outputs(logits, low).flip(2, 3))
-
-
 def test_everything_can_be_scripted():
     class Classifier(nn.Module):
         def __init__(self) -> None:
@@ -153,9 +117,3 @@ def test_everything_can_be_scripted():
     for side in (5, 15):  # 2.5 values round to 2, 22.5 to 22
         x = random_maps(2, 4, side, side)
         torch.testing.assert_close(scripted(x), net(x))
-
-    logits, low = random_maps(1, 1, 40, 50), random_maps(1, 2, 2, 2)
-    packed = torch.jit.script(pack_outputs)(logits, low)
-    assert torch.equal(torch.jit.script(unpack_outputs)(packed, 32)[1], low)
-    label = torch.tensor([1])
-    assert torch.equal(torch.jit.script(cam_mask)(low, label, (9, 9)), cam_mask(low, label, (9, 9)))

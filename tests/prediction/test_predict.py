@@ -21,7 +21,6 @@ from PIL import Image
 from scripts.active.run_record import stage0_overrides
 from scripts.data.run_data import RunData
 from scripts.networks.model_file import build_network, read_info
-from scripts.prediction import predict as prediction
 from scripts.prediction.listing import MARK, RESULT_FOLDERS
 from scripts.state.reader import StateReader
 from scripts.trained.source import load_model
@@ -315,7 +314,7 @@ class TestAgain:
                 raise OSError("disk is gone")
 
         with monkeypatch.context() as patch:
-            patch.setattr(prediction, "write_results", failing)
+            patch.setattr("scripts.prediction.predict.write_results", failing)
             with pytest.raises(Exception) as caught:  # MONAI wraps the error
                 predict(data)
         assert "disk is gone" in str(caught.getrepr(chain=True))

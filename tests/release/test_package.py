@@ -42,7 +42,7 @@ def small_root(tmp_path: Path) -> Path:
     for name, text in {
         "bundle/configs/metadata.json": "{}", "bundle/large_files.yml": '{"large_files": []}', "bundle/LICENSE": "text",
         "bundle/label_app/main.py": "1", "bundle/label_app/lib/tasks.py": "1", "bundle/label_app/logs/server.log": "1",
-        "bundle/label_app/model/old.pt": "1", "scripts/a.py": "1", "scripts/page/view.html": "1",
+        "bundle/label_app/model/old.pt": "1", "scripts/a.py": "1", "scripts/annotation/web/view.html": "1",
         "scripts/__pycache__/a.pyc": "1", "scripts/.hidden": "1", "scripts/a.py~": "1", "docs/README.md": "1",
         "models/model.pt": "1", "models/model.json": "1", "models/model.ts": "1", "requirements.txt": "",
         "requirements-dev.txt": "", "requirements-slide.txt": "", "tests/test_a.py": "1",
@@ -59,7 +59,7 @@ class TestContents:
         assert list(contents(small_root)) == [
             "LICENSE", "configs/metadata.json", "docs/README.md", "label_app/lib/tasks.py", "label_app/main.py",
             "large_files.yml", "models/model.json", "models/model.pt", "requirements-slide.txt", "requirements.txt",
-            "scripts/a.py", "scripts/page/view.html",
+            "scripts/a.py", "scripts/annotation/web/view.html",
         ]  # fmt: skip
 
     def test_an_unpacked_package_has_the_same(self, small_root: Path, tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ from typing import Any
 
 import pytest
 
-from scripts.core import files as blobs
 from scripts.state.rows import LabelRow, PseudoRow
 from scripts.state.run_state import RunState
 
@@ -164,7 +163,7 @@ class FailingDisk:
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
         if self.call in ("write", "open"):
-            patch.setattr(blobs, "open", self._open, raising=False)
+            patch.setattr("scripts.core.files.open", self._open, raising=False)
         if self.call != "write":
             real = getattr(os, self.call)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,19 +11,12 @@ import torch
 from scripts.core.errors import InputError, StateError
 from scripts.networks.model_file import HASH, weights_sha256, write_model
 from scripts.state.reader import StateReader
-from scripts.trained.run_models import network_settings, read_start, weights_of_round
-from scripts.trained.source import find_run, load_model
+from scripts.trained.run_models import weights_of_round
+from scripts.trained.source import ModelSource, find_run, load_model
 from scripts.training.stage0 import theta0
+from tests.support.colour_net import INFO, ColourNet, colour_source, write_colour_model
 from tests.support.small_runs import make_run
 from tests.support.tiny_runs import tiny_config, tiny_loop
-
-
-@pytest.fixture(scope="module")
-def finished(shapes_data: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one run of two rounds."""
-    folder = tmp_path_factory.mktemp("runs")
-    tiny_loop(shapes_data, folder).run()
-    return folder
 
 
 class TestRuns:
@@ -53,22 +47,6 @@ class TestRuns:
             if not torch.equal(value, last.network.state_dict()[name])
         ]  # fmt: skip
         assert changed and not [name for name in changed if name.startswith(("encoder", "head"))]
-
-    def test_start_is_theta0_with_the_masks_of_the_classifier(self, finished: Path, shapes_data: Any) -> None:
-        config = tiny_config(Path("unused"), finished)
-        start = theta0(config, shapes_data, config["active#stage0#overrides"], finished / "stage0")
-        weights, info = read_start(finished / "label_prop_seed0")
-        assert weights.keys() == start.weights.keys()
-        assert all(torch.equal(value, start.weights[name]) for name, value in weights.items())
-        described = load_model(finished).info
-        assert (info.mask_from, info.provenance["round"], info.provenance["masks"]) == ("cam", None, 0)
-        assert (info.network, info.classes, info.image_size) == (
-            described.network, described.classes, described.image_size,
-        )  # fmt: skip
-
-    def test_start_of_a_run_that_has_none(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match="stage 0 is not done"):
-            read_start(make_run(tmp_path / "label_prop_seed0", "label_prop", 0, []))
 
     def test_run_folder_itself_is_accepted(self, finished: Path) -> None:
         assert load_model(finished / "label_prop_seed0").info == load_model(finished, run="label_prop_seed0").info
@@ -157,17 +135,83 @@ class TestFiles:
             load_model(tmp_path, round=1, ckpt=tmp_path / "m.pt")
 
 
-class TestNetworkSettings:
-    SETTINGS = {  # noqa: RUF012
-        "num_classes": 5,
-        "network_def": {"_target_": "x.Net", "num_classes": "@num_classes", "dropout": 0.0},
-    }
+class TestSourceOfFiles:
+    def test_is_described_without_its_weights(self, tmp_path: Path) -> None:
+        path = write_colour_model(tmp_path)
+        path.write_bytes(b"no weights")
+        assert ModelSource(ColourNet(), ckpt=path).info.classes == ("blue", "red")
 
-    def test_references_and_overrides(self) -> None:
-        found = network_settings(self.SETTINGS, {"network_def#dropout": 0.2, "max_epochs": 3})
-        assert found == {"_target_": "x.Net", "num_classes": 5, "dropout": 0.2}
+    def test_description_follows_the_file_until_it_is_loaded(self, tmp_path: Path) -> None:
+        source = colour_source(tmp_path)
+        assert source.info.threshold == 0.5
+        write_colour_model(tmp_path, threshold=0.7)
+        os.utime(tmp_path / "model.json", ns=(1, 1))
+        assert source.info.threshold == 0.7
+        source.load()
+        write_colour_model(tmp_path, threshold=0.9)
+        assert source.info.threshold == 0.7
+        assert source.load() is source.load()
 
-    @pytest.mark.parametrize("value", ["$__import__('os').getcwd()", "@elsewhere", "%num_classes"])
-    def test_expressions_are_not_evaluated(self, value: str) -> None:
-        with pytest.raises(InputError, match="expression"):
-            network_settings(self.SETTINGS, {"network_def::dropout": value})
+    def test_values_of_the_command_replace_stored_ones(self, tmp_path: Path) -> None:
+        path = write_colour_model(tmp_path)
+        source = ModelSource(ColourNet(), ckpt=path, threshold=0.3, native_size=[10, 20])
+        assert (source.info.threshold, source.info.native_size) == (0.3, (10, 20))
+        found = source.load().info
+        assert (found.threshold, found.native_size) == (0.3, (10, 20))
+
+    def test_network_is_that_of_the_config_until_it_is_loaded(self, tmp_path: Path) -> None:
+        default = ColourNet()
+        source = ModelSource(default, ckpt=write_colour_model(tmp_path))
+        assert source.network is default
+        assert source.load().network is source.network and source.network is not default
+
+    def test_released_model_is_taken_where_nothing_is_named(self, tmp_path: Path) -> None:
+        released = write_colour_model(tmp_path)
+        (tmp_path / "other").mkdir()
+        named = write_colour_model(tmp_path / "other", threshold=0.9)
+        assert ModelSource(ColourNet(), released=released).info.threshold == 0.5
+        assert ModelSource(ColourNet(), released=released, ckpt=named).info.threshold == 0.9
+
+    def test_safetensors_too(self, tmp_path: Path) -> None:
+        write_model(tmp_path / "m.safetensors", ColourNet().state_dict(), INFO)
+        assert ModelSource(ColourNet(), ckpt=tmp_path / "m.safetensors").info == INFO
+
+    def test_another_network_and_a_pickle_are_refused(self, tmp_path: Path) -> None:
+        path = write_colour_model(tmp_path)
+        torch.save({"weight": torch.zeros(3)}, path)
+        with pytest.raises(InputError, match="does not fit"):
+            ModelSource(ColourNet(), ckpt=path).load()
+        torch.save({"x": Path("canary")}, path)
+        with pytest.raises(StateError):
+            ModelSource(ColourNet(), ckpt=path).load()
+
+
+class TestSourceOfRuns:
+    def test_of_a_run(self, shapes_data: Any, tmp_path: Path) -> None:
+        tiny_loop(shapes_data, tmp_path, "random", **{"active#rounds": 1}).run()
+        source = ModelSource(ColourNet(), released="unused", output_dir=tmp_path)
+        assert source.info.provenance["run"] == "random_seed0"
+        assert source.run_folder == tmp_path / "random_seed0"
+        assert source.info.native_size == (64, 64)
+        assert colour_source(tmp_path).run_folder is None
+
+    @pytest.mark.parametrize(
+        ("arguments", "text"),
+        [
+            ({}, "no model is named"),
+            ({"ckpt": "a.pt", "output_dir": "runs"}, "a file and a run"),
+            ({"released": "a.pt", "run": "x"}, "run without its folder"),
+            ({"released": "a.pt", "round": 0}, "run without its folder"),
+        ],
+    )
+    def test_what_is_not_clear_is_refused(self, arguments: dict[str, Any], text: str) -> None:
+        with pytest.raises(InputError, match=text):
+            ModelSource(ColourNet(), **arguments)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    source = ModelSource(ColourNet(), released=tmp_path / "model.pt")
+    with pytest.raises(InputError, match="model is missing"):
+        source.load()
+    with pytest.raises(InputError, match="--ckpt"):
+        _ = source.info

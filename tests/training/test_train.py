@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import pickle
 import random
 from pathlib import Path
 
@@ -11,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from scripts.core.errors import StateError
 from scripts.core.run_config import RunConfig
 from scripts.data.run_data import RunData, open_data
 from scripts.networks.feature_bank import FeatureBank
@@ -131,61 +128,7 @@ def test_pseudo_masks_teach_less_than_true_ones(config, data, theta, first):
     assert same(train(parser, 7, theta).weights, first.weights)
 
 
-WEIGHTS = {"a": torch.arange(3.0), "b": torch.ones(2, 2), "n": torch.tensor(5)}
-
-
-def test_packed_weights_come_back():
-    assert same(unpack_weights(pack_weights(WEIGHTS)), WEIGHTS)
-
-
-def test_packed_difference_holds_what_changed_alone():
-    changed = {**WEIGHTS, "b": torch.full((2, 2), 3.0)}
-    data = pack_weights(changed, WEIGHTS)
-    assert set(torch.load(io.BytesIO(data), weights_only=True)) == {"b"}
-    assert same(unpack_weights(data, WEIGHTS), changed)
-    assert same(unpack_weights(pack_weights(WEIGHTS, WEIGHTS), WEIGHTS), WEIGHTS)
-
-
 def test_a_training_is_stored_as_its_difference_to_theta(first, theta):
     data = pack_weights(first.weights, theta)
     assert same(unpack_weights(data, theta), first.weights)
     assert len(data) < len(pack_weights(first.weights)) / 4
-
-
-class Malicious:
-    """Touches a file when it is unpickled."""
-
-    def __init__(self, canary: Path) -> None:
-        self.canary = canary
-
-    def __reduce__(self):
-        return Path.touch, (self.canary,)
-
-
-@pytest.mark.parametrize("how", ["torch", "pickle"])
-def test_a_malicious_file_is_refused_and_not_run(tmp_path: Path, how: str):
-    canary, buffer = tmp_path / "canary", io.BytesIO()
-    if how == "torch":
-        torch.save({"a": Malicious(canary)}, buffer)
-    else:
-        pickle.dump({"a": Malicious(canary)}, buffer, protocol=2)
-    with pytest.raises(StateError, match=r"here\.pt.*plain tensors"):
-        unpack_weights(buffer.getvalue(), where="here.pt")
-    assert not canary.exists()
-    if how == "pickle":
-        pickle.loads(buffer.getvalue())  # noqa: S301 - the trap does work
-        assert canary.exists()
-
-
-@pytest.mark.parametrize("content", [b"", b"nonsense", pack_weights(WEIGHTS)[:-40]])
-def test_a_damaged_file_is_refused(content: bytes):
-    with pytest.raises(StateError, match="plain tensors"):
-        unpack_weights(content)
-
-
-@pytest.mark.parametrize("content", [[torch.ones(1)], {"a": "text"}, torch.ones(2)])
-def test_other_content_is_refused(content: object):
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    with pytest.raises(StateError, match="plain tensors"):
-        unpack_weights(buffer.getvalue(), WEIGHTS)

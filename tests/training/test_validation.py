@@ -11,8 +11,7 @@ from torch import nn
 
 from scripts.core.errors import InputError
 from scripts.images.store import ImageStore
-from scripts.networks.outputs import pack_outputs, restore
-from scripts.networks.weights import copied_weights
+from scripts.networks.outputs import pack_outputs
 from scripts.training.validation import BestWeights, JointMetric, not_worse
 
 
@@ -78,14 +77,6 @@ def run(metric: JointMetric, logits: torch.Tensor) -> float:
         targets = {"label": LABELS[part], "id": list(ORIGINAL)[part]}
         metric.update((pack_outputs(logits[part], maps[part]), targets))
     return metric.compute()
-
-
-@pytest.mark.parametrize("size", [(90, 70), (31, 64), (64, 64)])
-def test_restored_probabilities_equal_plain_numpy(logits: torch.Tensor, size: tuple[int, int]):
-    expected = 1 / (1 + np.exp(-numpy_bilinear(logits[0, 0].double().numpy(), size)))
-    found = restore(logits[0, 0], size)
-    assert found.dtype == torch.float32
-    assert np.allclose(found.numpy(), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("threshold", [0.5, 0.3])
@@ -195,12 +186,3 @@ def test_without_validation_there_is_no_copy():
     best = BestWeights(Net())
     best.attach(SupervisedEvaluator(torch.device("cpu"), [], Net(), decollate=False))
     assert best.weights is None
-
-
-def test_copied_weights_are_copies():
-    net = Net()
-    copy = copied_weights(net)
-    with torch.no_grad():
-        net.weight.add_(1)
-    assert copy["weight"].tolist() == [0, 0]
-    assert not copy["weight"].requires_grad

@@ -21,7 +21,7 @@ from PIL import Image
 from scripts.core.errors import InputError
 from scripts.data.datalist import read_datalist
 from scripts.images.reading import image_size, read_image
-from tests import fuzz
+from tests.support import fuzz
 from tests.support.fuzz import Fuzzer, summary
 from tests.support.fuzz_cases import IMAGES, MODELS, TABLES, make_case, whole_files
 
