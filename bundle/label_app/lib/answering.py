@@ -89,20 +89,20 @@ class AnsweringModel:
         told = {
             "from": "round",
             "round": index,
-            "val_dice": values.get(Metric.VAL_DICE),
-            "masks": int(values[Metric.MASKS]),
+            Metric.VAL_DICE: values.get(Metric.VAL_DICE),
+            Metric.MASKS: int(values[Metric.MASKS]),
         }
         return weights, info, told
 
     def _of_start(self) -> tuple[Weights, ModelInfo, dict[str, Any]]:
         weights, info = read_start(self.run.folder, self.run.stage0_dir)
-        return weights, info, {"from": "stage 0", "round": None, "val_dice": None, "masks": 0}
+        return weights, info, {"from": "stage 0", "round": None, Metric.VAL_DICE: None, Metric.MASKS: 0}
 
     def _of_file(self, path: Path) -> tuple[Weights, ModelInfo, dict[str, Any]]:
         weights, info = read_model(path)
         if not is_described(weights, info):
             logger.warning("%s: the weights are not those of its description", path)
-        return weights, info, {"from": "file", "file": path.name, "round": None, "val_dice": None, "masks": None}
+        return weights, info, {"from": "file", "file": path.name, "round": None, Metric.VAL_DICE: None, Metric.MASKS: None}
 
     def _built(self, weights: Weights, info: ModelInfo, source: dict[str, Any]) -> Answering:
         allowed = {*NETWORKS, str(self.run.config["network_def#_target_"])}
