@@ -31,7 +31,8 @@ def run(name: str, commands: Mapping[str, Callable[..., Any] | str], arguments: 
     chosen = {words[0]: commands[words[0]]} if words and words[0] in commands else commands
     functions = {key: locate(value) if isinstance(value, str) else value for key, value in chosen.items()}
     try:
-        fire.Fire(functions, command=words, name=name, serialize=lambda _: None)
+        # What a command returns is not printed; the table itself, where none was named, becomes the help.
+        fire.Fire(functions, command=words, name=name, serialize=lambda found: found if found is functions else None)
     except UserError as error:
         logger.error("%s", error)
         raise SystemExit(exit_code(error)) from None

@@ -23,8 +23,8 @@ from scripts.training import checkpoints
 from scripts.training.checkpoints import CheckpointFile
 from scripts.training.train import Trained, train
 from scripts.training.trainer import JointTrainer
+from tests.networks.test_weights import Malicious, same
 from tests.support.tiny import WORKING_SIZE, tiny_content, tiny_net
-from tests.training.test_train import Malicious, same
 
 EPOCHS, STEPS = 4, 2
 NOISE = {"network_def#dropout": 0.3, "max_epochs": EPOCHS, "epoch_length": STEPS}
