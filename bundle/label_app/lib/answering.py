@@ -102,7 +102,11 @@ class AnsweringModel:
         weights, info = read_model(path)
         if not is_described(weights, info):
             logger.warning("%s: the weights are not those of its description", path)
-        return weights, info, {"from": "file", "file": path.name, "round": None, Metric.VAL_DICE: None, Metric.MASKS: None}
+        return (
+            weights,
+            info,
+            {"from": "file", "file": path.name, "round": None, Metric.VAL_DICE: None, Metric.MASKS: None},
+        )
 
     def _built(self, weights: Weights, info: ModelInfo, source: dict[str, Any]) -> Answering:
         allowed = {*NETWORKS, str(self.run.config["network_def#_target_"])}
