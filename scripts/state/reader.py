@@ -19,6 +19,8 @@ _LABELS = (
     "FROM labels"
 )
 
+_NAMED_BLOBS = "SELECT blob FROM labels UNION SELECT blob FROM pseudo UNION SELECT blob FROM artifacts"
+
 
 def state_file(run_dir: Path | str) -> Path:
     """Return the file of the state of the run in ``run_dir``.
@@ -75,6 +77,10 @@ class StateReader:
     def blob_path(self, name: str) -> Path:
         """Return where a blob lies, for readers that need a file; its content is not checked."""
         return self._blobs.path(name)
+
+    def named_blobs(self) -> set[str]:
+        """Return the names of all blobs that the state refers to."""
+        return {name for (name,) in self._rows(_NAMED_BLOBS)}
 
     # ---- phases and rounds ---------------------------------------------------------------------------------------
 

@@ -39,8 +39,6 @@ from scripts.state.writes import (
 
 logger = logging.getLogger(__name__)
 
-_NAMED_BLOBS = "SELECT blob FROM labels UNION SELECT blob FROM pseudo UNION SELECT blob FROM artifacts"
-
 
 class RunState(StateReader):
     """State of one run; make it with :meth:`open`, use it as a context manager. Threads may share it.
@@ -77,7 +75,7 @@ class RunState(StateReader):
             database = Database.open(path)
             undo.callback(database.close)
             state = cls(run_dir, database, lock)
-            state._require_blobs(state._named_blobs())  # before hours of work end at a missing one
+            state._require_blobs(state.named_blobs())  # before hours of work end at a missing one
             state.gc()
             undo.pop_all()
         return state
@@ -107,7 +105,7 @@ class RunState(StateReader):
         here.
         """
         with self._database.transaction():
-            unnamed = set(self._blobs.names()) - self._named_blobs()
+            unnamed = set(self._blobs.names()) - self.named_blobs()
             for name in unnamed:
                 self._blobs.remove(name)
         if unnamed:
@@ -229,9 +227,6 @@ class RunState(StateReader):
             db.executemany("INSERT INTO artifacts VALUES (?, ?, ?)", [(round, k, v) for k, v in artifacts.items()])
 
     # ---- inside --------------------------------------------------------------------------------------------------
-
-    def _named_blobs(self) -> set[str]:
-        return {name for (name,) in self._rows(_NAMED_BLOBS)}
 
     def _require_blobs(self, names: Iterable[str]) -> None:
         missing = sorted(name for name in names if not self.blob_path(name).is_file())

@@ -31,6 +31,7 @@ MAPS = {
 
 
 UNCERTAIN = {f"{kind}_{name}" for kind in ("dropout", "flips") for name in ("mean", "variance", "entropy")}
+UNCERTAIN |= {"probability", "entropy"}
 
 
 def of_colours(folder: Path, **changes: Any) -> ConfigParser:

@@ -69,7 +69,7 @@ def leftovers(output: Path, name: str) -> list[str]:
     found = [path for path in output.rglob("*") if ".tmp" in path.name or path.name.endswith("training.pt")]
     folder = output / name
     with StateReader.open(folder) as state:
-        unnamed = set(BlobStore(folder / "blobs").names()) - state._named_blobs()
+        unnamed = set(BlobStore(folder / "blobs").names()) - state.named_blobs()
     return [f"left over: {path.relative_to(output)}" for path in found] + [f"unnamed blob: {blob}" for blob in unnamed]
 
 
@@ -86,7 +86,7 @@ def stored(folder: Path) -> dict[str, int]:
         with StateReader.open(copy) as state:
             tables = ("images", "phases", "queries", "labels", "pseudo", "metrics", "artifacts")
             rows = [f"{table} {row!r}" for table in tables for row in state._rows(f"SELECT * FROM {table}")]
-            blobs = state._named_blobs()
+            blobs = state.named_blobs()
     store = BlobStore(folder / "blobs")
     found = {row: len(row) for row in rows}
     return found | {name: store.path(name).stat().st_size for name in blobs if store.path(name).is_file()}

@@ -18,6 +18,7 @@ from scripts.annotation import __main__ as annotation
 from scripts.data import __main__ as data
 from scripts.data.demo import __main__ as demo
 from scripts.release import __main__ as release
+from tests.test_layout import DIRECTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -99,23 +100,57 @@ def test_configuration_states_the_defaults_of_the_config() -> None:
     assert not wrong, "id: (documented, in train.json)"
 
 
-def test_architecture_names_every_module() -> None:
+def test_architecture_draws_the_tree() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text()
-    table = named_in(text)
-    modules = {path.name for path in (ROOT / "scripts").glob("*.py")} - {"__init__.py"}
-    assert not modules - table
-    listed = {name for name in table if re.fullmatch(r"\w+\.py", name)}
-    assert not listed - modules - {"small_encoder.py"}  # which the example adds
+    tree = text.partition("## The tree")[2].partition("\n## ")[0]
+    drawn = dict(re.findall(r"^ {6,}(\w+)/ +(.+)$", tree, re.MULTILINE))
+    folders = {path.parent.name for path in (ROOT / "scripts").rglob("*") if path.suffix in (".py", ".js")} - {
+        "scripts"
+    }
+    assert drawn.keys() == folders and all(len(told) > 10 for told in drawn.values())
 
 
-def test_method_names_files_that_exist() -> None:
-    names = {name for name in named_in((ROOT / "docs" / "method.md").read_text()) if name.endswith(".py")}
-    assert len(names) > 10 and all((ROOT / "scripts" / name).is_file() for name in names)
+def test_architecture_has_the_directions_that_are_tested() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rows = re.findall(
+        r"^\| `(\w+)`[^|]*\| (.+) \|$", text.partition("may import from |")[2].partition("\n\n")[0], re.MULTILINE
+    )
+    told = {folder: tuple(re.findall(r"`(\w+)`", allowed)) for folder, allowed in rows if folder != "release"}
+    assert told == {folder: allowed or ("scripts",) for folder, allowed in DIRECTIONS.items()}
+
+
+def test_where_to_change_what_names_what_exists() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text().partition("| change | file |")[2].partition("\n\n")[0]
+    names = re.findall(r"`([\w/]+(?:\.py|/))`", text)
+    assert len(names) > 18
+    assert not [name for name in names if not (ROOT / "scripts" / name).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_name_files_and_definitions_that_exist(page: Path) -> None:
+    text = page.read_text()
+    files = {name.removeprefix("scripts/") for name in re.findall(r"(?<![\w/])(?:\w+/)+\w+\.py\b", text)}
+    wrong = [n for n in files if not n.startswith("networks/encoders/small") and not is_file_of_the_project(n)]
+    assert wrong == []
+    text = FENCES.sub("", text).partition("Each change of code below")[0]  # whose examples add what they name
+    dotted = {name.rstrip(".") for name in re.findall(r"\bscripts\.[a-z][\w.]*", text)}
+    assert [name for name in dotted if locate(name) is None] == []
+
+
+def is_file_of_the_project(name: str) -> bool:
+    """Paths in pages begin at the repository, or at ``scripts/`` or ``bundle/label_app/``."""
+    return any((root / name).is_file() for root in (ROOT, ROOT / "scripts", ROOT / "bundle" / "label_app"))
 
 
 def test_drawing_names_files_that_exist() -> None:
-    names = set(re.findall(r"\w+\.py\b", (ROOT / "docs" / "images" / "architecture.svg").read_text()))
-    assert names and all((ROOT / "scripts" / name).is_file() for name in names)
+    lines = re.findall(r'<text class="file"[^>]*>([^<]*)', (ROOT / "docs" / "images" / "architecture.svg").read_text())
+    folder, found = "", 0
+    for word in " ".join(lines).replace(":", "").split():
+        folder = word if re.fullmatch(r"(\w+/)+", word) else folder
+        if word.endswith(".py"):
+            found += 1
+            assert (ROOT / "scripts" / folder / word).is_file(), folder + word
+    assert found > 25
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
