@@ -122,7 +122,9 @@ def announcement(config: RunConfig, data: RunData, method: Method, settings: Run
     counts = data.datalist.counts()
     epochs = training_overrides(config, method, settings).get("max_epochs", config["max_epochs"])
     rounds = method.rounds or settings.rounds
-    steps = f"{method.cycles * rounds} trainings of {epochs} x {config['epoch_length']} steps"
+    length = config["epoch_length"]
+    each = f"x {length} steps" if isinstance(length, int) else "epochs"  # else an expression of a training's images
+    steps = f"{method.cycles * rounds} trainings of {epochs} {each}"
     done = "the whole run; only the report is written again"
     lines = {
         "run": f"{settings.method}, seed {settings.seed}, in {settings.folder}",

@@ -23,6 +23,7 @@ from scripts.evaluation.set_metrics import ImageSet
 from scripts.evaluation.tables import Resampling, confusion_rows, image_rows, nested, summary_rows, terminal_table
 from scripts.images.masks import MaskRule, read_instances
 from scripts.images.regions import UNCLEANED, Cleaning
+from scripts.networks.geometry import PLAIN, Geometry
 from scripts.networks.interface import joint_network
 from scripts.networks.model_file import TrainedModel
 from scripts.networks.outputs import prediction
@@ -42,6 +43,7 @@ class ImageMeasurer:
         instances: true objects: ``"auto"`` takes the numbers of a mask file that has them
             (:func:`scripts.images.masks.read_instances`), else connected components; ``"components"`` always those.
         cleaning: of predicted masks.
+        geometry: the way from the network's input back to the image.
 
     Attributes:
         measures: of all images so far.
@@ -50,12 +52,12 @@ class ImageMeasurer:
 
     def __init__(
         self, data: RunData, model: TrainedModel, mask_rule: MaskRule, instances: str = "auto",
-        cleaning: Cleaning = UNCLEANED,
+        cleaning: Cleaning = UNCLEANED, geometry: Geometry = PLAIN,
     ) -> None:  # fmt: skip
         if instances not in INSTANCES:
             raise InputError(Problem("unknown", "evaluate#instances", " or ".join(INSTANCES), repr(instances)))
         self.data, self.model, self.mask_rule, self.instances = data, model, mask_rule, instances
-        self.cleaning = cleaning
+        self.cleaning, self.geometry = cleaning, geometry
         self.items = {item["id"]: item for item in data.datalist.items}
         self.measures: list[ImageMeasures] = []
         self.numbered = 0
@@ -72,7 +74,7 @@ class ImageMeasurer:
 
     def _measured(self, packed: Any, key: str) -> ImageMeasures:
         store, item, info = self.data.store, self.items[key], self.model.info
-        found = prediction(key, packed, joint_network(self.model.network), store.original_size(key))
+        found = prediction(key, packed, joint_network(self.model.network), store.original_size(key), self.geometry)
         truth = store.true_mask(key)
         objects = None
         if truth is not None and self.instances == "auto":
@@ -94,6 +96,7 @@ def evaluate_fully(
     seed: int = 0,
     unit: str = "image",
     level: float = 0.95,
+    geometry: Geometry = PLAIN,
 ) -> Path:
     """Measure a model and write ``per_image.csv``, ``summary.csv``, ``summary.json`` and ``confusion.csv``.
 
@@ -104,7 +107,7 @@ def evaluate_fully(
         mask_rule: of the data.
         folder: where the files go; those of an earlier evaluation there are replaced.
         split: ``"test"``, ``"val"`` or ``"train"``.
-        instances, cleaning: see :class:`ImageMeasurer`.
+        instances, cleaning, geometry: see :class:`ImageMeasurer`.
         resamples, seed, unit, level: see :class:`scripts.evaluation.tables.Resampling`.
 
     Returns:
@@ -116,7 +119,7 @@ def evaluate_fully(
     """
     how = Resampling(resamples, seed, unit, level)
     _refuse_unfit(model, data, split)
-    measurer = ImageMeasurer(data, model, mask_rule, instances, cleaning)
+    measurer = ImageMeasurer(data, model, mask_rule, instances, cleaning, geometry)
     measurer.attach(evaluator)
     evaluator.run()
     images, classes = measurer.measures, data.classes

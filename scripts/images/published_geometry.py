@@ -1,18 +1,21 @@
-"""From an image to what the network sees, and from the network's mask back to the image.
+"""The published geometry (Belharbi et al. 2021), as MONAI transforms, and its way back.
 
-:class:`PublishedGeometry` is the geometry of the published code (Belharbi et al. 2021): small images enlarged, a
-reflected margin, everything shrunk by a tenth, and the way back for the logits. :class:`PlainGeometry` only resizes.
-Both have the same methods, so that either can be plugged in.
+Small images are enlarged and get a reflected margin; a training takes a random crop, an evaluation the whole image,
+both shrunk by a tenth. :class:`PublishedGeometry` stands in ``geometry`` of ``published.json``. It needs images at
+their own size: ``image_size`` null.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform, Randomizable, Transform
 from PIL import Image
 from torch.nn import functional as F
 
@@ -21,22 +24,6 @@ from scripts.images.values import IGNORE
 
 Size = tuple[int, int]
 """(height, width) in pixels."""
-
-
-class Geometry(Protocol):
-    """What a geometry can do."""
-
-    def network_size(self, height: int, width: int) -> Size:
-        """Return (h, w) of the network's input for an image of (height, width)."""
-        ...
-
-    def prepare(self, image: Image.Image | np.ndarray) -> np.ndarray:
-        """Return the network's input pixels, uint8 (h, w, 3), of an RGB image, uint8 (H, W, 3) or PIL."""
-        ...
-
-    def restore(self, logits: torch.Tensor, size: Size) -> torch.Tensor:
-        """Return logits (H, W) float32 at the original ``size`` of the network's logits (h, w)."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -117,35 +104,35 @@ class PublishedGeometry:
         return np.asarray(padded.resize(size, Image.Resampling.BICUBIC))
 
     def training_patch(
-        self, image: Image.Image | np.ndarray, mask: np.ndarray, generator: random.Random
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, image: Image.Image | np.ndarray | None, mask: np.ndarray, generator: random.Random
+    ) -> tuple[np.ndarray | None, np.ndarray]:
         """Return a random training patch, before any flip.
 
         Args:
-            image: RGB, uint8 (H, W, 3) or PIL.
+            image: RGB, uint8 (H, W, 3) or PIL; None for the patch of the mask alone, from the same place.
             mask: uint8 (H, W) with 0, 1 and 255 (ignored).
             generator: draws the place of the crop.
 
         Returns:
-            uint8 (s, s, 3) and uint8 (s, s) with 0, 1, 255, where s is :attr:`training_side`.
+            uint8 (s, s, 3), or None without an image, and uint8 (s, s) with 0, 1, 255, where s is
+            :attr:`training_side`.
 
         Raises:
             InputError: image and mask differ in size, or the padded image is smaller than the crop.
         """
-        picture = _picture(image)
-        if mask.shape != (picture.height, picture.width):
+        picture = None if image is None else _picture(image)
+        if picture is not None and mask.shape != (picture.height, picture.width):
             expected = str((picture.height, picture.width))
             raise InputError(
                 Problem("mask has another size than its image", "training_patch", expected, str(mask.shape))
             )
-        padded = self._padded(picture)
-        if min(padded.size) < self.crop:
+        height, width = self.padded_size(*mask.shape)
+        if min(height, width) < self.crop:
             cure = "Lower crop or raise min_side."
             raise InputError(
-                Problem("image below the crop", "training_patch", f"{self.crop} pixels", f"{min(padded.size)}", cure)
+                Problem("image below the crop", "training_patch", f"{self.crop} pixels", f"{min(height, width)}", cure)
             )
-        top = generator.randint(0, padded.height - self.crop)
-        left = generator.randint(0, padded.width - self.crop)
+        top, left = generator.randint(0, height - self.crop), generator.randint(0, width - self.crop)
         box = (left, top, left + self.crop, top + self.crop)
         side = (self.training_side, self.training_side)
 
@@ -157,7 +144,9 @@ class PublishedGeometry:
         patch_mask = cut((mask == 1).astype(np.uint8), Image.Resampling.LANCZOS).copy()
         if (mask == IGNORE).any():
             patch_mask[cut((mask == IGNORE).astype(np.uint8), Image.Resampling.NEAREST) == 1] = IGNORE
-        return np.asarray(padded.crop(box).resize(side, Image.Resampling.BICUBIC)), patch_mask
+        if picture is None:
+            return None, patch_mask
+        return np.asarray(self._padded(picture).crop(box).resize(side, Image.Resampling.BICUBIC)), patch_mask
 
     def restore(self, logits: torch.Tensor, size: Size) -> torch.Tensor:
         """Return logits at the original size: enlarged by ``1 / scale``, margin cut off, resized (all bilinear).
@@ -182,6 +171,14 @@ class PublishedGeometry:
         rows, columns = self.padding(height, width)
         return _resized(whole[rows : height - rows, columns : width - columns], size)
 
+    def training_transforms(self) -> list[Transform]:
+        """Return a :class:`RandPatchd` of ``image`` and ``mask``."""
+        return [RandPatchd(("image", "mask"), self, allow_missing_keys=True)]
+
+    def evaluation_transforms(self) -> list[Transform]:
+        """Return a :class:`Wholed` of ``image``."""
+        return [Wholed("image", self)]
+
     def _scaled(self, side: int) -> int:
         return int(self.scale * side)
 
@@ -195,29 +192,67 @@ class PublishedGeometry:
         return Image.fromarray(np.pad(pixels, margins, mode="reflect"))
 
 
-@dataclass(frozen=True)
-class PlainGeometry:
-    """Resizing only.
+class RandPatchd(Randomizable, MapTransform):
+    """Cut a random training patch out of an image and, at the same place, out of its mask.
 
     Args:
-        size: (h, w) of the network's input; None keeps each image's own size.
+        keys: of the image, float (3, H, W) in [0, 1], and of the mask, uint8 (1, H, W) with 0, 1, 255, in this order.
+        geometry: makes the patch, see :meth:`PublishedGeometry.training_patch`.
+        allow_missing_keys: the image may be missing, where its features are kept; then the mask alone is cut.
     """
 
-    size: Size | None = None
+    def __init__(
+        self, keys: KeysCollection, geometry: PublishedGeometry | None = None, allow_missing_keys: bool = False
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.geometry = geometry or PublishedGeometry()
 
-    def network_size(self, height: int, width: int) -> Size:
-        """Return (h, w) of the network's input for an image of (height, width)."""
-        return (height, width) if self.size is None else (int(self.size[0]), int(self.size[1]))
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return ``data`` with image (3, s, s) and mask (1, s, s) of the patch.
 
-    def prepare(self, image: Image.Image | np.ndarray) -> np.ndarray:
-        """Return the image at the network's size, uint8 (h, w, 3), bicubic, of RGB uint8 (H, W, 3) or PIL."""
-        picture = _picture(image)
-        height, width = self.network_size(picture.height, picture.width)
-        return np.asarray(picture.resize((width, height), Image.Resampling.BICUBIC))
+        Raises:
+            InputError: see :meth:`PublishedGeometry.training_patch`.
+        """
+        d, (image_key, mask_key) = dict(data), self.keys
+        generator = random.Random(int(self.R.randint(2**31)))
+        pixels = _pixels(d[image_key]) if image_key in self.key_iterator(d) else None
+        image, mask = self.geometry.training_patch(pixels, d[mask_key][0].numpy(), generator)
+        if image is not None:
+            d[image_key] = _tensor(image)
+        return {**d, mask_key: torch.from_numpy(mask)[None]}
 
-    def restore(self, logits: torch.Tensor, size: Size) -> torch.Tensor:
-        """Return logits (H, W) float32 at the original ``size`` of logits (h, w): bilinear, corners not aligned."""
-        return _resized(logits, size)
+
+class Wholed(MapTransform):
+    """Turn whole images into the network's input, see :meth:`PublishedGeometry.prepare`.
+
+    Args:
+        keys: of images, float (3, H, W) in [0, 1].
+        geometry: makes the input, and has the way back.
+        allow_missing_keys: whether a key may be missing.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, geometry: PublishedGeometry | None = None, allow_missing_keys: bool = False
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.geometry = geometry or PublishedGeometry()
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return ``data`` with images (3, h, w) as :meth:`PublishedGeometry.network_size` says."""
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = _tensor(self.geometry.prepare(_pixels(d[key])))
+        return d
+
+
+def _pixels(image: torch.Tensor) -> np.ndarray:
+    """Return uint8 (h, w, 3) of an image (3, h, w) float in [0, 1]; exact for one that was uint8 before."""
+    return (image * 255.0).round().to(torch.uint8).permute(1, 2, 0).numpy()
+
+
+def _tensor(pixels: np.ndarray) -> torch.Tensor:
+    """Return (3, h, w) float32 in [0, 1] of uint8 (h, w, 3)."""
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).float() / 255.0
 
 
 def _picture(image: Image.Image | np.ndarray) -> Image.Image:
@@ -230,4 +265,6 @@ def _picture(image: Image.Image | np.ndarray) -> Image.Image:
 
 
 def _resized(logits: torch.Tensor, size: Size) -> torch.Tensor:
+    if tuple(logits.shape) == tuple(size):
+        return logits.float()
     return F.interpolate(logits[None, None].float(), size=size, mode="bilinear", align_corners=False)[0, 0]

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from scripts.networks.geometry import PLAIN, Geometry
 from scripts.networks.interface import JointNetwork
 
 
@@ -19,6 +20,7 @@ class Prediction:
         scores: (C,) float32 class scores.
         class_maps: (C, h, w) float32, low resolution.
         size: (H, W), the original size.
+        geometry: the way from the network's input back to it.
     """
 
     id: str
@@ -26,22 +28,31 @@ class Prediction:
     scores: np.ndarray
     class_maps: torch.Tensor
     size: tuple[int, int]
+    geometry: Geometry = PLAIN
 
     def cam(self, label: int) -> np.ndarray:
         """Return the map of a class at original size, (H, W) float32, unbounded."""
-        return upsample_maps(self.class_maps[None], self.size)[0, label].numpy()
+        maps = upsample_maps(self.class_maps[None], self.geometry.network_size(*self.size))
+        return self.geometry.restore(maps[0, label], self.size).numpy()
 
     def cam_mask(self, label: int) -> np.ndarray:
-        """Return the classifier's own mask (published WSL baseline), (H, W) uint8 in {0, 1}."""
-        return cam_mask(self.class_maps[None], torch.tensor([label]), self.size)[0, 0].numpy()
+        """Return the classifier's own mask (published WSL baseline), (H, W) uint8 in {0, 1}.
+
+        As published it is cut out at the network's size, and what becomes of it at the original size is cut at 0.5.
+        """
+        mask = cam_mask(self.class_maps[None], torch.tensor([label]), self.geometry.network_size(*self.size))[0, 0]
+        return (self.geometry.restore(mask, self.size) >= 0.5).numpy().astype(np.uint8)
 
 
-def prediction(key: str, packed: torch.Tensor, network: JointNetwork, size: tuple[int, int]) -> Prediction:
+def prediction(
+    key: str, packed: torch.Tensor, network: JointNetwork, size: tuple[int, int], geometry: Geometry = PLAIN
+) -> Prediction:
     """Return what a packed output (1, 1 + C, h, w) says about the image ``key`` of original ``size``; no gradients."""
     logits, maps = unpack_outputs(packed.detach(), network.stride)
     with torch.no_grad():
         scores = network.pool(maps)[0]
-    return Prediction(key, restore(logits[0, 0], size).cpu().numpy(), scores.cpu().numpy(), maps[0].cpu(), size)
+    probs = restore(logits[0, 0], size, geometry).cpu().numpy()
+    return Prediction(key, probs, scores.cpu().numpy(), maps[0].cpu(), size, geometry)
 
 
 def upsample_maps(class_maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -102,6 +113,6 @@ def pseudo_mask(probs: np.ndarray, threshold: float) -> np.ndarray:
     return (np.asarray(probs) >= np.float64(threshold)).view(np.uint8)  # a float64 scalar widens without a copy
 
 
-def restore(logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+def restore(logits: torch.Tensor, size: tuple[int, int], geometry: Geometry = PLAIN) -> torch.Tensor:
     """Return probabilities (H, W) float32 at original ``size`` of logits (h, w): resized first, then the sigmoid."""
-    return F.interpolate(logits[None, None].float(), size=size, mode="bilinear", align_corners=False)[0, 0].sigmoid()
+    return geometry.restore(logits, size).sigmoid()

@@ -136,6 +136,7 @@ def _described(
             "run": folder.name,
             "method": settings.get("method"),
             "seed": settings.get("seed"),
+            **_geometry(settings),
             **provenance,
         },
     )
@@ -145,3 +146,9 @@ def _plain(value: Any, settings: Mapping[str, Any]) -> Any:
     if isinstance(value, str) and value.startswith("@") and value[1:] in settings:
         return settings[value[1:]]
     return value
+
+
+def _geometry(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Name the geometry of a run whose network does not see images as they are stored."""
+    name = str((settings.get("geometry") or {}).get("_target_", ""))
+    return {} if not name or name.endswith(".PlainGeometry") else {"geometry": name.rpartition(".")[2]}

@@ -169,6 +169,9 @@ class ModelSource:
         if self._model is None:
             self._refuse_missing()
             model = load_model(**self._arguments)
+            if "geometry" in model.info.provenance:
+                text = "the model was trained with %s; new images are resized instead, and its figures may not hold"
+                logger.warning(text, model.info.provenance["geometry"])
             self._model = replace(model, info=self._changed(model.info))
         return self._model
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, count, islice
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from scripts.training.losses import LABELLED, PSEUDO, UNLABELLED
 class BatchPlan(Sampler[list[tuple[int, int]]]):
     """All batches of a training, as lists of draws, fixed by the seed.
 
-    Images are taken in random order, each once per epoch; batches run over the end of an epoch, so all have the same
+    Images are taken in random order, each once per pass; batches run over the end of a pass, so all have the same
     size, also when there are fewer images than ``batch_size``.
 
     Args:
@@ -26,6 +27,8 @@ class BatchPlan(Sampler[list[tuple[int, int]]]):
         seed: of the order.
         labelled_share: share of images with an oracle mask in each batch, in (0, 1), while there are images of both
             kinds; None mixes all images alike, as published, and so do batches of one image.
+        short_last: a pass ends with what is left of its images, as published. While each batch has a fixed share of
+            both kinds this has no effect, since their passes end at different batches.
 
     Attributes:
         start: batches that are left out at the beginning, for a training that is taken up.
@@ -41,6 +44,7 @@ class BatchPlan(Sampler[list[tuple[int, int]]]):
         batches: int,
         seed: int = 0,
         labelled_share: float | None = None,
+        short_last: bool = False,
     ) -> None:
         if not kinds:
             raise InputError(Problem("no image to train on", "train#dataset#data"))
@@ -52,23 +56,30 @@ class BatchPlan(Sampler[list[tuple[int, int]]]):
         else:
             first = min(max(round(labelled_share * batch_size), 1), batch_size - 1)
             self.groups = [(others, first), (pseudo, batch_size - first)]
+        self.short_last = short_last and len(self.groups) == 1
 
     def __len__(self) -> int:
         return self.batches - self.start
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        streams = [self._stream(group, members) for group, (members, _) in enumerate(self.groups)]
-        for number in range(self.batches):
-            batch = [next(stream) for stream, (_, n) in zip(streams, self.groups, strict=True) for _ in range(n)]
-            if number >= self.start:
-                yield batch
+        batches = self._passes() if self.short_last else self._full_batches()
+        yield from islice(batches, self.start, self.batches)
 
-    def _stream(self, group: int, members: Sequence[int]) -> Iterator[tuple[int, int]]:
-        epoch = 0
+    def _full_batches(self) -> Iterator[list[tuple[int, int]]]:
+        streams = [chain.from_iterable(self._orders(group)) for group in range(len(self.groups))]
         while True:
+            yield [next(stream) for stream, (_, n) in zip(streams, self.groups, strict=True) for _ in range(n)]
+
+    def _passes(self) -> Iterator[list[tuple[int, int]]]:
+        for order in self._orders(0):
+            yield from (order[first : first + self.batch_size] for first in range(0, len(order), self.batch_size))
+
+    def _orders(self, group: int) -> Iterator[list[tuple[int, int]]]:
+        """Yield the draws of a group pass by pass, without end."""
+        members = self.groups[group][0]
+        for epoch in count():
             order = torch.randperm(len(members), generator=torch_generator(self.seed, "order", group, epoch))
-            yield from ((epoch, members[i]) for i in order.tolist())
-            epoch += 1
+            yield [(epoch, members[i]) for i in order.tolist()]
 
 
 def stratified_scale(scale: float, plan: BatchPlan) -> float:

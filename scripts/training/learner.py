@@ -76,12 +76,13 @@ class Learner:
     def predict(self, ids: Sequence[str], weights: Weights) -> Iterator[Prediction]:
         """Yield a prediction per id, with the evaluation's inferer."""
         parser, network, device = self._ready(weights)
-        inferer = parser.get_parsed_content("validate#inferer")
+        names = ("validate#inferer", "validate#preprocessing", "geometry")
+        inferer, preprocessing, geometry = (parser.get_parsed_content(name) for name in names)
         for key in ids:
             size = self.data.store.original_size(key)
             with torch.no_grad():
-                packed = inferer(self._image(key, device), network, keys=[f"{key}#plain"])
-                yield prediction(key, packed, network, size)
+                packed = inferer(_image(preprocessing, key, device), network, keys=[f"{key}#plain"])
+                yield prediction(key, packed, network, size, geometry)
 
     def score(
         self,
@@ -102,15 +103,17 @@ class Learner:
         """
         if passes == 0:
             return {p.id: float(score(torch.from_numpy(p.probs)[None, None])) for p in self.predict(ids, weights)}
-        _, network, device = self._ready(weights)
+        parser, network, device = self._ready(weights)
+        preprocessing, geometry = (parser.get_parsed_content(name) for name in ("validate#preprocessing", "geometry"))
         network.dropout.train()
         found = {}
         for key in ids:
             size = self.data.store.original_size(key)
             with torch.no_grad(), isolated_rng(derive_seed(self.seed, purpose, "dropout", key), device):
-                image = self._image(key, device)
+                image = _image(preprocessing, key, device)
                 samples = [
-                    restore(unpack_outputs(network(image), network.stride)[0][0, 0], size) for _ in range(passes)
+                    restore(unpack_outputs(network(image), network.stride)[0][0, 0], size, geometry)
+                    for _ in range(passes)
                 ]
                 found[key] = float(score(torch.stack(samples)[:, None, None]))
         return found
@@ -128,8 +131,11 @@ class Learner:
         network.load_state_dict(weights)
         return parser, network.to(memory_format=torch.channels_last).eval(), device
 
-    def _image(self, key: str, device: torch.device) -> torch.Tensor:
-        return (self.data.store.image(key)[None].to(device).float() / 255.0).contiguous()
+
+def _image(preprocessing: Callable[[Mapping[str, Any]], Any], key: str, device: torch.device) -> torch.Tensor:
+    """Return (1, 3, h, w) float32 in [0, 1], the network's input of a stored image."""
+    image: torch.Tensor = preprocessing({"id": key, "image": key, "mask": None})["image"]
+    return image[None].to(device).contiguous()
 
 
 def _fingerprint(items: Sequence[Mapping[str, Any]]) -> str:

@@ -14,6 +14,7 @@ from torch import nn
 from scripts.core.errors import InputError, Problem
 from scripts.evaluation.metrics import dice
 from scripts.images.store import ImageStore
+from scripts.networks.geometry import PLAIN, Geometry
 from scripts.networks.interface import joint_network
 from scripts.networks.outputs import restore, unpack_outputs
 from scripts.networks.weights import copied_weights
@@ -30,10 +31,13 @@ class JointMetric(Metric):
         store: true masks; images without one do not enter the Dice.
         network: gives pooling and stride.
         threshold: cut of the probabilities; the published selection uses 0.5 whatever is reported later.
+        geometry: the way back to the original size.
     """
 
-    def __init__(self, of: Of, store: ImageStore, network: nn.Module, threshold: float = 0.5) -> None:
-        self.of, self.store, self.threshold = of, store, threshold
+    def __init__(
+        self, of: Of, store: ImageStore, network: nn.Module, threshold: float = 0.5, geometry: Geometry = PLAIN
+    ) -> None:
+        self.of, self.store, self.threshold, self.geometry = of, store, threshold, geometry
         self.network = joint_network(network)
         super().__init__(output_transform=_packed_and_targets)
 
@@ -53,7 +57,7 @@ class JointMetric(Metric):
         for one, key in zip(logits[:, 0], targets["id"], strict=True):
             truth = self.store.true_mask(key)
             if truth is not None:
-                probs = restore(one, (truth.shape[0], truth.shape[1]))
+                probs = restore(one, (truth.shape[0], truth.shape[1]), self.geometry)
                 self._dice += dice((probs >= self.threshold).cpu().numpy(), truth)
                 self._masks += 1
 
