@@ -61,7 +61,7 @@ class PhaseHandler(ABC):
         """Run the phase and commit it, unless that has been done."""
         context = round_state(engine).round
         state, name = context.run.state, str(self.event.value)
-        if state.done(context.index, name):
+        if state.is_done(context.index, name):
             return
         started = time.perf_counter()
         results = self.run(context)
@@ -150,7 +150,7 @@ class OracleHandler(PhaseHandler):
         """Return the label rows; see :class:`PhaseHandler`."""
         run, oracle = context.run, context.run.oracle
         if isinstance(oracle, PersonOracle):
-            return {"claim": True} if self._all_came(context, oracle) else None
+            return {"claim": True} if self._has_all(context, oracle) else None
         answers = oracle.answer([row.id for row in run.state.queries(context.index)])
         blobs = run.state.put_blobs([mask_to_png(answer.mask) for answer in answers], ".png")
         rows = [
@@ -159,7 +159,7 @@ class OracleHandler(PhaseHandler):
         ]
         return {"labels": rows, "claim": True}
 
-    def _all_came(self, context: RoundContext, oracle: PersonOracle) -> bool:
+    def _has_all(self, context: RoundContext, oracle: PersonOracle) -> bool:
         """Take in what came, ask for the rest, and wait for it where the oracle says so."""
         told: list[str] = []
         while True:

@@ -62,7 +62,7 @@ class NeighbourGraph:
     distances: np.ndarray
     k: int
 
-    def holds(self, k: int) -> bool:
+    def has_neighbours(self, k: int) -> bool:
         """Whether the k nearest of every image are known: k is no larger than asked for, or nobody has more."""
         return k <= self.k or self.neighbours.shape[1] < self.k
 

@@ -88,7 +88,7 @@ class NearestNeighbours:
             if id_ not in position
         ]
         problems += [Problem("both labelled and unlabelled", id_) for id_ in sorted(set(labelled) & set(unlabelled))]
-        if not graph.holds(self.k):
+        if not graph.has_neighbours(self.k):
             problems.append(Problem("graph has too few neighbours", "propagation k", f"at most {graph.k}", f"{self.k}"))
         if problems:
             raise InputError(problems)

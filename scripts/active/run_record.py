@@ -141,7 +141,7 @@ def announcement(config: RunConfig, data: RunData, method: Method, settings: Run
 def is_finished(state: StateReader, method: Method, rounds: int) -> bool:
     """Tell whether all rounds of a run are done."""
     last = last_phase(method.propagation is not None)
-    return all(state.done(index, last) for index in range(rounds))
+    return all(state.is_done(index, last) for index in range(rounds))
 
 
 def require_same_start(state: RunState, start: Theta0) -> None:
@@ -150,7 +150,7 @@ def require_same_start(state: RunState, start: Theta0) -> None:
     Raises:
         StateError: the run began with another one.
     """
-    if not state.done(START, Phase.STAGE_0):
+    if not state.is_done(START, Phase.STAGE_0):
         state.commit(START, Phase.STAGE_0, seconds=start.seconds, rng={"theta0": start.sha256})
     elif (stored := state.rng(START, Phase.STAGE_0)["theta0"]) != start.sha256:
         cure = "Bring back the folder stage0 from a backup, or choose another output folder for a new run."

@@ -67,12 +67,12 @@ class FolderOracle(DeskOracle):
     def _take(self, desk: Desk, found: Found, origin: str) -> None:
         user = found.user or self.user
         if found.is_skip:
-            if found.key not in desk.skipped() and not desk.gave_back(origin):
+            if found.key not in desk.skipped() and not desk.was_given_back(origin):
                 self.gate.refuse_image(found.key, desk.was_asked)
                 desk.skip(found.key, user, read_reason(found.path), origin)
                 logger.info("cannot be drawn: %s, says %s", found.key, user)
             return
-        if desk.taken(origin, file_sha256(found.path)):
+        if desk.was_taken(origin, file_sha256(found.path)):
             return
         row = take_in(desk, self.gate, Submission(found.key, found.path, user, origin))
         logger.info("mask taken: %s, version %d, drawn by %s", row.id, row.version, row.user)

@@ -24,21 +24,21 @@ _CONSTANTS = {"true": "True", "false": "False", "null": "$None", "none": "$None"
 _OVERRIDES = "active#stage0#overrides"
 
 
-def _whole(value: Any, least: int) -> bool:
+def _is_whole(value: Any, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
-def _number(value: Any) -> bool:
+def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_size(value: Any) -> bool:
-    return isinstance(value, list | tuple) and len(value) == 2 and all(_whole(side, 1) for side in value)
+    return isinstance(value, list | tuple) and len(value) == 2 and all(_is_whole(side, 1) for side in value)
 
 
 _Rule = tuple[str, Callable[[Any], bool]]
-_POSITIVE: _Rule = ("a whole number from 1", lambda value: _whole(value, 1))
-_COUNT: _Rule = ("a whole number from 0", lambda value: _whole(value, 0))
+_POSITIVE: _Rule = ("a whole number from 1", lambda value: _is_whole(value, 1))
+_COUNT: _Rule = ("a whole number from 0", lambda value: _is_whole(value, 0))
 _TEXT: _Rule = ("a path", lambda value: isinstance(value, str))
 _INTEGER: _Rule = ("a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool))
 
@@ -48,14 +48,14 @@ RULES: dict[str, _Rule] = {
     **dict.fromkeys(("num_workers", "active#max_overlays"), _COUNT),
     **dict.fromkeys(("active#seed", "active#stage0#seed", "data#seed"), _INTEGER),
     **dict.fromkeys(("dataset_dir", "output_dir", "ckpt_dir", "bundle_root", "active#stage0#dir"), _TEXT),
-    "active#budget": ("null or a whole number from 1", lambda value: value is None or _whole(value, 1)),
-    "variants": ("null or a whole number from 0", lambda value: value is None or _whole(value, 0)),
+    "active#budget": ("null or a whole number from 1", lambda value: value is None or _is_whole(value, 1)),
+    "variants": ("null or a whole number from 0", lambda value: value is None or _is_whole(value, 0)),
     "image_size": ("null or [height, width]", lambda value: value is None or _is_size(value)),
-    "lr": ("a number above 0", lambda value: _number(value) and value > 0),
-    "scale_seg_u": ("a number from 0", lambda value: _number(value) and value >= 0),
-    "active#checkpoint_seconds": ("a number from 0", lambda value: _number(value) and value >= 0),
+    "lr": ("a number above 0", lambda value: _is_number(value) and value > 0),
+    "scale_seg_u": ("a number from 0", lambda value: _is_number(value) and value >= 0),
+    "active#checkpoint_seconds": ("a number from 0", lambda value: _is_number(value) and value >= 0),
     "labelled_share": (
-        "null or a number between 0 and 1", lambda value: value is None or (_number(value) and 0 < value < 1),
+        "null or a number between 0 and 1", lambda value: value is None or (_is_number(value) and 0 < value < 1),
     ),
     "selection": ("dice, accuracy or joint", lambda value: value in ("dice", "accuracy", "joint")),
     "on_bad_image": ("stop or skip", lambda value: value in ("stop", "skip")),

@@ -106,7 +106,7 @@ def _unique(entries: list[Entry], split_column: str, problems: list[Problem]) ->
     for entry in entries:
         image = entry.image.resolve()
         where, cure = entry.row.where, "Keep one of the rows."
-        if not _usable(entry.id):
+        if not _is_usable(entry.id):
             expected = f"printable text of at most {_LONGEST_ID} bytes that is no path out of a folder"
             problems.append(Problem("id cannot be used", where, expected, repr(entry.id)))
         elif image in by_image:
@@ -126,7 +126,7 @@ def _unique(entries: list[Entry], split_column: str, problems: list[Problem]) ->
     return kept
 
 
-def _usable(key: str) -> bool:
+def _is_usable(key: str) -> bool:
     """Ids name files of reports: they must not climb out of a folder, hide control characters, or be too long."""
     parts = key.replace("\\", "/").split("/")
     fits = 0 < len(key.encode(errors="replace")) <= _LONGEST_ID

@@ -73,7 +73,7 @@ class MaskRule:
         return mask
 
     @property
-    def names_values(self) -> bool:
+    def has_single_values(self) -> bool:
         """True where single values matter, which colour and lossy compression do not have."""
         return not isinstance(self.foreground, str) or self.ignore is not None
 
@@ -146,7 +146,7 @@ def _values(path: Path, rule: MaskRule, content: bytes | None = None) -> np.ndar
         values = nifti_values(path, content)
     else:
         with opened_picture(path, content) as picture:
-            if picture.format in ("JPEG", "MPO") and (rule.over is None or rule.names_values):
+            if picture.format in ("JPEG", "MPO") and (rule.over is None or rule.has_single_values):
                 # Compression leaves small non-zero values around each edge: they would all become foreground.
                 raise InputError(
                     Problem("a JPEG mask has no exact values", str(path), "foreground over:127.5 and no ignore value",
@@ -176,7 +176,7 @@ def _single_channel(values: np.ndarray, path: Path, rule: MaskRule) -> np.ndarra
         if (colour == colour[0, 0]).all() and (alpha != alpha[0, 0]).any():
             return alpha
         values = colour
-    if rule.names_values and (values != values[..., :1]).any():
+    if rule.has_single_values and (values != values[..., :1]).any():
         raise InputError(
             Problem("a coloured mask has no single values", str(path), "a grey or palette mask",
                     f"{values.shape[2]} different channels", "Save it as grey, or use the rule nonzero.")

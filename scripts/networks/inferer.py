@@ -55,7 +55,7 @@ class JointInferer(Inferer):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         module = joint_network(network)
         with autocast(images.device, self.amp):
-            if module.repeats_features() and self.bank is not None and keys is not None:
+            if module.has_fixed_features() and self.bank is not None and keys is not None:
                 with torch.autocast(images.device.type, enabled=False):
                     features = self.bank.features(module, images, keys)
             else:

@@ -42,7 +42,7 @@ class JointNetwork(Protocol):
     def freeze(self, frozen: bool = True) -> None:
         """Stop or resume the training of encoder and classifier."""
 
-    def repeats_features(self) -> bool:
+    def has_fixed_features(self) -> bool:
         """Tell whether :meth:`encode` gives the same of an image each time: it is frozen and draws no dropout."""
 
 

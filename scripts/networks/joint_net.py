@@ -114,7 +114,7 @@ class JointNet(FlexibleUNet):
         self.head.requires_grad_(not frozen)
         self.train(self.training)
 
-    def repeats_features(self) -> bool:
+    def has_fixed_features(self) -> bool:
         """Tell whether :meth:`encode` gives the same of an image each time; its dropout comes only in the decoder."""
         return self.frozen
 

@@ -167,7 +167,7 @@ class PublishedNet(nn.Module):
         self.head.requires_grad_(not frozen)
         self.train(self.training)
 
-    def repeats_features(self) -> bool:
+    def has_fixed_features(self) -> bool:
         """Tell whether :meth:`encode` gives the same of an image each time: not while its dropout is on."""
         return self.frozen and not (self.dropout.training and self.dropout.p > 0)
 

@@ -28,7 +28,7 @@ def tile_size(info: ModelInfo) -> tuple[int, int]:
     return info.image_size or info.native_size or DEFAULT_TILE
 
 
-def fits_whole(size: tuple[int, int], info: ModelInfo, whole_up_to: float = WHOLE_UP_TO) -> bool:
+def is_whole(size: tuple[int, int], info: ModelInfo, whole_up_to: float = WHOLE_UP_TO) -> bool:
     """Tell whether an image passes the network whole.
 
     Args:
@@ -44,10 +44,10 @@ def fits_whole(size: tuple[int, int], info: ModelInfo, whole_up_to: float = WHOL
 
 
 def working_size(size: tuple[int, int], info: ModelInfo, whole_up_to: float = WHOLE_UP_TO) -> tuple[int, int]:
-    """Return the (h, w) that an image of ``size`` (H, W) is resized to; see :func:`fits_whole`."""
+    """Return the (h, w) that an image of ``size`` (H, W) is resized to; see :func:`is_whole`."""
     if info.image_size is None:
         return size
-    if fits_whole(size, info, whole_up_to) or info.native_size is None:
+    if is_whole(size, info, whole_up_to) or info.native_size is None:
         return info.image_size
     height, width = (
         max(1, round(side * working / native))

@@ -112,11 +112,11 @@ def _files(folder: Path) -> Iterator[Path]:
     """Yield the files below ``folder`` that are shipped; the folder itself may be a link, or absent."""
     left_out = (*LEFT_OUT, *LEFT_OUT_FOLDERS.get(folder.name, ()))
     for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not _matches(name, left_out)]
-        yield from (Path(parent) / name for name in names if not _matches(name, LEFT_OUT))
+        folders[:] = [name for name in folders if not _is_match(name, left_out)]
+        yield from (Path(parent) / name for name in names if not _is_match(name, LEFT_OUT))
 
 
-def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+def _is_match(name: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatch(name, pattern) for pattern in patterns)
 
 

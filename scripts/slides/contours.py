@@ -107,7 +107,7 @@ class _Band:
         ys, xs = np.arange(top, bottom + 1), np.arange(left, right + 1)
         rows, columns = np.clip(ys, self.first, self.last), np.clip(xs, 0, width - 1)
         box = Box(rows[0], columns[0], rows[-1] + 1, columns[-1] + 1)
-        if self.plane.blank(box) and self.plane.fill < self.cut:
+        if self.plane.is_blank(box) and self.plane.fill < self.cut:
             return []
         values = self.plane.read(box)
         if values.max() < self.cut:

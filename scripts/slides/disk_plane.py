@@ -69,7 +69,7 @@ class DiskPlane:
                 found[here] = self._read_block(row, column)[there]
         return found
 
-    def blank(self, box: Box) -> bool:
+    def is_blank(self, box: Box) -> bool:
         """Tell whether nothing was written near a box, so that it holds ``fill`` only; false tells nothing."""
         return not self._written[self._blocks(box)].any()
 

@@ -117,7 +117,7 @@ class Mask:
         columns = _between((box.left, box.right), by[1], plane[1])
         source = Box(rows[0][0], columns[0][0], rows[1][-1] + 1, columns[1][-1] + 1)
         size = (int(box.size[0]), int(box.size[1]))
-        if self.logits.blank(source):
+        if self.logits.is_blank(source):
             return np.zeros(size, np.uint8)
         values = self.logits.read(source)
         low, high = values.min() > self.cut, values.max() > self.cut

@@ -155,7 +155,7 @@ class Desk(StateReader):
         Args:
             key: the image.
             forget: its ``origin`` is gone, so that the same place may skip it anew; else
-                :meth:`~scripts.state.reader.StateReader.gave_back` tells of it.
+                :meth:`~scripts.state.reader.StateReader.was_given_back` tells of it.
         """
         with self._database.transaction() as db:
             before = self.skipped().get(key)

@@ -101,7 +101,7 @@ def holder_of(path: Path) -> str | None:
         if not content:
             return None
         holder = json.loads(content)
-        if holder["host"] == socket.gethostname() and not _lives(holder["pid"]):
+        if holder["host"] == socket.gethostname() and not _is_alive(holder["pid"]):
             return None
         named = f"pid {holder['pid']} on host {holder['host']}, since {holder['since']}"
     except OSError:
@@ -118,7 +118,7 @@ def holder_of(path: Path) -> str | None:
     return None
 
 
-def _lives(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

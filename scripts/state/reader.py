@@ -88,7 +88,7 @@ class StateReader:
         """Return the phases of a round that are done, in the order they were committed."""
         return [phase for (phase,) in self._rows("SELECT phase FROM phases WHERE round = ? ORDER BY seq", round)]
 
-    def done(self, round: int, phase: str) -> bool:
+    def is_done(self, round: int, phase: str) -> bool:
         """Tell whether a phase of a round is done."""
         return bool(self._rows("SELECT 1 FROM phases WHERE round = ? AND phase = ?", round, phase))
 
@@ -224,7 +224,7 @@ class StateReader:
                 rows.pop(SIMULATED, None)
         return {key: list(rows.values()) for key, rows in found.items()}
 
-    def taken(self, origin: str, origin_sha256: str) -> bool:
+    def was_taken(self, origin: str, origin_sha256: str) -> bool:
         """Tell whether a file with this name and content was accepted before."""
         return bool(self._rows("SELECT 1 FROM labels WHERE origin = ? AND origin_sha256 = ?", origin, origin_sha256))
 
@@ -233,7 +233,7 @@ class StateReader:
         rows = self._rows("SELECT id, user, at, reason, origin FROM skips WHERE undone = '' ORDER BY seq")
         return {row[0]: SkipRow(*row) for row in rows}
 
-    def gave_back(self, origin: str) -> bool:
+    def was_given_back(self, origin: str) -> bool:
         """Tell whether an image was given back that had been skipped from this place, such as a file."""
         return bool(self._rows("SELECT 1 FROM skips WHERE origin = ? AND undone != ''", origin))
 

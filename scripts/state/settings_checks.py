@@ -65,7 +65,7 @@ def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any], harmless: C
     problems = []
     for key in sorted(before.keys() | after.keys()):
         was, now = before.get(key, _ABSENT), after.get(key, _ABSENT)
-        if _same(was, now) or any(key == name or key.startswith(f"{name}#") for name in harmless):
+        if _is_same(was, now) or any(key == name or key.startswith(f"{name}#") for name in harmless):
             continue
         problems.append(Problem("setting differs from that of the run", key, _text(was), _text(now), cure))
     return problems
@@ -133,7 +133,7 @@ def shortened(problems: list[Problem]) -> list[Problem]:
     return [*problems[:_MAX_LISTED], Problem(f"{len(problems) - _MAX_LISTED} more of this kind", where="and")]
 
 
-def _same(was: Any, now: Any) -> bool:
+def _is_same(was: Any, now: Any) -> bool:
     """Compare as JSON does: ``1`` equals ``1.0``, yet not ``true``."""
     return isinstance(was, bool) == isinstance(now, bool) and was == now
 

@@ -54,7 +54,7 @@ class ExportedNetwork(nn.Module):
     def freeze(self, frozen: bool = True) -> None:
         """Do nothing: an export has no gradients."""
 
-    def repeats_features(self) -> bool:
+    def has_fixed_features(self) -> bool:
         """Return false: what :meth:`encode` gives is no feature to keep."""
         return False
 

@@ -51,7 +51,7 @@ def read_run(
         StateError: see :func:`load_model`.
     """
     with StateReader.open(folder) as state:
-        evaluated = [at for at in sorted(state.metrics()) if at >= 0 and state.done(at, Phase.EVALUATE)]
+        evaluated = [at for at in sorted(state.metrics()) if at >= 0 and state.is_done(at, Phase.EVALUATE)]
         chosen = evaluated[-1] if round is None and evaluated else round
         if chosen is None or chosen not in evaluated:
             found = f"round {chosen}" if chosen is not None else "no round"
@@ -85,7 +85,7 @@ def read_start(folder: Path, stage0_dir: Path | str | None = None) -> tuple[Weig
         StateError: see :func:`load_model`.
     """
     with StateReader.open(folder) as state:
-        if not state.done(START, Phase.STAGE_0):
+        if not state.is_done(START, Phase.STAGE_0):
             raise InputError(Problem("stage 0 is not done", str(folder), "a run that has begun its rounds"))
         settings, sha256, data_sha256 = state.settings(), state.rng(START, Phase.STAGE_0)["theta0"], state.data_sha256()
     weights = find_theta0(Path(stage0_dir) if stage0_dir else folder.parent / OutputFile.STAGE_0, sha256)

@@ -80,7 +80,7 @@ def _packed_and_targets(output: Mapping[str, Any]) -> tuple[torch.Tensor, Mappin
     return output["pred"], output["label"]
 
 
-def not_worse(current: float, best: float) -> bool:
+def is_not_worse(current: float, best: float) -> bool:
     """Compare metrics so that of equal ones the later counts as the best, as published."""
     return current >= best
 

@@ -260,7 +260,7 @@ class TestRepeats:
                 with pytest.raises(Interrupt):
                     loop.run()
                 with StateReader.open(loop.folder) as state:
-                    assert state.done(index, event.value) == (not first and event is not RoundEvents.REPORT)
+                    assert state.is_done(index, event.value) == (not first and event is not RoundEvents.REPORT)
                 tiny_loop(shapes_data, folder).run()
                 assert what_happened(loop.folder) == expected, (event, index)
 

@@ -51,7 +51,7 @@ def test_no_other_file_spells_a_name() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["x = folder / 'state.sqlite'", "state.done(0, 'evaluate')", "state.pseudo(1, stage='final')",
+    ["x = folder / 'state.sqlite'", "state.is_done(0, 'evaluate')", "state.pseudo(1, stage='final')",
      "state.metrics(0)[0]['dice']"],
 )  # fmt: skip
 def test_a_name_that_is_spelt_is_found(tmp_path: Path, line: str) -> None:

@@ -98,7 +98,7 @@ def test_frozen_parts_stay_the_same_to_the_bit(when: str):
     net.train()
     assert not any(module.training for part in (net.encoder, net.head, net.pool) for module in part.modules())
     assert net.dropout.training
-    assert net.repeats_features()
+    assert net.has_fixed_features()
 
 
 def test_unfreezing_trains_everything_again():
@@ -107,7 +107,7 @@ def test_unfreezing_trains_everything_again():
     net.freeze(False)
     assert all(module.training for module in net.modules())
     assert {name.split(".")[0] for name in steps(net, both)} == {"encoder", "head", "decoder", "segmentation_head"}
-    assert not net.repeats_features()
+    assert not net.has_fixed_features()
 
 
 @pytest.mark.parametrize("freeze_norm", [True, False])
@@ -214,7 +214,7 @@ def test_parameter_groups_hold_the_parts_named():
 def test_both_networks_have_the_interface(make: Callable[[], nn.Module]):
     net = make()
     assert isinstance(net, JointNetwork)
-    for name in ("encode", "class_maps", "decode", "freeze", "repeats_features"):
+    for name in ("encode", "class_maps", "decode", "freeze", "has_fixed_features"):
         expected = inspect.signature(getattr(JointNetwork, name)).parameters
         assert list(inspect.signature(getattr(type(net), name)).parameters) == list(expected)
     wrapped = nn.Module()
@@ -224,7 +224,7 @@ def test_both_networks_have_the_interface(make: Callable[[], nn.Module]):
 
 def test_features_repeat_unless_dropout_is_in_the_encoder():
     net = PublishedNet(2, base_width=2, leak=4, dropout=0.2, freeze_classifier=True)
-    assert not net.train().repeats_features()
-    assert net.eval().repeats_features()
+    assert not net.train().has_fixed_features()
+    assert net.eval().has_fixed_features()
     net.freeze(False)
-    assert not net.repeats_features()
+    assert not net.has_fixed_features()

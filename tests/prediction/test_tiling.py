@@ -15,7 +15,7 @@ from scripts.networks.inferer import JointInferer
 from scripts.networks.joint_net import JointNet
 from scripts.networks.model_file import ModelInfo, write_model
 from scripts.networks.outputs import unpack_outputs
-from scripts.prediction.tiling import DEFAULT_TILE, TiledInferer, fits_whole, tile_size, working_size
+from scripts.prediction.tiling import DEFAULT_TILE, TiledInferer, is_whole, tile_size, working_size
 from scripts.trained.source import ModelSource
 from tests.support.colour_net import INFO, ColourNet, colour_source
 from tests.support.tiny_runs import SIDE
@@ -25,7 +25,7 @@ GLAS = replace(INFO, image_size=(256, 384), native_size=(522, 775))
 
 @pytest.mark.parametrize("size", [(522, 775), (1, 1), (783, 1162), (433, 574)])
 def test_images_about_as_large_as_in_training_pass_whole(size: tuple[int, int]) -> None:
-    assert fits_whole(size, GLAS)
+    assert is_whole(size, GLAS)
     assert working_size(size, GLAS) == (256, 384)
 
 
@@ -33,7 +33,7 @@ def test_images_about_as_large_as_in_training_pass_whole(size: tuple[int, int]) 
     ("size", "expected"), [((1044, 1550), (512, 768)), ((784, 775), (384, 384)), ((20, 7750), (10, 3840))]
 )
 def test_larger_ones_keep_the_scale_of_training(size: tuple[int, int], expected: tuple[int, int]) -> None:
-    assert not fits_whole(size, GLAS)
+    assert not is_whole(size, GLAS)
     assert working_size(size, GLAS) == expected
 
 

@@ -36,10 +36,10 @@ def test_is_an_array(dtype: type, tmp_path: Path) -> None:
 def test_blank_space_takes_none(tmp_path: Path) -> None:
     plane = DiskPlane((5000, 5000), np.int16, -1, tmp_path)
     plane.write(Box(0, 0, 5000, 5000), np.full((5000, 5000), -1, np.int16))
-    assert plane.blank(Box(0, 0, 5000, 5000))
+    assert plane.is_blank(Box(0, 0, 5000, 5000))
     plane.write(Box(4000, 4000, 4001, 4001), np.array([[3]], np.int16))
     assert os.fstat(plane._file.fileno()).st_blocks * 512 < 1024**2
-    assert not plane.blank(Box(3900, 3900, 4100, 4100)) and plane.blank(Box(0, 0, 1000, 1000))
+    assert not plane.is_blank(Box(3900, 3900, 4100, 4100)) and plane.is_blank(Box(0, 0, 1000, 1000))
     plane.write(Box(4000, 4000, 4001, 4001), np.array([[-1]], np.int16))  # written space can become blank again
     assert plane.read(Box(4000, 4000, 4001, 4001)).item() == -1
 

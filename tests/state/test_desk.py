@@ -99,8 +99,8 @@ class TestSubmit:
         (found,) = desk.pending()
         assert found == row == replace(row, round=None, version=1, at="1970-01-01T00:16:40+00:00")
         assert desk.read_blob(found.blob) == desk.mask_path(found.blob).read_bytes() == png()
-        assert desk.taken("x.png", "f")
-        assert not desk.taken("x.png", "e")
+        assert desk.was_taken("x.png", "f")
+        assert not desk.was_taken("x.png", "e")
 
     def test_time_since_the_lease_is_taken_where_none_is_told(self, desk: Desk) -> None:
         desk.hand_out("a", seconds=50, now=100.0)
@@ -179,12 +179,12 @@ class TestSkips:
         assert row and row.user == "a"
         assert desk.unskip("train_01") is None
         assert desk.asked(0) == list(ASKED)
-        assert desk.gave_back("x.skip")
+        assert desk.was_given_back("x.skip")
 
     def test_undone_and_forgotten(self, desk: Desk) -> None:
         desk.skip("train_01", "a", "", "x.skip")
         desk.unskip("train_01", forget=True)
-        assert not desk.gave_back("x.skip")
+        assert not desk.was_given_back("x.skip")
 
     def test_remembered_over_a_restart(self, folder: Path, desk: Desk) -> None:
         desk.skip("train_01", "a")

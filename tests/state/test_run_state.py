@@ -76,8 +76,8 @@ def test_all_of_a_phase_comes_back_also_after_reopening(tmp_path: Path) -> None:
         assert state.read_blob(state.artifact(1, "model")) == b"w"
         assert state.blob_path(weights).read_bytes() == b"w"
         assert state.phases(0) == ["select", "label"]
-        assert state.done(1, "pair")
-        assert not state.done(1, "label")
+        assert state.is_done(1, "pair")
+        assert not state.is_done(1, "label")
         assert state.last() == (1, "pair")
         assert state.rng(0, "select") == {"draws": [1, 2]}
         assert state.seconds(0) == {"select": 1.0, "label": 0.0}

@@ -35,7 +35,7 @@ class ColourNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.sizes: list[tuple[int, ...]] = []
 
-    def repeats_features(self) -> bool:
+    def has_fixed_features(self) -> bool:
         return False
 
     def freeze(self, frozen: bool = True) -> None:

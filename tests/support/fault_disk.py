@@ -39,15 +39,15 @@ def scripted_run(run_dir: Path) -> list[Any]:
         state.register_run({"seed": 0}, [], items, "data")
         for at in range(N_ROUNDS):
             image, others = IMAGES[at], IMAGES[at + 1 :]
-            if not state.done(at, "query"):
+            if not state.is_done(at, "query"):
                 mask = state.put_blob(f"mask of {image}".encode(), ".png")
                 state.commit(at, "query", queries=[(image, 0.5)], labels=[LabelRow(image, at, mask, 1, 1, 0.0)])
-            if not state.done(at, "train"):
+            if not state.is_done(at, "train"):
                 names = state.put_blobs([f"{at} {other}".encode() for other in others], ".png")
                 rows = [PseudoRow(i, at, "final", image, 0.1, 0.5, n) for i, n in zip(others, names, strict=True)]
                 model = state.put_blob(bytes([at]) * 5000, ".pt")
                 state.commit(at, "train", pseudo=rows, artifacts={"model": model}, rng={"draws": at})
-            if not state.done(at, "evaluate"):
+            if not state.is_done(at, "evaluate"):
                 state.commit(at, "evaluate", metrics={"dice": at / 3})
         return stored(state)
 
@@ -57,7 +57,7 @@ def stored(state: RunState) -> list[Any]:
     rounds = range(N_ROUNDS)
     pseudo = [row for at in rounds for row in state.pseudo(at, "final")]
     files = [state.read_blob(row.blob) for row in (*state.labels(), *pseudo)]
-    files += [state.read_blob(state.artifact(at, "model")) for at in rounds if state.done(at, "train")]
+    files += [state.read_blob(state.artifact(at, "model")) for at in rounds if state.is_done(at, "train")]
     return [state.queries(), state.labels(), pseudo, state.metrics(), [state.phases(at) for at in rounds], files]
 
 

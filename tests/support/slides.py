@@ -37,7 +37,7 @@ class LocalNet(nn.Module):
         super().__init__()
         self.dropout, self.pool = nn.Dropout(0.0), WildcatPool(0.3, 0.1)
 
-    def repeats_features(self) -> bool:
+    def has_fixed_features(self) -> bool:
         return True
 
     def encode(self, x: torch.Tensor) -> list[torch.Tensor]:

@@ -12,7 +12,7 @@ from torch import nn
 from scripts.core.errors import InputError
 from scripts.images.store import ImageStore
 from scripts.networks.outputs import pack_outputs
-from scripts.training.validation import BestWeights, JointMetric, not_worse
+from scripts.training.validation import BestWeights, JointMetric, is_not_worse
 
 
 def numpy_bilinear(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -153,7 +153,7 @@ def validated(values: list[float], epochs: range) -> BestWeights:
         val_data_loader=[{"image": torch.zeros(1), "label": torch.zeros(1)}],
         network=net,
         key_val_metric={"scripted": Scripted(values, net)},
-        metric_cmp_fn=not_worse,
+        metric_cmp_fn=is_not_worse,
         decollate=False,
     )
     best = BestWeights(net)

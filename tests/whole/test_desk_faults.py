@@ -36,7 +36,7 @@ def annotated(run_dir: Path, acknowledged: list[bytes]) -> list[tuple[str, bytes
     with RunState.open(run_dir) as state:
         items = [{"id": image, "sha256": "s", "label": 0, "split": "train"} for image in IMAGES]
         state.register_run({}, [], items, "data")
-        if not state.done(0, "query"):
+        if not state.is_done(0, "query"):
             state.commit(0, "query", queries=[("i0", None), ("i1", None)], reserves=[("i2", None)])
     with Desk.open(run_dir) as desk:
         present = [desk.read_blob(row.blob) for row in desk.labels()]
@@ -47,7 +47,7 @@ def annotated(run_dir: Path, acknowledged: list[bytes]) -> list[tuple[str, bytes
                 desk.submit(a_label(key), content)
                 acknowledged.append(content)
     with RunState.open(run_dir) as state:
-        if not state.done(0, "oracle"):
+        if not state.is_done(0, "oracle"):
             state.commit(0, "oracle", claim=True)
         return [(row.id, state.read_blob(row.blob)) for row in state.labels(0)]
 

@@ -69,7 +69,7 @@ def test_power_cut_at_every_call_loses_no_phase(
         for image, seed in images:
             if done:
                 with RunState.open(image / "run") as state:
-                    assert all(state.done(*phase) for phase in done), f"cut {cut}, seed {seed}"
+                    assert all(state.is_done(*phase) for phase in done), f"cut {cut}, seed {seed}"
             assert scripted_run(image / "run") == reference, f"cut {cut}, seed {seed}"
             shutil.rmtree(image)
         shutil.rmtree(root)
@@ -121,7 +121,7 @@ def test_database_full_at_every_page_is_told_and_keeps_the_phases(ram: Path, mon
         with RunState.open(folder) as state:
             state.register_run({}, [], items, "data")
             for at in range(2):
-                if not state.done(at, "query"):
+                if not state.is_done(at, "query"):
                     state.commit(at, "query", queries=[(item["id"], 0.5) for item in items])
             assert len(state.queries()) == 2 * len(items)
             return state._database.rows("PRAGMA page_count")[0][0]
@@ -163,7 +163,7 @@ def test_log_torn_anywhere_ends_in_whole_phases(ram: Path, tmp_path: Path) -> No
             (copy / "state.sqlite").write_bytes(whole)
             (copy / "state.sqlite-wal").write_bytes(log[:cut] + tail)
             with RunState.open(copy) as state:
-                done = [at for at in range(4) if state.done(at, "query")]
+                done = [at for at in range(4) if state.is_done(at, "query")]
                 assert done == list(range(len(done)))
                 assert len(state.queries()) == len(IMAGES) * len(done)
                 assert sorted(state.metrics()) == done

@@ -32,9 +32,9 @@ def run_to_the_end(run_dir: Path) -> str:
         items = [{"id": image, "sha256": "s", "label": 0, "split": "train"} for image in ids]
         state.register_run({"seed": 0}, [], items, "data")
         for number, image in enumerate(ids):
-            if not state.done(number, "select"):
+            if not state.is_done(number, "select"):
                 state.commit(number, "select", queries=[(image, 0.5)], rng={"draws": number})
-            if not state.done(number, "train"):
+            if not state.is_done(number, "train"):
                 mask, model = state.put_blob(image.encode(), ".png"), state.put_blob(image.encode() * 5000, ".pt")
                 label = LabelRow(image, number, mask, cost_px=1, boundary_px=1, seconds=0.0)
                 state.commit(number, "train", labels=[label], artifacts={"model": model}, metrics={"dice": number / 3})

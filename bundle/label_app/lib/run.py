@@ -175,7 +175,7 @@ class ServedRun:
         except NotNowError:
             return {}
         return {
-            at: values for at, values in sorted(desk.metrics().items()) if at >= 0 and desk.done(at, Phase.EVALUATE)
+            at: values for at, values in sorted(desk.metrics().items()) if at >= 0 and desk.is_done(at, Phase.EVALUATE)
         }
 
     def best_round(self) -> int | None:
@@ -211,7 +211,7 @@ class ServedRun:
         if at is not None:
             return Situation("ready", at, (), f"round {at} has all its masks. {TRAIN}")
         last = last_phase(self.method.propagation is not None)
-        if all(desk.done(index, last) for index in range(self.rounds)):
+        if all(desk.is_done(index, last) for index in range(self.rounds)):
             more = "For more, start the server with a larger --conf rounds."
             return Situation("complete", None, (), f"all {self.rounds} rounds are done. {more}")
         return Situation("stopped", None, (), f"no image is asked for, and no training goes on. {TRAIN}")

@@ -64,7 +64,7 @@ def make_demo(
     _check(counts, (height, width))
     settings = {"version": VERSION, "seed": int(seed), **counts, "height": height, "width": width}
     remove_leftovers(root)
-    if _complete(root, settings):
+    if _is_complete(root, settings):
         logger.info("demo data: kept %s", root)
         return root / TABLE
     for name in ("images", "masks"):
@@ -110,7 +110,7 @@ def _rows(counts: dict[str, int]) -> list[dict[str, str]]:
     return sorted(rows, key=lambda row: (list(counts).index(row["split"]), row["image"]))
 
 
-def _complete(root: Path, settings: dict[str, Any]) -> bool:
+def _is_complete(root: Path, settings: dict[str, Any]) -> bool:
     """Whether the folder holds exactly what these settings wrote."""
     try:
         manifest = json.loads((root / MANIFEST).read_bytes())
