@@ -13,7 +13,7 @@ import torch
 from scripts.active.methods import Method
 from scripts.core.errors import Problem, StateError
 from scripts.core.result_files import versions
-from scripts.core.run_config import RunConfig
+from scripts.core.run_config import APART, RunConfig
 from scripts.core.run_names import START, OutputFile, Phase, last_phase, run_folder
 from scripts.data.run_data import RunData
 from scripts.data.splits import patients_in_several_splits
@@ -21,7 +21,6 @@ from scripts.networks.theta0 import Theta0
 from scripts.state.reader import StateReader
 from scripts.state.run_state import RunState
 from scripts.state.settings_checks import shortened
-from scripts.training.stage0 import APART
 
 HARMLESS = (
     "active#rounds", "active#budget", "active#max_overlays", "device", "num_workers", "amp", "features", "data",

@@ -18,6 +18,12 @@ from monai.bundle import ConfigParser
 
 from scripts.core.errors import InputError, Problem
 
+APART = (
+    "bundle_root", "output_dir", "dataset_dir", "ckpt_dir", "log_dir", "device", "num_workers", "amp", "features",
+    "data", "demo", "network", "cycle", "active",
+)  # fmt: skip
+"""Ids that sections refer to and that are no settings: places, the machine, and what is recorded by itself."""
+
 
 class RunConfig:
     """The raw content of a bundle config, from which parsers are made.

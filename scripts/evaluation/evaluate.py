@@ -23,10 +23,9 @@ from scripts.evaluation.set_metrics import ImageSet
 from scripts.evaluation.tables import Resampling, confusion_rows, image_rows, nested, summary_rows, terminal_table
 from scripts.images.masks import MaskRule, read_instances
 from scripts.images.regions import UNCLEANED, Cleaning
-from scripts.networks.geometry import PLAIN, Geometry
 from scripts.networks.interface import joint_network
 from scripts.networks.model_file import TrainedModel
-from scripts.networks.outputs import prediction
+from scripts.networks.outputs import PLAIN, Geometry, prediction
 
 logger = logging.getLogger(__name__)
 

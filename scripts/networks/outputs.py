@@ -1,13 +1,64 @@
-"""What a network says of an image: packed output, maps at the image's size, masks and classes from them."""
+"""What a network says of an image: packed output, maps at the image's size, masks and classes from them.
 
+The way back to the image's size is that of a :class:`Geometry`, which also makes the network's input.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-from scripts.networks.geometry import PLAIN, Geometry
 from scripts.networks.interface import JointNetwork
+
+
+class Geometry(Protocol):
+    """What a geometry can do; sizes are (height, width) in pixels."""
+
+    def network_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return (h, w) of the network's input for an image of original (height, width)."""
+        ...
+
+    def restore(self, logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        """Return logits (H, W) float32 at the original ``size`` of the network's logits (h, w)."""
+        ...
+
+    def training_transforms(self) -> list[Callable[..., Any]]:
+        """Return what turns ``image`` and ``mask`` of a sample at stored size into those of a training."""
+        ...
+
+    def evaluation_transforms(self) -> list[Callable[..., Any]]:
+        """Return what turns ``image`` of a sample at stored size into the network's whole input."""
+        ...
+
+
+@dataclass(frozen=True)
+class PlainGeometry:
+    """Images as they are stored; logits resized to the original size."""
+
+    def network_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the original size: class maps are resized to it at once."""
+        return height, width
+
+    def restore(self, logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        """Return logits (H, W) float32 at the original ``size`` of logits (h, w): bilinear, corners not aligned."""
+        if tuple(logits.shape) == tuple(size):
+            return logits.float()
+        return F.interpolate(logits[None, None].float(), size=size, mode="bilinear", align_corners=False)[0, 0]
+
+    def training_transforms(self) -> list[Callable[..., Any]]:
+        """Return none."""
+        return []
+
+    def evaluation_transforms(self) -> list[Callable[..., Any]]:
+        """Return none."""
+        return []
+
+
+PLAIN = PlainGeometry()
+"""Images are stored at the size they are used at; another geometry stands in ``geometry`` of the config."""
 
 
 @dataclass(frozen=True)

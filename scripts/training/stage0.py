@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.core.files import remove_leftovers
-from scripts.core.run_config import RunConfig
+from scripts.core.run_config import APART, RunConfig
 from scripts.data.run_data import RunData
 from scripts.networks.theta0 import Theta0, read_theta0, write_theta0
 from scripts.training.checkpoints import CheckpointFile
@@ -26,12 +26,6 @@ logger = logging.getLogger(__name__)
 
 SECTIONS = ("image_size", "network_def", "loss", "optimizer", "lr_scheduler", "train", "validate", "batch_size")
 """Sections of the config that decide theta0, besides the data and the overrides of this stage."""
-
-APART = (
-    "bundle_root", "output_dir", "dataset_dir", "ckpt_dir", "log_dir", "device", "num_workers", "amp", "features",
-    "data", "demo", "network", "cycle", "active",
-)  # fmt: skip
-"""Ids that sections refer to and that are no settings: places, the machine, and what is recorded by itself."""
 
 
 def theta0(

@@ -14,9 +14,8 @@ from torch import nn
 from scripts.core.errors import InputError, Problem
 from scripts.evaluation.metrics import dice
 from scripts.images.store import ImageStore
-from scripts.networks.geometry import PLAIN, Geometry
 from scripts.networks.interface import joint_network
-from scripts.networks.outputs import restore, unpack_outputs
+from scripts.networks.outputs import PLAIN, Geometry, restore, unpack_outputs
 from scripts.networks.weights import copied_weights
 
 Of = Literal["dice", "accuracy", "joint"]

@@ -7,7 +7,16 @@ import pytest
 import torch
 
 from scripts.evaluation.metrics import dice
-from scripts.networks.outputs import cam_mask, pack_outputs, pseudo_mask, restore, unpack_outputs, upsample_maps
+from scripts.networks.outputs import (
+    PLAIN,
+    PlainGeometry,
+    cam_mask,
+    pack_outputs,
+    pseudo_mask,
+    restore,
+    unpack_outputs,
+    upsample_maps,
+)
 
 
 def numpy_bilinear(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -97,3 +106,15 @@ def test_everything_can_be_scripted():
     assert torch.equal(torch.jit.script(unpack_outputs)(packed, 32)[1], low)
     label = torch.tensor([1])
     assert torch.equal(torch.jit.script(cam_mask)(low, label, (9, 9)), cam_mask(low, label, (9, 9)))
+
+
+def test_plain_restore_is_one_bilinear_resize():
+    logits = torch.randn(7, 5, generator=torch.Generator().manual_seed(0))
+    once = torch.nn.functional.interpolate(logits[None, None], (20, 11), mode="bilinear", align_corners=False)[0, 0]
+    torch.testing.assert_close(PlainGeometry().restore(logits, (20, 11)), once)
+    assert torch.equal(PlainGeometry().restore(logits, (7, 5)), logits)
+
+
+def test_plain_changes_nothing_on_the_way_in():
+    assert PLAIN.network_size(30, 40) == (30, 40)
+    assert PLAIN.training_transforms() == PLAIN.evaluation_transforms() == []
