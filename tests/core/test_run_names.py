@@ -22,7 +22,7 @@ SOURCES = [
 ]
 ALL = {str(name) for names in (Phase, Stage, Metric, Measure, RunFile, OutputFile) for name in names}
 UNMISTAKABLE = {name for name in ALL if re.search(r"[._]|cycle", name)}
-ASKED_BY_NAME = {"done", "rng", "commit", "pseudo", "artifact"}
+ASKED_BY_NAME = {"is_done", "rng", "commit", "pseudo", "artifact"}
 """Methods of the state whose second argument is a name."""
 
 

@@ -260,7 +260,7 @@ class TestPage:
 
     def test_states_the_defaults(self) -> None:
         found = re.findall(r"^\| `([\w#]+)` \| `([^`<]+)` \|", self.PAGE, re.MULTILINE)
-        assert len(found) == 11
+        assert len(found) == 10
         for name, default in found:
             assert self.OVERLAY[name] == json.loads(default), name
 

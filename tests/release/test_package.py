@@ -161,7 +161,7 @@ def checked(unpacked: Unpacked, shapes_folder: Path) -> dict[str, str | None]:
     schema = SHARED / "reference" / "meta_schema_20240725.json"
     arguments = [str(unpacked.root), str(shapes_folder), str(unpacked.elsewhere)]
     arguments += [str(schema)] if schema.is_file() else []
-    probe = Path(__file__).with_name("zoo_checks.py")
+    probe = Path(__file__).parents[1] / "support" / "zoo_checks.py"
     found: dict[str, str | None] = json.loads(unpacked.python(str(probe), *arguments).stdout.splitlines()[-1])
     return found
 

@@ -23,8 +23,7 @@ from scripts.active import handlers, report_handler, rounds
 from scripts.core import files
 from scripts.state import run_state
 from scripts.state.database import Database
-from scripts.training import stage0
-from scripts.training.learner import Learner
+from scripts.training import learner, stage0
 
 BLOB = re.compile(r"[0-9a-f]{64}(\.\w+)?")
 THETA0 = re.compile(r"[0-9a-f]{16}\.")
@@ -171,7 +170,7 @@ def _around_commits(moments: Moments) -> None:
 
 def _around_phases(moments: Moments) -> None:
     phase, report, start = handlers.PhaseHandler.__call__, report_handler.ReportHandler.__call__, stage0.theta0
-    final, image = rounds.write_report, Learner._image
+    final, image = rounds.write_report, learner._image
 
     def run_phase(self: Any, engine: Engine) -> None:
         with moments.inside(f"round {engine.state.round.index} {self.event.value}"):
@@ -197,14 +196,14 @@ def _around_phases(moments: Moments) -> None:
             moments.at("end, before the run says so")
         return page
 
-    def read_image(self: Any, *arguments: Any) -> Any:
+    def read_image(*arguments: Any) -> Any:
         moments.at("an image is predicted")
-        return image(self, *arguments)
+        return image(*arguments)
 
     handlers.PhaseHandler.__call__ = run_phase  # type: ignore[method-assign]
     report_handler.ReportHandler.__call__ = run_report  # type: ignore[method-assign]
     rounds.theta0, rounds.write_report = run_stage0, run_final
-    Learner._image = read_image  # type: ignore[method-assign]
+    learner._image = read_image
 
 
 def _around_training(moments: Moments) -> None:
