@@ -201,7 +201,7 @@ class TestNextSample:
         found = anna.next()
         assert time.perf_counter() - started < 2.0  # measured closely below
         assert found["id"] == desk.waiting(0)[0]
-        assert found["why"] == f"chosen by lot from class {found['class']}"
+        assert found["why"] == f"chosen by lot from class {found['class']}, for the first round"
         assert (found["round"], found["bbox"], found["user"]) == (0, [0, 0, 64, 64], "anna")
         assert 1700 < found["lease_seconds"] <= 1800
         assert Path(found["path"]).is_file()
