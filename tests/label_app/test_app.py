@@ -200,7 +200,9 @@ class TestTwoRounds:
         first, second = seen["asked"][0], seen["asked"][-1]
         assert (first["user"], first["score"]) == ("anna", None)
         assert first["why"].startswith("chosen by lot from class ")
-        assert second["why"].startswith(f"chosen by its score of {second['score']:.4f}, the model is among the least sure")
+        assert second["why"].startswith(
+            f"chosen by its score of {second['score']:.4f}, the model is among the least sure"
+        )
         assert any("images wait for a mask" in line for line in seen["first"]["details"])
         assert all(set(np.unique(mask)) <= {0, 1} for mask in seen["masks"])
 

@@ -2,48 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from monai.bundle import ConfigParser
-from PIL import Image
 
 from scripts.prediction.listing import MARK, list_images
-from tests.prediction.test_transforms import asymmetric
-from tests.support.colour_net import inference, write_colour_model
-
-MAPS = {
-    "class_maps",
-    "class_scores",
-    "class_probabilities",
-    "classes",
-    "grad_cam",
-    "grad_cam_pp",
-    "image",
-    "mask",
-    "about",
-}
-
-
-UNCERTAIN = {f"{kind}_{name}" for kind in ("dropout", "flips") for name in ("mean", "variance", "entropy")}
-UNCERTAIN |= {"probability", "entropy"}
-
-
-def of_colours(folder: Path, **changes: Any) -> ConfigParser:
-    write_colour_model(folder)
-    Image.fromarray(asymmetric((64, 96), (10, 30, 40, 90))).save(folder / "a$1.png")
-    paths = {"ckpt": str(folder / "model.pt"), "image": str(folder / "a$1.png"), "output_dir": str(folder / "out")}
-    return inference({**paths, "explain#passes": 3, **changes})
-
-
-def arrays(path: Path) -> dict[str, np.ndarray]:
-    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as content:
-        return {name: content[name] for name in content.files}
+from tests.prediction.test_explain import MAPS, UNCERTAIN, arrays, of_colours
+from tests.support.colour_net import write_colour_model
 
 
 class TestArrays:
