@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigParser
+from torch.nn import functional as F
 
 from scripts.active.rounds import ActiveLearning
 from scripts.data.run_data import RunData, open_data
 from scripts.images.published_geometry import PublishedGeometry
+from scripts.networks.outputs import Prediction
 from scripts.state.reader import StateReader
 from scripts.trained.source import ModelSource
 from scripts.training.dataset import FromStored
@@ -126,3 +128,20 @@ def test_the_model_card_names_every_key_of_the_overlay() -> None:
 def test_small_runs_keep_the_plain_geometry() -> None:
     assert "geometry" not in SMALL
     assert json.loads((CONFIGS / "train.json").read_text())["geometry"]["_target_"].endswith("PlainGeometry")
+
+
+def test_the_classifiers_mask_takes_the_published_way_back() -> None:
+    height, width = 430, 567
+    geometry = PublishedGeometry()
+    h, w = geometry.network_size(height, width)
+    maps = torch.randn(2, 13, 17, generator=torch.Generator().manual_seed(0))
+    found = Prediction(
+        "a", np.zeros((height, width), np.float32), np.zeros(2, np.float32), maps, (height, width), geometry
+    )
+    winner = F.interpolate(maps[None], (h, w), mode="bilinear", align_corners=True)[0].argmax(0)
+    enlarged = F.interpolate((winner == 1).float()[None, None], (int(h / 0.9), int(w / 0.9)), mode="bilinear")
+    rows, columns = geometry.padding(*geometry.upscaled_size(height, width))
+    inner = enlarged[:, :, rows : enlarged.shape[2] - rows, columns : enlarged.shape[3] - columns]
+    expected = F.interpolate(inner, (height, width), mode="bilinear")[0, 0] >= 0.5
+    np.testing.assert_array_equal(found.cam_mask(1), expected.numpy().astype(np.uint8))
+    assert 0.1 < expected.float().mean() < 0.9
