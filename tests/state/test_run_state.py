@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scripts.core.errors import InputError, StateError
+from scripts.core.run_names import START, Metric, Phase, Stage, weights_artifact
 from scripts.state.reader import StateReader
 from scripts.state.rows import ImageRow, LabelRow, PseudoRow, QueryRow
 from scripts.state.run_state import RunState
@@ -105,6 +107,28 @@ def test_numpy_numbers_are_stored_as_numbers(state: RunState) -> None:
 
 
 # ---- rules -----------------------------------------------------------------------------------------------------------
+
+
+def test_names_are_stored_as_plain_text(tmp_path: Path) -> None:
+    with RunState.open(tmp_path) as state:
+        register(state, {"stage": Stage.FINAL, "names": [Metric.DICE], Metric.MASKS: 1})
+        weights = {weights_artifact(0): state.put_blob(b"w", ".pt")}
+        rng = {Phase.QUERY: Phase.ORACLE}
+        state.commit(START, Phase.STAGE_0, metrics={Metric.DICE: 0.5}, artifacts=weights, rng=rng)
+        state.commit(0, Phase.PSEUDO_LABEL, pseudo=[pseudo(state, "train_1", 0, Stage.FINAL)])
+    db = sqlite3.connect(tmp_path / "state.sqlite")
+    expected = {
+        ("phases", "phase"): ["stage0", "pseudo"],
+        ("phases", "rng"): ['{"query": "oracle"}', "{}"],
+        ("metrics", "name"): ["dice"],
+        ("artifacts", "name"): ["weights_cycle0"],
+        ("pseudo", "stage"): ["final"],
+        ("run WHERE key = 'settings'", "value"): ['{"stage": "final", "names": ["dice"], "masks": 1}'],
+    }
+    for (table, column), values in expected.items():
+        rows = db.execute(f"SELECT typeof({column}), {column} FROM {table}").fetchall()
+        assert rows == [("text", value) for value in values]
+    db.close()
 
 
 def test_phase_is_committed_once(state: RunState) -> None:

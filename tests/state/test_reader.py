@@ -76,6 +76,11 @@ class TestDrawn:
             assert [row.user for row in state.drawn(0)["train_00"]] == ["a"]
 
 
+def contents(folder: Path) -> dict[Path, bytes]:
+    """Bytes of all files of a run but its lock, which a writer may make."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "lock"}
+
+
 class TestOlderStates:
     """A state as version 0.1.0 of the first format left it."""
 
@@ -99,7 +104,7 @@ class TestOlderStates:
         with sqlite3.connect(old / "state.sqlite") as db:
             db.execute(f"PRAGMA user_version = {version}")
         db.close()
-        before = {path: path.read_bytes() for path in old.rglob("*") if path.is_file() and path.name != "lock"}
+        before = contents(old)
         for opening in (RunState.open, StateReader.open, Desk.open):
             with pytest.raises(StateError) as error:
                 opening(old)
@@ -108,5 +113,5 @@ class TestOlderStates:
             writer = {1: "format 1, of program 0.1", 2: "format 2, of program 0.2"}.get(version, f"format {version}")
             assert problem.found == writer
             assert "choose another output folder for a new run" in problem.cure
-        assert {path: path.read_bytes() for path in before} == before
+        assert contents(old) == before
         assert "another format" in write_report(old.parent).read_text()
