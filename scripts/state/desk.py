@@ -66,9 +66,8 @@ class Desk(StateReader):
                 at = self.open_round()
                 wanted = [] if at is None else self.waiting(at)
             else:
-                drawn = {key for (key,) in self._rows("SELECT DISTINCT id FROM labels WHERE status = 'accepted'")}
-                skipped = self.skipped()
-                wanted = [key for key in wanted if key not in drawn and key not in skipped]
+                out = self._accepted() | self.skipped().keys()
+                wanted = [key for key in wanted if key not in out]
             require_train(db, wanted)
             held = self.leases(now)
             own = [key for key in wanted if key in held and held[key].user == user]

@@ -191,7 +191,7 @@ class StateReader:
 
     def waiting(self, round: int) -> list[str]:
         """Return the images of :meth:`asked` that nobody has drawn yet."""
-        drawn = {key for (key,) in self._rows("SELECT DISTINCT id FROM labels WHERE status = 'accepted'")}
+        drawn = self._accepted()
         return [key for key in self.asked(round) if key not in drawn]
 
     def was_asked(self, key: str) -> bool:
@@ -255,6 +255,10 @@ class StateReader:
         """Return the name of the model that the scores of one kind are of; ``None`` where none were made."""
         rows = self._rows("SELECT model FROM scores WHERE name = ? LIMIT 1", name)
         return rows[0][0] if rows else None
+
+    def _accepted(self) -> set[str]:
+        """Ids of the images that have an accepted mask, of a round or waiting for one."""
+        return {key for (key,) in self._rows("SELECT DISTINCT id FROM labels WHERE status = 'accepted'")}
 
     def _ranked(self, table: str, round: int) -> list[QueryRow]:
         rows = self._rows(f"SELECT round, rank, id, score FROM {table} WHERE round = ? ORDER BY rank", round)

@@ -26,7 +26,14 @@ from scripts.state.database import Database
 from scripts.state.lock import RunLock
 from scripts.state.reader import StateReader
 from scripts.state.rows import ImageRow, LabelRow, PseudoRow, QueryRow
-from scripts.state.settings_checks import changed_images, changed_masks, changed_settings, flatten_settings, shortened
+from scripts.state.settings_checks import (
+    OTHER_DATA,
+    changed_images,
+    changed_masks,
+    changed_settings,
+    flatten_settings,
+    shortened,
+)
 from scripts.state.writes import (
     claim_labels,
     insert_labels,
@@ -146,11 +153,10 @@ class RunState(StateReader):
             if stored:
                 problems = changed_settings(json.loads(stored["settings"]), settings, harmless)
                 problems += changed_images(self.images(), images, self.quarantined(), left_out)
-                if not problems and "masks" in stored:
+                if not problems:
                     problems = changed_masks(json.loads(stored["masks"]), masks)
-                if not problems and stored["data_sha256"] != data_sha256:
-                    cure = "Bring the data back as they were, or choose another output folder for a new run."
-                    problems = [Problem("changed", "data list (SHA-256)", stored["data_sha256"], data_sha256, cure)]
+                if not problems and (was := stored["data_sha256"]) != data_sha256:
+                    problems = [Problem("changed", "data list (SHA-256)", was, data_sha256, OTHER_DATA)]
                 if problems:
                     raise StateError(problems)
             else:

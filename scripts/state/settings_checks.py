@@ -12,7 +12,8 @@ from scripts.state.rows import ImageRow
 
 _ABSENT = object()
 _MAX_LISTED = 20
-_CURE = "Bring the data back as they were, or choose another output folder for a new run."
+OTHER_DATA = "Bring the data back as they were, or choose another output folder for a new run."
+"""Cure where the data are not those of the start."""
 
 
 def flatten_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,21 +93,21 @@ def changed_images(
         was, now = before.get(image), after.get(image)
         if now is None and image in spoiled:
             problems.append(
-                Problem("image of the run cannot be used any more", image, found=spoiled[image], cure=_CURE)
+                Problem("image of the run cannot be used any more", image, found=spoiled[image], cure=OTHER_DATA)
             )
         elif now is None:
-            problems.append(Problem("image of the run is missing from the data", image, cure=_CURE))
+            problems.append(Problem("image of the run is missing from the data", image, cure=OTHER_DATA))
         elif was is None and image in left_out_before:
             cure = "Take it out of the table to go on without it, or choose another output folder for a new run."
             problems.append(Problem("image was left out when the run began, and can be used now", image, cure=cure))
         elif was is None:
-            problems.append(Problem("image is not one of the run's", image, cure=_CURE))
+            problems.append(Problem("image is not one of the run's", image, cure=OTHER_DATA))
         else:
             for field, name in (("sha256", "file (SHA-256)"), ("label", "class"), ("split", "split")):
                 expected, found = getattr(was, field), getattr(now, field)
                 if expected != found:
                     problems.append(
-                        Problem(f"{name} changed since the run began", image, str(expected), str(found), _CURE)
+                        Problem(f"{name} changed since the run began", image, str(expected), str(found), OTHER_DATA)
                     )
     return shortened(problems)
 
@@ -122,7 +123,7 @@ def changed_masks(old: Mapping[str, str], new: Mapping[str, str]) -> list[Proble
     for image in sorted(old.keys() | new.keys()):
         was, now = old.get(image, "no mask"), new.get(image, "no mask")
         if was != now:
-            problems.append(Problem("mask file (SHA-256) changed since the run began", image, was, now, _CURE))
+            problems.append(Problem("mask file (SHA-256) changed since the run began", image, was, now, OTHER_DATA))
     return shortened(problems)
 
 

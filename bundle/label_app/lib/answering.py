@@ -79,7 +79,7 @@ class AnsweringModel:
         if path is not None and path.is_file() and read_info(path).classes == run.data.classes:
             return (str(path), path.stat().st_mtime_ns), lambda: self._of_file(path)
         if is_run(run.folder) and run.desk().is_done(START, Phase.STAGE_0):
-            return (str(run.folder), -1), self._of_start
+            return (str(run.folder), START), self._of_start
         expected = "a round of the run, its stage 0, or a model file of its classes"
         raise NotNowError(Problem("no model can answer yet", str(run.folder), expected, "none", TRAIN))
 
