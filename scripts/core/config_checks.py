@@ -14,12 +14,8 @@ from scripts.core.errors import InputError, Problem
 from scripts.core.run_config import RunConfig
 
 _REFERENCE = re.compile(r"[@%]([A-Za-z_]\w*(?:(?:#|::)\w+)*)")
-_READ_BY_CODE = (
-    "active#stage0#overrides",
-    "max_epochs",
-    "epoch_length",
-    "batch_size",
-)  # also scripts/active/run_record.py
+_READ_BY_CODE = ("active#stage0#overrides", "max_epochs", "epoch_length", "batch_size")
+"""Ids without a reference that Python reads, the last three in ``active/run_record.py``."""
 _CONSTANTS = {"true": "True", "false": "False", "null": "$None", "none": "$None"}
 _OVERRIDES = "active#stage0#overrides"
 

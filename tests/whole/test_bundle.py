@@ -263,6 +263,7 @@ class TestOverlays:
     def test_published_trains(self, shapes_folder: Path, tmp_path: Path) -> None:
         changes = {
             "network_def#base_width": 4, "network_def#leak": 4, "active#rounds": 1, "active#max_overlays": 0,
+            "geometry#min_side": 80, "geometry#crop": 72,  # the images are small: 432 would only take longer
             "active#stage0#overrides": {
                 **json.loads((CONFIGS / "published.json").read_text())["active#stage0#overrides"], "max_epochs": 1,
             },
