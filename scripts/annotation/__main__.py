@@ -1,12 +1,14 @@
-"""``python -m scripts.annotation status | skip | unskip | export``."""
+"""``python -m scripts.annotation status | skip | unskip | export | restore``."""
 
 from collections.abc import Callable
 from typing import Any
 
-from scripts.annotation.commands import export, skip, status, unskip
+from scripts.annotation.commands import export, restore, skip, status, unskip
 from scripts.core.command_line import run
 
-COMMANDS: dict[str, Callable[..., Any]] = {"status": status, "skip": skip, "unskip": unskip, "export": export}
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "status": status, "skip": skip, "unskip": unskip, "export": export, "restore": restore,
+}  # fmt: skip
 
 if __name__ == "__main__":
     run("python -m scripts.annotation", COMMANDS)

@@ -1,6 +1,6 @@
 """Command line of the desk: what a run waits for, what cannot be drawn, and all masks as files.
 
-``python -m scripts.annotation status|skip|unskip|export RUN``, RUN being the folder of a run such as
+``python -m scripts.annotation status|skip|unskip|export|restore RUN``, RUN being the folder of a run such as
 ``runs/mine/label_prop_seed0``.
 """
 
@@ -100,6 +100,14 @@ def export(run: str, out: str) -> None:
             write_atomic(folder / "masks" / f"{file_stem(key)}.png", mask_to_png(_grey(mask)))
     write_atomic(folder / "annotations.csv", csv_bytes(rows, COLUMNS))
     logger.info("written: %d masks in %s", len(rows), folder)
+
+
+def restore(run: str) -> None:
+    """Take in again the drawn masks that an older state, brought back from a copy, does not know."""
+    rows = Desk.restore(run)
+    for row in rows:
+        logger.info("taken in again: %s, version %d, drawn by %s, %s", row.id, row.version, row.user, row.at)
+    logger.info("%d masks taken in again; the next round learns from them", len(rows))
 
 
 def _grey(mask: np.ndarray) -> np.ndarray:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
+import lzma
+import os
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
-from scripts.core.errors import InputError, Problem
+from scripts.core.errors import InputError, Problem, StateError
+from scripts.core.files import plain_file, refuse_unless_plain, temporary_folder, writing
 from scripts.images.outlines import SUFFIXES
 from scripts.images.reading import FORMATS, NIFTI_SUFFIXES
 
@@ -19,6 +22,12 @@ SKIP = ".skip"
 """A text file ``<name>.skip`` says that an image cannot be drawn; its text is the reason."""
 
 _KNOWN = (*NIFTI_SUFFIXES, *FORMATS, *SUFFIXES, SKIP)
+_DAMAGED = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, NotImplementedError, RuntimeError, OSError, EOFError,
+    ValueError, LookupError, ArithmeticError, MemoryError,
+)  # fmt: skip
+"""What Python's reader raises on damaged archives; for a password it is a ``RuntimeError``."""
+_LONGEST_NAME = 255  # bytes, what file systems take
 _MEMBER_BYTES, _ARCHIVE_BYTES, _MEMBERS = 64 * 1024**2, 1024**3, 10_000
 
 
@@ -57,20 +66,21 @@ class Found:
 def found_files(folder: Path, problems: list[Problem]) -> Iterator[Found]:
     """Yield what people put into ``folder`` and its sub-folders, one per annotator, archives opened, in order of name.
 
-    Hidden files are passed over, links that lead out of the folder are problems.
+    Hidden files are passed over. Links that lead out of the folder, pipes and other things that are no files are
+    problems, and so are names that nothing could store.
 
     Args:
         folder: it need not exist.
         problems: what cannot even be opened is added to.
+
+    Raises:
+        StateError: there is no room to unpack an archive.
     """
-    for path in sorted(folder.rglob("*")):
+    for path in _paths(folder, problems):
         inner = path.relative_to(folder)
-        if any(part.startswith(".") for part in inner.parts) or path.is_dir():
-            continue
-        if not path.resolve().is_relative_to(folder.resolve()):
-            problems.append(
-                Problem("link leads out of the folder", str(inner), f"a file in {folder}", str(path.resolve()))
-            )
+        problem = _not_usable(folder, inner)
+        if problem is not None:
+            problems.append(problem)
             continue
         user = inner.parts[0] if len(inner.parts) > 1 else ""
         if path.suffix.lower() == ".zip":
@@ -79,20 +89,54 @@ def found_files(folder: Path, problems: list[Problem]) -> Iterator[Found]:
             yield Found(path, inner.as_posix(), user)
 
 
+def _paths(folder: Path, problems: list[Problem]) -> list[Path]:
+    """Return what lies in a folder and its sub-folders, without hidden names and folders."""
+
+    def closed(error: OSError) -> None:
+        if Path(error.filename) != folder or folder.exists():
+            problems.append(Problem("folder cannot be read", str(error.filename), found=error.strerror or str(error)))
+
+    found = []
+    for parent, folders, names in os.walk(folder, onerror=closed):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        links = [name for name in folders if Path(parent, name).is_symlink()]  # they are not walked into
+        found += [Path(parent, name) for name in (*names, *links) if not name.startswith(".")]
+    return sorted(found)
+
+
+def _not_usable(folder: Path, inner: Path) -> Problem | None:
+    name = str(inner)
+    if not name.isprintable():  # also where bytes of the name are no text
+        return Problem("name cannot be used", name, "printable letters", cure="Give the file another name.")
+    try:
+        target = (folder / inner).resolve(strict=True)
+        if not target.is_relative_to(folder.resolve()):
+            return Problem("link leads out of the folder", name, f"a file in {folder}", str(target))
+        refuse_unless_plain(target)
+    except InputError as error:
+        return replace(error.problems[0], where=name)
+    except (OSError, RuntimeError) as error:  # RuntimeError: a link to itself
+        return Problem("file cannot be read", name, "a plain file", getattr(error, "strerror", None) or str(error))
+    return None
+
+
 def _members(path: Path, origin: str, user: str, problems: list[Problem]) -> Iterator[Found]:
     try:
         with contextlib.ExitStack() as stack:
-            archive = stack.enter_context(zipfile.ZipFile(path))
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="masks-")))
+            folder = stack.enter_context(temporary_folder("masks-"))
+            archive = stack.enter_context(zipfile.ZipFile(stack.enter_context(plain_file(path))))
             members = [info for info in archive.infolist() if not info.is_dir()]
             problems += (refused := list(_unfit(members, origin)))
             for info in [] if refused else sorted(members, key=lambda info: info.filename):
+                data = archive.read(info)
                 target = folder / info.filename  # a plain name, see _unfit
-                with archive.open(info) as source, target.open("wb") as sink:
-                    shutil.copyfileobj(source, sink)
+                with writing(target):
+                    target.write_bytes(data)
                 yield Found(target, f"{origin}/{info.filename}", user)
                 target.unlink()
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError) as error:
+    except StateError:
+        raise
+    except _DAMAGED as error:
         cure = "Save it again, or unpack it here."
         problems.append(Problem("archive cannot be read", origin, "an intact zip file", str(error), cure))
 
@@ -101,7 +145,9 @@ def _unfit(members: Iterable[zipfile.ZipInfo], origin: str) -> Iterator[Problem]
     """Yield what speaks against an archive; sizes are those its directory states, which reading does not exceed."""
     members = list(members)
     for info in members:
-        if Path(info.filename).name != info.filename or set(info.filename) & set("\\:\0") or info.filename[:1] == ".":
+        name = info.filename
+        plain = Path(name).name == name and name.isprintable() and not set(name) & set("\\:") and name[:1] != "."
+        if not plain or len(name.encode()) > _LONGEST_NAME:
             yield Problem("archive holds more than plain files", origin, "names without folders", repr(info.filename))
         elif info.file_size > _MEMBER_BYTES:
             found = f"{info.filename}, {info.file_size} bytes"
@@ -113,9 +159,7 @@ def _unfit(members: Iterable[zipfile.ZipInfo], origin: str) -> Iterator[Problem]
 
 
 def read_reason(path: Path) -> str:
-    """Return the first 500 letters of a text file; ``InputError`` when it is no text."""
-    try:
-        text = path.read_bytes()[:2000].decode("utf-8", errors="ignore")
-    except OSError as error:
-        raise InputError(Problem("reason cannot be read", path.name, found=str(error))) from error
+    """Return the first 500 letters of a text file; ``InputError`` when it cannot be read."""
+    with plain_file(path) as file:
+        text = file.read(2000).decode("utf-8", errors="ignore")
     return "".join(char if char.isprintable() else " " for char in text).strip()[:500]

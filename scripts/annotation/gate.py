@@ -13,9 +13,10 @@ import numpy as np
 
 from scripts.core.errors import InputError, Problem
 from scripts.data.run_data import RunData
-from scripts.images.mask_grid import on_grid_of_image
+from scripts.images.mask_grid import on_grid_of_image, refuse_other_size
 from scripts.images.masks import NONZERO, MaskRule, read_mask
-from scripts.images.outlines import SUFFIXES, draw_outlines, read_outlines, spoken_class
+from scripts.images.outline_drawing import draw_outlines, refuse_costly, spoken_class
+from scripts.images.outlines import SUFFIXES, read_outlines
 from scripts.images.reading import FORMATS, NIFTI_SUFFIXES, image_suffix
 from scripts.images.values import BACKGROUND, FOREGROUND
 
@@ -85,7 +86,7 @@ class Gate:
         return self._judged(key, path.name, mask, said or named)
 
     def refuse_image(self, key: str, was_asked: Callable[[str], bool]) -> None:
-        """Raise InputError for an image that no mask is taken of: unknown, of another split, or not asked for."""
+        """Raise InputError for an image that no mask is taken of: unknown, of another split, exchanged, not asked for."""
         item = self._items.get(key)
         if item is None:
             cure = "Name the mask as its image was named when it was given out."
@@ -93,6 +94,8 @@ class Gate:
         if item["split"] != "train":
             cure = "Masks of validation and test images only measure; the run never learns from new ones."
             raise InputError(Problem("not an image that is annotated", key, "a training image", item["split"], cure))
+        # A mask that was drawn on another picture would be learned from when the right one is back.
+        self.data.datalist.watch.require_same(item["image"])
         if not self.accept_unasked and not was_asked(key):
             cure = "Draw an image that was given out, or start the run with --active#gate#accept_unasked True."
             raise InputError(Problem("nobody asked for this image", key, "an image of a query", cure=cure))
@@ -100,13 +103,17 @@ class Gate:
     def _read(self, key: str, path: Path, content: bytes | None) -> tuple[np.ndarray, str]:
         size = self.data.store.original_size(key)
         if path.suffix.lower() in SUFFIXES:
-            said, drawn = spoken_class(read_outlines(path, content), self.data.classes, size)
+            outlines = read_outlines(path, content)
+            refuse_costly(outlines, size, path.name)
+            said, drawn = spoken_class(outlines, self.data.classes, size)
             return draw_outlines(drawn, size), said
         if not image_suffix(path):
             accepted = ", ".join((*FORMATS, *NIFTI_SUFFIXES, *SUFFIXES))
             raise InputError(Problem("not a format of masks", path.name, accepted, path.suffix or "no suffix"))
+        image = Path(self._items[key]["image"])
+        refuse_other_size(path, image, size, content)
         mask = read_mask(path, self.rule, content)
-        return on_grid_of_image(mask, path, Path(self._items[key]["image"]), size, content), ""
+        return on_grid_of_image(mask, path, image, size, content), ""
 
     def _judged(self, key: str, where: str, mask: np.ndarray, said: str) -> Passed:
         name = self.data.classes[self._items[key]["label"]]

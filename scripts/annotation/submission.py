@@ -12,6 +12,7 @@ from PIL import PngImagePlugin
 
 from scripts.annotation.gate import Gate, Passed
 from scripts.core.errors import InputError, Problem
+from scripts.core.files import plain_file
 from scripts.images.png import mask_to_png
 from scripts.images.reading import opened_picture
 from scripts.images.regions import mask_cost
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 _LONGEST = 120
 _LONGEST_DAY_S = 86_400.0
+_MOST_BYTES = 512 * 1024**2
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,13 @@ def _row(passed: Passed, user: str, seconds: float, origin: str, digest: str) ->
 
 def _content(path: Path) -> bytes:
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(Problem("file cannot be read", str(path), found=error.strerror or str(error))) from error
+        with plain_file(path) as file:
+            content = file.read(_MOST_BYTES + 1)
     except MemoryError as error:
         raise InputError(Problem("file does not fit into memory", str(path), "a mask of one image")) from error
+    if len(content) > _MOST_BYTES:
+        raise InputError(Problem("file is too large", str(path), f"a mask of at most {_MOST_BYTES} bytes", "more"))
+    return content
 
 
 def _drawn_by(submission: Submission, content: bytes) -> tuple[str, float]:

@@ -15,7 +15,10 @@ import itertools
 import os
 import re
 import secrets
+import stat
+import tempfile
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
@@ -168,10 +171,63 @@ def file_sha256(path: Path | str) -> str:
     """Return the SHA-256 of a file's bytes as 64 hex digits.
 
     Raises:
-        InputError: the file cannot be read.
+        InputError: the file cannot be read, or is none.
+    """
+    with plain_file(path) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def plain_file(path: Path | str) -> Iterator[BufferedReader]:
+    """Open a file for reading, and nothing else: to open a pipe waits for ever, and a device may never end.
+
+    Raises:
+        InputError: it cannot be read, also within the block, or is no plain file.
     """
     try:
-        with Path(path).open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:  # ValueError: a name that no file system takes
+        found = getattr(error, "strerror", None) or str(error)
+        raise InputError(Problem("file cannot be read", str(path), found=found)) from error
+    try:
+        with open(descriptor, "rb") as stream:
+            kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
+            if kind != stat.S_IFREG:
+                raise InputError(_no_plain_file(str(path), kind))
+            yield stream
     except OSError as error:
         raise InputError(Problem("file cannot be read", str(path), found=error.strerror or str(error))) from error
+
+
+def refuse_unless_plain(path: Path) -> None:
+    """Raise InputError unless ``path`` is a file that can be read from its beginning to its end."""
+    try:
+        kind = stat.S_IFMT(path.stat().st_mode)
+    except OSError as error:
+        raise InputError(Problem("file cannot be read", str(path), found=error.strerror or str(error))) from error
+    if kind != stat.S_IFREG:
+        raise InputError(_no_plain_file(str(path), kind))
+
+
+def _no_plain_file(where: str, kind: int) -> Problem:
+    names = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+    return Problem("not a plain file", where, "a file", names.get(kind, "a device"), "Take it away.")
+
+
+@contextlib.contextmanager
+def temporary_folder(prefix: str) -> Iterator[Path]:
+    """Yield a folder of our own that is gone after the block.
+
+    Raises:
+        StateError: there is no room for it; what the block itself raises passes through.
+    """
+    try:
+        made = tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
+    except OSError as error:
+        where = os.environ.get("TMPDIR", "the system's folder of temporary files")
+        raise StateError(Problem("no temporary folder can be made", where, found=str(error), cure=TEMPORARY)) from error
+    with made as name:
+        yield Path(name)
+
+
+TEMPORARY = "Free space there, or name another folder in the environment variable TMPDIR."

@@ -76,7 +76,9 @@ class RunFile(StrEnum):
     """Files and folders in the folder of a run."""
 
     STATE = "state.sqlite"
+    PEOPLE = "people.jsonl"
     BLOBS = "blobs"
+    SET_ASIDE = "set_aside"
     LOCK = "lock"
     CHECKPOINT = "training.ckpt"
     CURVE_CSV = "curve.csv"

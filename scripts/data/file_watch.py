@@ -21,6 +21,10 @@ def stamp_of(path: str) -> Stamp | None:
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
+class ChangedFileError(InputError):
+    """A file is not what it was when the run read it; what was done with it since is not about the run's image."""
+
+
 @dataclass
 class FileWatch:
     """Remembers files with their hashes and tells which are no longer the same.
@@ -44,24 +48,31 @@ class FileWatch:
 
     def changed(self) -> list[Problem]:
         """Name each file that is gone or has another content than when it was added."""
-        problems = []
-        for path, (name, sha256, stamp) in self._files.items():
-            now = stamp_of(path)
-            if now is not None and now == stamp:
-                continue
-            try:
-                found = file_sha256(path)
-            except InputError as error:
-                problems.append(
-                    Problem("file is gone since the run read it", name, path, error.problems[0].found, _CURE)
-                )
-                continue
-            if found == sha256:
-                self._files[path] = name, sha256, now
-            else:
-                what = "file (SHA-256) changed since the run read it"
-                problems.append(Problem(what, f"{name} ({path})", sha256, found, _CURE))
-        return problems
+        return [problem for path in list(self._files) if (problem := self.problem(path)) is not None]
+
+    def problem(self, path: str) -> Problem | None:
+        """Return what became of one file, None where it is as it was or is not watched."""
+        if path not in self._files:
+            return None
+        name, sha256, stamp = self._files[path]
+        now = stamp_of(path)
+        if now is not None and now == stamp:
+            return None
+        try:
+            found = file_sha256(path)
+        except InputError as error:
+            return Problem("file is gone since the run read it", name, path, error.problems[0].found, _CURE)
+        if found == sha256:
+            self._files[path] = name, sha256, now
+            return None
+        what = "file (SHA-256) changed since the run read it"
+        return Problem(what, f"{name} ({path})", sha256, found, _CURE)
+
+    def require_same(self, path: str) -> None:
+        """Raise :class:`ChangedFileError` where a file is gone or has another content than when it was added."""
+        problem = self.problem(path)
+        if problem is not None:
+            raise ChangedFileError(problem)
 
 
 _CURE = "Bring the file back as it was, then run the same command again; or choose another output folder for a new run."

@@ -7,9 +7,39 @@ from pathlib import Path
 import numpy as np
 
 from scripts.core.errors import InputError, Problem
-from scripts.images.reading import is_nifti, nifti_affine
+from scripts.images.reading import is_nifti, nifti_affine, stored_size
 
+_MOST_TIMES = 16
+_FEW = 10**6
 _SAME = 1e-3  # pixels; what headers lose by single precision
+
+
+def refuse_other_size(mask_path: Path, image_path: Path, size: tuple[int, int], content: bytes | None = None) -> None:
+    """Refuse a mask by the size in its header, before its pixels are decoded: a few bytes can stand for gigabytes.
+
+    Args:
+        mask_path: its file.
+        image_path: file of the image.
+        size: (H, W) of the image.
+        content: bytes of ``mask_path``, where they have been read.
+
+    Raises:
+        InputError: as :func:`on_grid_of_image` where sizes have to agree; else a mask on a grid of its own that has
+            many times the pixels of the image.
+    """
+    found = stored_size(mask_path, content)
+    if not (is_nifti(mask_path) and is_nifti(image_path)):
+        _require_size(mask_path, found, size)
+    elif found[0] * found[1] > max(_MOST_TIMES * size[0] * size[1], _FEW):
+        expected = f"at most {_MOST_TIMES} times the pixels of its image, {_shown(size)}"
+        raise InputError(Problem("mask is far finer than its image", mask_path.name, expected, _shown(found)))
+
+
+def _require_size(mask_path: Path, found: tuple[int, ...], size: tuple[int, int]) -> None:
+    if found != size:
+        cure = "Draw it on the image that was given out, without resizing."
+        what = "mask has another size than its image"
+        raise InputError(Problem(what, mask_path.name, _shown(size), _shown(found), cure))
 
 
 def on_grid_of_image(
@@ -33,11 +63,7 @@ def on_grid_of_image(
         InputError: sizes differ and nothing says how the mask lies, or the headers cannot be compared.
     """
     if not (is_nifti(mask_path) and is_nifti(image_path)):
-        if mask.shape != size:
-            raise InputError(
-                Problem("mask has another size than its image", mask_path.name, _shown(size), _shown(mask.shape),
-                        "Draw it on the image that was given out, without resizing.")
-            )  # fmt: skip
+        _require_size(mask_path, mask.shape, size)
         return mask
     columns, rows = _mask_position(mask_path, image_path, size, content)
     if mask.shape == size and _is_identity(columns, rows):

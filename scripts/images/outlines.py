@@ -1,14 +1,14 @@
-"""Outlines drawn elsewhere become masks: GeoJSON as QuPath exports it, and the XML of ASAP.
+"""Outlines drawn elsewhere, read from a file: GeoJSON as QuPath exports it, and the XML of ASAP.
 
-Coordinates are pixels of the image, (x, y), with the origin at the outer corner of the first pixel. A pixel is inside
-where its centre is (even-odd rule over the rings of a polygon, so that inner rings are holes).
+Coordinates are pixels of the image, (x, y), with the origin at the outer corner of the first pixel;
+:mod:`scripts.images.outline_drawing` makes masks of them. A file may hold anything, so what it costs is bounded by
+what is said here, and every number is looked at before it is used.
 """
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,18 @@ from xml.etree import ElementTree
 import numpy as np
 
 from scripts.core.errors import InputError, Problem
-from scripts.images.values import IGNORE
 
 SUFFIXES = (".geojson", ".json", ".xml")
-_MOST_BYTES = 64 * 1024**2
-_IGNORED = ("ignore", "ignore*")
+FARTHEST_PX = 1e7
+"""Of a coordinate from the origin, pixels: no image is larger, and sums of such numbers stay exact."""
+_MOST_BYTES = 16 * 1024**2
+_MOST_SHAPES = 20_000
+_MOST_POINTS = 500_000
+_DEEPEST = 32  # of collections within collections; QuPath writes three
+_MOST_PROBLEMS = 20
 _LINE = "lines and points have no area; draw polygons"
+_RANGE = f"numbers of at most {FARTHEST_PX:.0f} pixels"
+_RING = f"rings of 3 or more (x, y), {_RANGE}"
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,8 @@ def read_outlines(path: Path, content: bytes | None = None) -> list[Outline]:
         content: its bytes, where they have been read.
 
     Raises:
-        InputError: the file cannot be read as such, or holds other shapes than polygons; lists every bad one.
+        InputError: the file cannot be read as such, is too large, or holds other shapes than polygons; lists every bad
+            one.
     """
     try:
         size = path.stat().st_size if content is None else len(content)
@@ -60,74 +67,24 @@ def read_outlines(path: Path, content: bytes | None = None) -> list[Outline]:
     outlines = _of_xml(path, text, problems) if path.suffix.lower() == ".xml" else _of_geojson(path, text, problems)
     if problems:
         raise InputError(problems)
+    _refuse_many(path, outlines)
     return outlines
 
 
-def draw_outlines(outlines: Sequence[Outline], size: tuple[int, int]) -> np.ndarray:
-    """Return the mask of some polygons, uint8 (H, W): 1 inside, 255 inside one named "ignore", which wins, else 0.
-
-    Args:
-        outlines: what lies outside the image is cut off.
-        size: (H, W).
-    """
-    mask = np.zeros(size, np.uint8)
-    for ignored in (False, True):
-        for outline in outlines:
-            if (outline.name.lower() in _IGNORED) is ignored:
-                _fill(mask, outline.rings, IGNORE if ignored else 1)
-    return mask
+def _are_enough(problems: list[Problem], path: Path) -> bool:
+    """Tell whether reading may stop, and say so in ``problems``."""
+    if len(problems) < _MOST_PROBLEMS:
+        return False
+    problems.append(Problem("further shapes were not looked at", path.name))
+    return True
 
 
-def spoken_class(
-    outlines: Sequence[Outline], classes: Sequence[str], size: tuple[int, int]
-) -> tuple[str, list[Outline]]:
-    """Part what is said about the image from what is drawn.
-
-    Drawing programs have no other place for the class of an image than the name of a shape. A polygon around the whole
-    image (99 % of it) that is named after a class only says the class; any other one is drawn as well.
-
-    Args:
-        outlines: of one image.
-        classes: class names of the data.
-        size: (H, W) of the image.
-
-    Returns:
-        the class named, ``""`` for none, and the polygons that are drawn.
-
-    Raises:
-        InputError: polygons name several classes.
-    """
-    by_name = {name.lower(): name for name in classes}
-    named = [(outline, by_name.get(outline.name.lower(), "")) for outline in outlines]
-    said = sorted({name for _, name in named if name})
-    if len(said) > 1:
-        raise InputError(Problem("outlines name several classes of the image", "outlines", "one", ", ".join(said)))
-    whole = 0.99 * size[0] * size[1]
-    drawn = [outline for outline, name in named if not name or np.count_nonzero(draw_outlines([outline], size)) < whole]
-    return said[0] if said else "", drawn
-
-
-def _fill(mask: np.ndarray, rings: Sequence[np.ndarray], value: int) -> None:
-    """Set the pixels of ``mask`` whose centre is inside, one crossing of a row with an edge at a time."""
-    height, width = mask.shape
-    points = np.concatenate(rings)
-    top, bottom = max(0, math.floor(points[:, 1].min())), min(height, math.ceil(points[:, 1].max()) + 1)
-    if bottom <= top:
-        return
-    crossings = np.zeros((bottom - top, width + 1), np.int64)
-    for ring in rings:
-        for (x0, y0), (x1, y1) in zip(ring, np.roll(ring, -1, axis=0), strict=True):
-            if y0 == y1:
-                continue
-            low, high = (y0, y1) if y0 < y1 else (y1, y0)
-            # rows whose centre is in [low, high): half-open, so that a vertex on a centre counts once
-            rows = np.arange(max(top, math.ceil(low - 0.5)), min(bottom, math.ceil(high - 0.5)))
-            if len(rows):
-                x = x0 + (rows + 0.5 - y0) * (x1 - x0) / (y1 - y0)
-                first = np.clip(np.ceil(x - 0.5), 0, width).astype(np.int64)  # first pixel right of the edge
-                np.add.at(crossings, (rows - top, first), 1)
-    inside = np.cumsum(crossings, axis=1)[:, :width] % 2 == 1
-    mask[top:bottom][inside] = value
+def _refuse_many(path: Path, outlines: list[Outline]) -> None:
+    points = sum(len(ring) for outline in outlines for ring in outline.rings)
+    if len(outlines) > _MOST_SHAPES or points > _MOST_POINTS:
+        expected = f"at most {_MOST_SHAPES} shapes with {_MOST_POINTS} points"
+        found = f"{len(outlines)} shapes with {points} points"
+        raise InputError(Problem("too many outlines", path.name, expected, found, "Simplify them, or send a PNG."))
 
 
 # ---- GeoJSON ---------------------------------------------------------------------------------------------------------
@@ -135,42 +92,55 @@ def _fill(mask: np.ndarray, rings: Sequence[np.ndarray], value: int) -> None:
 
 def _of_geojson(path: Path, text: str, problems: list[Problem]) -> list[Outline]:
     try:
-        content = json.loads(text)
+        # Whole numbers as floats: one of 400 digits is infinite then, and no error.
+        content = json.loads(text, parse_int=float)
+        shapes = list(_geometries(content, ""))
     except (ValueError, RecursionError) as error:
         problems.append(Problem("not GeoJSON", path.name, found=str(error)))
         return []
     outlines = []
-    for number, (geometry, name) in enumerate(_geometries(content, "")):
+    for number, (geometry, name) in enumerate(shapes):
         where = f"{path.name} shape {number + 1}"
+        if _are_enough(problems, path):
+            break
         kind = geometry.get("type") if isinstance(geometry, Mapping) else None
         parts = geometry.get("coordinates") if isinstance(geometry, Mapping) else None
         if kind not in ("Polygon", "MultiPolygon") or not isinstance(parts, list):
-            problems.append(Problem("not a polygon", where, "Polygon or MultiPolygon", str(kind), f"{_LINE}."))
+            problems.append(Problem("not a polygon", where, "Polygon or MultiPolygon", str(kind)[:80], f"{_LINE}."))
             continue
         for part in [parts] if kind == "Polygon" else parts:
             rings = _rings(part)
             if rings is None:
-                problems.append(Problem("coordinates are no outline", where, "rings of 3 or more (x, y)"))
+                problems.append(Problem("coordinates are no outline", where, _RING))
             else:
                 outlines.append(Outline(rings, name))
     return outlines
 
 
-def _geometries(content: Any, name: str) -> Iterator[tuple[Any, str]]:
-    """Yield (geometry, class name) of what GeoJSON nests: collections, features, lists of features."""
+def _geometries(content: Any, name: str, depth: int = 0) -> Iterator[tuple[Any, str]]:
+    """Yield (geometry, class name) of what GeoJSON nests: collections, features, lists of features.
+
+    Raises:
+        ValueError: it is nested deeper than any program writes it.
+    """
+    if depth > _DEEPEST:
+        raise ValueError(f"collections are nested more than {_DEEPEST} deep")
+    kind = content.get("type") if isinstance(content, Mapping) else None
     if isinstance(content, list):
-        for part in content:
-            yield from _geometries(part, name)
-    elif not isinstance(content, Mapping):
-        yield content, name
-    elif content.get("type") == "FeatureCollection":
-        yield from _geometries(content.get("features") or [], name)
-    elif content.get("type") == "Feature":
-        yield from _geometries(content.get("geometry"), _class_name(content.get("properties")))
-    elif content.get("type") == "GeometryCollection":
-        yield from _geometries(content.get("geometries") or [], name)
+        yield from _all_geometries(content, name, depth)
+    elif kind == "FeatureCollection":
+        yield from _all_geometries(content.get("features") or [], name, depth)
+    elif kind == "GeometryCollection":
+        yield from _all_geometries(content.get("geometries") or [], name, depth)
+    elif kind == "Feature":
+        yield from _geometries(content.get("geometry"), _class_name(content.get("properties")), depth + 1)
     else:
         yield content, name
+
+
+def _all_geometries(parts: Any, name: str, depth: int) -> Iterator[tuple[Any, str]]:
+    for part in parts if isinstance(parts, list) else [parts]:
+        yield from _geometries(part, name, depth + 1)
 
 
 def _class_name(properties: Any) -> str:
@@ -180,14 +150,27 @@ def _class_name(properties: Any) -> str:
 
 
 def _rings(part: Any) -> tuple[np.ndarray, ...] | None:
-    try:
-        rings = tuple(np.asarray([point[:2] for point in ring], dtype=np.float64) for ring in part)
-    except (TypeError, ValueError, KeyError, IndexError):
+    """Return the rings of a polygon, arrays (N, 2) float64; None where they are none.
+
+    Only numbers count: NumPy would take ``"10"`` and ``true`` for some.
+    """
+    if not isinstance(part, list) or not part:
         return None
-    good = bool(rings) and all(
-        ring.ndim == 2 and ring.shape[0] >= 3 and ring.shape[1] == 2 and np.isfinite(ring).all() for ring in rings
+    rings = []
+    for ring in part:
+        if not isinstance(ring, list) or len(ring) < 3 or not all(map(_is_point, ring)):
+            return None
+        rings.append(np.array([point[:2] for point in ring], dtype=np.float64))
+    return tuple(rings)
+
+
+def _is_point(point: Any) -> bool:
+    # The comparison is false for NaN as well.
+    return (
+        isinstance(point, list | tuple)
+        and len(point) >= 2
+        and all(type(value) is float and abs(value) <= FARTHEST_PX for value in point[:2])
     )
-    return rings if good else None
 
 
 # ---- ASAP ------------------------------------------------------------------------------------------------------------
@@ -205,12 +188,15 @@ def _of_xml(path: Path, text: str, problems: list[Problem]) -> list[Outline]:
     outlines = []
     for number, element in enumerate(root.iter("Annotation")):
         where = f"{path.name} annotation {number + 1}"
+        if _are_enough(problems, path):
+            break
         kind = element.get("Type", "Polygon")
         ring = _asap_ring(element)
         if kind not in ("Polygon", "Rectangle", "Spline"):
-            problems.append(Problem("not a polygon", where, "Polygon, Spline or Rectangle", kind, f"{_LINE}."))
+            problems.append(Problem("not a polygon", where, "Polygon, Spline or Rectangle", kind[:80], f"{_LINE}."))
         elif ring is None:
-            problems.append(Problem("coordinates are no outline", where, "3 or more Coordinate with X and Y"))
+            expected = f"3 or more Coordinate with X and Y, {_RANGE}"
+            problems.append(Problem("coordinates are no outline", where, expected))
         else:
             outlines.append(Outline((ring,), _asap_name(element)))
     return outlines
@@ -218,7 +204,7 @@ def _of_xml(path: Path, text: str, problems: list[Problem]) -> list[Outline]:
 
 def _asap_ring(element: ElementTree.Element) -> np.ndarray | None:
     try:
-        points = sorted((int(c.get("Order", 0)), float(c.attrib["X"]), float(c.attrib["Y"]))
+        points = sorted((float(c.get("Order", 0)), float(c.attrib["X"]), float(c.attrib["Y"]))
                         for c in element.iter("Coordinate"))  # fmt: skip
     except (KeyError, ValueError):
         return None

@@ -70,7 +70,8 @@ _EXIF_ORIENTATION = 0x0112
 _TURNED = (5, 6, 7, 8)
 _NIFTI_BYTES = 4  # per pixel, of the largest file that is read; with 8-byte numbers it has half as many pixels
 _NIFTI_HEADER = 2**20
-_NIFTI2_HEADER = (540).to_bytes(4, "little")  # its size is what tells the second version from the first
+_NIFTI2_BYTES = 540  # of its header; that of the first version has 348
+_NIFTI2_HEADER = _NIFTI2_BYTES.to_bytes(4, "little")  # its size is what tells the second version from the first
 
 
 def image_suffix(path: Path | str) -> str:
@@ -109,6 +110,24 @@ def read_image(path: Path | str) -> np.ndarray:
         return _picture_to_rgb(ImageOps.exif_transpose(picture), path)
 
 
+def stored_size(path: Path, content: bytes | None = None) -> tuple[int, int]:
+    """Return (H, W) as it is stored, from a file's header: nothing is turned upright, and no pixel is decoded.
+
+    Args:
+        path: the file.
+        content: its bytes, where they have been read.
+
+    Raises:
+        InputError: as :func:`read_image`, for what the header shows.
+    """
+    if is_nifti(path):
+        with _nifti_errors(path, content), _nifti_source(path, content) as source:
+            columns, rows = _nifti_header(path, source.read(_NIFTI2_BYTES)).get_data_shape()[:2]
+            return int(rows), int(columns)
+    with opened_picture(path, content) as picture:
+        return picture.height, picture.width
+
+
 def image_size(path: Path | str) -> tuple[int, int]:
     """Return (H, W) as :func:`read_image` would give it, from the file's header alone.
 
@@ -117,8 +136,7 @@ def image_size(path: Path | str) -> tuple[int, int]:
     """
     path = Path(path)
     if is_nifti(path):
-        with _opened_nifti(path) as image:
-            return image.shape[1], image.shape[0]
+        return stored_size(path)
     with opened_picture(path) as picture:
         width, height = picture.size
         # Pillow has turned a TIFF's size already, though the tag still stands.
@@ -252,22 +270,25 @@ def _too_large(path: Path, found: str) -> Problem:
 @contextmanager
 def _opened_nifti(path: Path, content: bytes | None = None) -> Iterator[Any]:
     """Yield the nibabel image of a 2-D file; errors inside the block become InputError."""
+    with _nifti_errors(path, content), _nifti_source(path, content) as source:
+        begin = source.read(_NIFTI2_BYTES)
+        header = _nifti_header(path, begin)
+        promised = math.prod(header.get_data_shape()) * header.get_data_dtype().itemsize
+        most = max(0, int(header.get_data_offset())) + promised
+        if Image.MAX_IMAGE_PIXELS is not None and most > 2 * Image.MAX_IMAGE_PIXELS * _NIFTI_BYTES + _NIFTI_HEADER:
+            raise InputError(_too_large(path, f"{most} bytes"))
+        # As much as the header promises and no more; all of it in memory, where nibabel looks for no other file.
+        unpacked = begin + source.read(max(0, most - len(begin)))
+        if promised > len(unpacked):
+            raise ValueError(f"{len(unpacked)} bytes, fewer than its header promises")
+        yield _nifti_class(begin).from_bytes(unpacked)
+
+
+@contextmanager
+def _nifti_errors(path: Path, content: bytes | None) -> Iterator[None]:
     _refuse_unreadable(path, content)
     try:
-        # From memory and as one of two classes: nibabel.load would also try forms that read other files or XML.
-        unpacked = _unpacked(path, content)
-        second = _NIFTI2_HEADER in (unpacked[:4], unpacked[3::-1])
-        image: Any = (nibabel.Nifti2Image if second else nibabel.Nifti1Image).from_bytes(unpacked)
-        flat = _flat_shape(image.shape)
-        if len(flat) not in (2, 3) or (len(flat) == 3 and flat[2] not in (3, 4)) or min(flat) < 1:
-            raise InputError(
-                Problem("not a 2-D image", str(path), "shape (X, Y), (X, Y, 1) or (X, Y, 3)", str(image.shape))
-            )
-        if Image.MAX_IMAGE_PIXELS is not None and flat[0] * flat[1] > 2 * Image.MAX_IMAGE_PIXELS:
-            raise InputError(_too_large(path, f"{flat[0]} x {flat[1]}"))
-        if math.prod(image.shape) * image.get_data_dtype().itemsize > len(unpacked):
-            raise ValueError(f"{len(unpacked)} bytes, fewer than its header promises")
-        yield image
+        yield
     except InputError:
         raise
     except MemoryError as error:
@@ -276,15 +297,29 @@ def _opened_nifti(path: Path, content: bytes | None = None) -> Iterator[Any]:
         raise InputError(_damaged(path, error)) from error
 
 
-def _unpacked(path: Path, content: bytes | None) -> bytes:
-    """Return the content of a NIfTI file, unpacked if need be, as long as it is no larger than images may be."""
-    limit = None if Image.MAX_IMAGE_PIXELS is None else 2 * Image.MAX_IMAGE_PIXELS * _NIFTI_BYTES + _NIFTI_HEADER
-    most = -1 if limit is None else limit + 1
+@contextmanager
+def _nifti_source(path: Path, content: bytes | None) -> Iterator[Any]:
+    """Yield a stream of the unpacked file."""
     with path.open("rb") if content is None else io.BytesIO(content) as file:
-        unpacked = gzip.GzipFile(fileobj=file).read(most) if image_suffix(path) == ".nii.gz" else file.read(most)
-    if limit is not None and len(unpacked) > limit:
-        raise InputError(_too_large(path, f"more than {limit} bytes"))
-    return unpacked
+        yield gzip.GzipFile(fileobj=file) if image_suffix(path) == ".nii.gz" else file
+
+
+def _nifti_class(begin: bytes) -> Any:
+    """Return the class for a file that begins so: one of two, where ``nibabel.load`` tries forms that read others."""
+    return nibabel.Nifti2Image if _NIFTI2_HEADER in (begin[:4], begin[3::-1]) else nibabel.Nifti1Image
+
+
+def _nifti_header(path: Path, begin: bytes) -> Any:
+    """Return the header of a 2-D file that begins so, or raise InputError."""
+    kind = _nifti_class(begin).header_class
+    header = kind(begin[: kind.sizeof_hdr])
+    shape = header.get_data_shape()
+    flat = _flat_shape(shape)
+    if len(flat) not in (2, 3) or (len(flat) == 3 and flat[2] not in (3, 4)) or min(flat) < 1:
+        raise InputError(Problem("not a 2-D image", str(path), "shape (X, Y), (X, Y, 1) or (X, Y, 3)", str(shape)))
+    if Image.MAX_IMAGE_PIXELS is not None and flat[0] * flat[1] > 2 * Image.MAX_IMAGE_PIXELS:
+        raise InputError(_too_large(path, f"{flat[0]} x {flat[1]}"))
+    return header
 
 
 def _flat_shape(shape: tuple[int, ...]) -> tuple[int, ...]:

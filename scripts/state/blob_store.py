@@ -10,8 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from scripts.core.errors import Problem, StateError
-from scripts.core.files import fsync_folder, write_atomic, writing
+from scripts.core.files import fsync_folder, make_folder, write_atomic, writing
 
+DRAWN = ".drawn.png"
+"""Suffix of masks that people drew: unlike all that a run makes, they cannot be made again."""
 _WRITERS = 8  # threads; the disk serves their syncs together
 _SUFFIX = re.compile(r"(\.[a-z0-9]{1,16})*")
 _NAME = re.compile(r"[0-9a-f]{64}" + _SUFFIX.pattern)
@@ -97,3 +99,10 @@ class BlobStore:
         path = self.path(name)
         with writing(path):
             path.unlink(missing_ok=True)
+
+    def move(self, name: str, folder: Path) -> None:
+        """Move one blob out of the store into ``folder``, under its name. Raises ``StateError``."""
+        make_folder(folder)
+        with writing(folder / name):
+            self.path(name).replace(folder / name)
+            fsync_folder(folder)

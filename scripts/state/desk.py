@@ -7,6 +7,7 @@ comes in belongs to no round yet; the next round takes it in its oracle phase, s
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -14,11 +15,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from scripts.core.errors import InputError, Problem
+from scripts.core.errors import InputError, Problem, StateError
+from scripts.state import journal
+from scripts.state.blob_store import DRAWN
 from scripts.state.database import Database
 from scripts.state.reader import StateReader, state_file
 from scripts.state.rows import LabelRow, LeaseRow, RefusalRow, SkipRow
 from scripts.state.writes import insert_labels, numbers_of, require_finite, require_train
+
+logger = logging.getLogger(__name__)
 
 LEASE_S = 1800.0
 
@@ -39,9 +44,29 @@ class Desk(StateReader):
         """Open the desk of the run in ``run_dir``.
 
         Raises:
-            StateError: no run there, a state that is damaged or of another version, no permission to write.
+            StateError: no run there, a state that is damaged, of another version, or older than its files, no
+                permission to write.
         """
-        return cls(Path(run_dir), Database.open_beside(state_file(run_dir)))
+        return cls._newest(run_dir, Database.open_beside)
+
+    @classmethod
+    def restore(cls, run_dir: Path | str) -> list[LabelRow]:
+        """Take in again the masks that people were told are kept and that an older state does not know.
+
+        They get the versions they had, and wait for the next round. Return them.
+
+        Raises:
+            StateError: as :meth:`open`; the file of a mask is lost too.
+        """
+        answered = journal.read(Path(run_dir))
+        with cls(Path(run_dir), Database.open_beside(state_file(run_dir))) as desk:
+            missing = journal.lost(answered, desk._stored_masks())
+            for row in missing:
+                desk.read_blob(row.blob)
+            with desk._database.transaction() as db:
+                require_train(db, [row.id for row in missing])
+                insert_labels(db, [replace(row, round=None) for row in missing])
+            return missing
 
     # ---- handing out ---------------------------------------------------------------------------------------------
 
@@ -59,9 +84,9 @@ class Desk(StateReader):
         Returns:
             the lease, or None when every image is drawn, skipped or in other hands.
         """
-        now = time.time() if now is None else now
         wanted = None if order is None else list(order)
         with self._database.transaction() as db:
+            now = time.time() if now is None else now  # within, so that times follow the order of the transactions
             if wanted is None:
                 at = self.open_round()
                 wanted = [] if at is None else self.waiting(at)
@@ -69,13 +94,13 @@ class Desk(StateReader):
                 out = self._accepted() | self.skipped().keys()
                 wanted = [key for key in wanted if key not in out]
             require_train(db, wanted)
-            held = self.leases(now)
+            held = self.leases(now, seconds)
             own = [key for key in wanted if key in held and held[key].user == user]
             free = [key for key in wanted if key not in held]
             if not own and not free:
                 return None
             key = own[0] if own else free[0]
-            since = held[key].since if own else now
+            since = min(held[key].since, now) if own else now
             db.execute("INSERT OR REPLACE INTO leases (id, user, since, until) VALUES (?, ?, ?, ?)",
                        (key, user, since, now + seconds))  # fmt: skip
             return LeaseRow(key, user, since, now + seconds)
@@ -90,7 +115,7 @@ class Desk(StateReader):
     def submit(self, row: LabelRow, png: bytes, now: float | None = None) -> LabelRow:
         """Keep an accepted mask for the next round, as the next version of its image, and end its user's lease.
 
-        Without a time of its own (0) a mask gets that since its user took the lease.
+        Without a time of its own (0) a mask gets that since its user took the lease, 0 where the clock was set back.
 
         Args:
             row: ``round``, ``blob``, ``version`` and ``at`` are set here, whatever stands in them.
@@ -103,21 +128,26 @@ class Desk(StateReader):
         Raises:
             StateError: not a training image of the run, or a number that is not finite.
         """
-        now = time.time() if now is None else now
         require_finite(numbers_of((row,)))
         with self._database.transaction() as db:
+            now = time.time() if now is None else now
             require_train(db, [row.id])
             lease = self._rows("SELECT since, until FROM leases WHERE id = ? AND user = ?", row.id, row.user)
             if lease and row.seconds == 0:
-                row = replace(row, seconds=round(min(now, lease[0][1]) - lease[0][0], 1))
+                row = replace(row, seconds=max(0.0, round(min(now, lease[0][1]) - lease[0][0], 1)))
             # Within the transaction, so that the start of a run never finds the file without its name.
-            blob = self._blobs.put(png, ".png")
+            blob = self._blobs.put(png, DRAWN)
             row = replace(row, round=None, blob=blob, at=timestamp(now))
             (version,) = insert_labels(db, [row])
             db.execute("DELETE FROM leases WHERE id = ? AND user = ?", (row.id, row.user))
             # A mask says that the image can be drawn after all.
             db.execute("UPDATE skips SET undone = ? WHERE id = ? AND undone = ''", (row.at, row.id))
-        return replace(row, version=version)
+        row = replace(row, version=version)
+        try:
+            journal.append(self.run_dir, [row])
+        except StateError as error:  # the mask is kept all the same; the next start of the run adds it
+            logger.warning("%s", error)
+        return row
 
     def refuse(self, row: RefusalRow) -> None:
         """Remember a mask that was not taken, once however often it is sent. It costs nothing, and no lease ends."""

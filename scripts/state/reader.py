@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from scripts.core.errors import Problem, StateError
 from scripts.core.run_names import Phase, RunFile, Stage, is_run
+from scripts.state import journal
 from scripts.state.blob_store import BlobStore
 from scripts.state.database import Database
 from scripts.state.rows import SIMULATED, ImageRow, LabelRow, LeaseRow, PseudoRow, QueryRow, RefusalRow, SkipRow
@@ -19,6 +21,7 @@ _LABELS = (
     "FROM labels"
 )
 
+_STEP_S = 1.0  # that a clock may be set back without ending leases: time services do that every day
 _NAMED_BLOBS = "SELECT blob FROM labels UNION SELECT blob FROM pseudo UNION SELECT blob FROM artifacts"
 
 
@@ -54,9 +57,24 @@ class StateReader:
         No lock is taken and nothing is changed. What is read is the state as it is at this moment, until it is closed.
 
         Raises:
-            StateError: no run there, a state that is damaged or of another version.
+            StateError: no run there, a state that is damaged, of another version, or older than its files.
         """
-        return cls(Path(run_dir), Database.open_snapshot(state_file(run_dir)))
+        return cls._newest(run_dir, Database.open_snapshot)
+
+    @classmethod
+    def _newest(cls, run_dir: Path | str, opened: Callable[[Path], Database]) -> Self:
+        """Return the state, or refuse one that has fallen behind its journal."""
+        answered = journal.read(Path(run_dir))  # before the state is opened, to which masks may come meanwhile
+        state = cls(Path(run_dir), opened(state_file(run_dir)))
+        try:
+            journal.refuse_older_state(Path(run_dir), journal.lost(answered, state._stored_masks()))
+        except BaseException:
+            state.close()
+            raise
+        return state
+
+    def _stored_masks(self) -> set[tuple[str, int, str]]:
+        return {(row[0], row[1], row[2]) for row in self._rows("SELECT id, version, blob FROM labels")}
 
     def close(self) -> None:
         """Close the state; a second call does nothing."""
@@ -237,9 +255,18 @@ class StateReader:
         """Tell whether an image was given back that had been skipped from this place, such as a file."""
         return bool(self._rows("SELECT 1 FROM skips WHERE origin = ? AND undone != ''", origin))
 
-    def leases(self, now: float) -> dict[str, LeaseRow]:
-        """Return the images that are in somebody's hands at ``now``, seconds since 1970."""
-        rows = self._rows("SELECT id, user, since, until FROM leases WHERE until > ? ORDER BY since, id", now)
+    def leases(self, now: float, seconds: float = math.inf) -> dict[str, LeaseRow]:
+        """Return the images that are in somebody's hands.
+
+        Clocks are set back and forth. A lease that begins in the future has ended, and so has one that would go on for
+        longer than leases are given: it comes from a clock that was wrong then, or is now.
+
+        Args:
+            now: seconds since 1970.
+            seconds: how long leases are given.
+        """
+        query = "SELECT id, user, since, until FROM leases WHERE since <= ? AND until > ? AND until <= ?"
+        rows = self._rows(f"{query} ORDER BY since, id", now + _STEP_S, now, now + seconds + _STEP_S)
         return {row[0]: LeaseRow(*row) for row in rows}
 
     def refusals(self) -> list[RefusalRow]:

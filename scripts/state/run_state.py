@@ -18,14 +18,15 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any, Self
 
-from scripts.core.errors import Problem, StateError
+from scripts.core.errors import Problem, StateError, listed
 from scripts.core.files import make_folder, remove_leftovers
 from scripts.core.run_names import RunFile
-from scripts.state.blob_store import BlobStore
+from scripts.state import journal
+from scripts.state.blob_store import DRAWN, BlobStore
 from scripts.state.database import Database
 from scripts.state.lock import RunLock
 from scripts.state.reader import StateReader
-from scripts.state.rows import ImageRow, LabelRow, PseudoRow, QueryRow
+from scripts.state.rows import SIMULATED, ImageRow, LabelRow, PseudoRow, QueryRow
 from scripts.state.settings_checks import (
     OTHER_DATA,
     changed_images,
@@ -63,11 +64,11 @@ class RunState(StateReader):
     def open(cls, run_dir: Path | str) -> Self:
         """Lock the run in ``run_dir`` and open its state; make both where there are none.
 
-        What a killed writer left is removed.
+        What a killed writer left is removed, but for masks that people drew: they are set aside.
 
         Raises:
-            StateError: another writer (named by pid and host), a state that is missing, damaged or of another version,
-                a blob that the state names and the disk has lost, no permission, no space.
+            StateError: another writer (named by pid and host), a state that is missing, damaged, of another version or
+                older than its files, a blob that the state names and the disk has lost, no permission, no space.
         """
         run_dir = Path(run_dir)
         path = run_dir / RunFile.STATE
@@ -79,9 +80,13 @@ class RunState(StateReader):
             if not path.exists():
                 _refuse_lost_state(run_dir)
                 Database.create(path)
+            answered = journal.read(run_dir)  # before the state is opened, to which masks may come meanwhile
             database = Database.open(path)
             undo.callback(database.close)
             state = cls(run_dir, database, lock)
+            journal.refuse_older_state(run_dir, journal.lost(answered, state._stored_masks()))
+            drawn = [row for row in state.labels() if row.user != SIMULATED]
+            journal.append(run_dir, journal.lost(drawn, set(map(journal.key_of, answered))))
             state._require_blobs(state.named_blobs())  # before hours of work end at a missing one
             state.gc()
             undo.pop_all()
@@ -105,7 +110,7 @@ class RunState(StateReader):
         return self._blobs.put_all(contents, suffix)
 
     def gc(self) -> int:
-        """Remove blobs that nothing names and return how many.
+        """Remove blobs that nothing names and return how many; drawn masks among them are set aside, never removed.
 
         Only :meth:`open` calls it: later it would take the blobs of the phase at work, which no commit names yet. A
         :class:`scripts.state.desk.Desk` writes and names its blobs in one transaction, so none of its is without a name
@@ -114,7 +119,14 @@ class RunState(StateReader):
         with self._database.transaction():
             unnamed = set(self._blobs.names()) - self.named_blobs()
             for name in unnamed:
-                self._blobs.remove(name)
+                if name.endswith(DRAWN):
+                    self._blobs.move(name, self.run_dir / RunFile.SET_ASIDE)
+                else:
+                    self._blobs.remove(name)
+        drawn = sorted(name for name in unnamed if name.endswith(DRAWN))
+        if drawn:
+            text = "%d drawn masks that nobody was told are kept, set aside in %s: %s"
+            logger.warning(text, len(drawn), self.run_dir / RunFile.SET_ASIDE, listed(drawn))
         if unnamed:
             logger.info("removed %d files of an interrupted phase from %s", len(unnamed), self.run_dir)
         return len(unnamed)

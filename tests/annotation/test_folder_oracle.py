@@ -153,8 +153,8 @@ class TestSameAsSimulated:
         ours, theirs = what_happened(played.folder), what_happened(simulated.folder)
         for part in ("queries", "pseudo", "metrics", "phases"):
             assert ours[part] == theirs[part]
-        drawn = {(row.id, row.round, row.blob) for row in theirs["labels"]}
-        assert {(row.id, row.round, row.blob) for row in ours["labels"]} == drawn
+        drawn = {(row.id, row.round, row.blob[:64]) for row in theirs["labels"]}
+        assert {(row.id, row.round, row.blob[:64]) for row in ours["labels"]} == drawn
         assert all(row.user == "annotator" and row.at and row.origin for row in ours["labels"])
 
     def test_simulated_first_then_a_person_and_back(self, shapes_data: RunData, tmp_path: Path) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scripts.annotation.found_files import found_files, key_of, read_reason
-from scripts.core.errors import Problem
+from scripts.core.errors import Problem, StateError
 from scripts.core.files import file_stem
 
 
@@ -67,7 +70,8 @@ class TestFound:
                             ("m.zip/c.skip", b"blurred", True)]  # fmt: skip
         assert not any(path.exists() for path in paths)
 
-    @pytest.mark.parametrize("name", ["../evil.png", "/evil.png", "a/b.png", "..\\evil.png", "C:evil.png", ".x.png"])
+    @pytest.mark.parametrize("name", ["../evil.png", "/evil.png", "a/b.png", "..\\evil.png", "C:evil.png", ".x.png",
+                                      "a" * 300 + ".png", "a\nb.png"])  # fmt: skip
     def test_members_cannot_leave(self, tmp_path: Path, name: str) -> None:
         (tmp_path / "inbox").mkdir()
         archive(tmp_path / "inbox" / "m.zip", **{"good.png": b"G", name: b"E"})
@@ -103,6 +107,60 @@ class TestFound:
         files, problems = found(tmp_path / "inbox")
         assert files == []
         assert "link leads out of the folder" in str(problems[0])
+
+    def test_a_link_to_itself_and_one_to_nothing(self, tmp_path: Path) -> None:
+        (tmp_path / "a.png").symlink_to(tmp_path / "a.png")
+        (tmp_path / "b.png").symlink_to(tmp_path / "none.png")
+        (tmp_path / "c.zip").symlink_to(tmp_path / "c.zip")
+        files, problems = found(tmp_path)
+        assert files == []
+        assert [(p.what, p.where) for p in problems] == [
+            ("file cannot be read", n) for n in ("a.png", "b.png", "c.zip")
+        ]
+
+    def test_a_link_to_a_folder_is_not_followed_in_silence(self, tmp_path: Path) -> None:
+        (tmp_path / "inbox" / "anna").mkdir(parents=True)
+        (tmp_path / "inbox" / "ben").symlink_to(tmp_path / "inbox" / "anna")
+        files, problems = found(tmp_path / "inbox")
+        assert files == []
+        assert "ben: not a plain file; expected a file; found a folder" in str(problems[0])
+
+    @pytest.mark.parametrize("name", ["a.png", "a.zip", "a.skip", "a.geojson"])
+    def test_a_pipe_is_a_problem_and_not_waited_for(self, tmp_path: Path, name: str) -> None:
+        os.mkfifo(tmp_path / name)
+        files, problems = found(tmp_path)
+        assert files == []
+        assert f"{name}: not a plain file; expected a file; found a named pipe. Take it away." in str(problems[0])
+
+    def test_a_socket(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind("a.png")
+            assert "found a socket" in str(found(tmp_path)[1][0])
+
+    def test_a_name_that_is_no_text(self, tmp_path: Path) -> None:
+        with open(os.fsencode(tmp_path) + b"/a\xff.png", "wb") as file:
+            file.write(b"x")
+        files, problems = found(tmp_path)
+        assert files == []
+        assert "name cannot be used" in str(problems[0])
+        assert str(problems[0]).encode()
+
+    def test_no_room_to_unpack_is_no_fault_of_the_archive(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        archive(tmp_path / "m.zip", **{"a.png": b"A"})
+        monkeypatch.setenv("TMPDIR", "/dev/full")
+        monkeypatch.setattr("tempfile.TemporaryDirectory", raising(OSError(28, "No space left on device")))
+        with pytest.raises(StateError, match=r"no temporary folder can be made.*TMPDIR"):
+            found(tmp_path)
+
+
+def raising(error: Exception) -> Any:
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise error
+
+    return fail
 
 
 def test_reason(tmp_path: Path) -> None:

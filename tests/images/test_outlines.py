@@ -1,4 +1,4 @@
-"""Outlines become masks pixel by pixel, and files that are none are refused."""
+"""Outlines are read as drawing programs write them, and files that are none are refused."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from matplotlib.path import Path as Curve
 
 from scripts.core.errors import InputError
-from scripts.images.outlines import Outline, draw_outlines, read_outlines, spoken_class
+from scripts.images.outline_drawing import draw_outlines
+from scripts.images.outlines import read_outlines
 
 SIZE = (40, 60)
 SQUARE = [[10, 5], [30, 5], [30, 25], [10, 25], [10, 5]]
@@ -27,45 +26,6 @@ def geojson(folder: Path, content: Any) -> Path:
     path = folder / "a.geojson"
     path.write_text(content if isinstance(content, str) else json.dumps(content))
     return path
-
-
-def inside(rings: list[np.ndarray], size: tuple[int, int] = SIZE) -> np.ndarray:
-    """The same by matplotlib, ring by ring, even-odd."""
-    y, x = np.mgrid[: size[0], : size[1]] + 0.5
-    centres = np.stack([x.ravel(), y.ravel()], axis=1)
-    return sum(Curve(ring).contains_points(centres).astype(int) for ring in rings).reshape(size) % 2 == 1  # type: ignore[union-attr]
-
-
-class TestDrawing:
-    def test_whole_pixels_of_a_rectangle(self) -> None:
-        mask = draw_outlines([Outline((np.array(SQUARE, float),))], SIZE)
-        expected = np.zeros(SIZE, np.uint8)
-        expected[5:25, 10:30] = 1
-        np.testing.assert_array_equal(mask, expected)
-
-    def test_holes_stay_empty(self) -> None:
-        mask = draw_outlines([Outline((np.array(SQUARE, float), np.array(HOLE, float)))], SIZE)
-        assert mask.sum() == 20 * 20 - 5 * 10
-        assert not mask[10:20, 15:20].any()
-
-    @pytest.mark.parametrize("seed", range(20))
-    def test_as_an_independent_point_test(self, seed: int) -> None:
-        rng = np.random.default_rng(seed)
-        rings = [rng.uniform(-10, 70, (n, 2)) for n in rng.integers(3, 9, rng.integers(1, 3))]
-        mask = draw_outlines([Outline(tuple(rings))], SIZE)
-        np.testing.assert_array_equal(mask == 1, inside(rings))
-
-    def test_polygons_beside_and_beyond_the_image(self) -> None:
-        far = Outline((np.array([[100, 100], [120, 100], [110, 120]], float),))
-        over = Outline((np.array([[-9, -9], [5, -9], [5, 99], [-9, 99]], float),))
-        mask = draw_outlines([far, over], SIZE)
-        assert mask.sum() == mask[:, :5].sum() == 40 * 5
-
-    def test_overlapping_polygons_join_and_ignore_wins(self) -> None:
-        square = Outline((np.array(SQUARE, float),))
-        ignored = Outline((np.array(HOLE, float),), "Ignore*")
-        mask = draw_outlines([ignored, square, square], SIZE)
-        assert ((mask == 1).sum(), (mask == 255).sum()) == (350, 50)
 
 
 class TestGeoJson:
@@ -98,11 +58,45 @@ class TestGeoJson:
             (feature({"type": "Polygon", "coordinates": [[[0, 0], [1, float("nan")], [2, 2]]]}), "no outline"),
             (feature({"type": "Polygon", "coordinates": "x"}), "not a polygon"),
             (feature({"type": "Polygon", "coordinates": [[{}, {}, {}]]}), "no outline"),
+            (
+                feature({"type": "Polygon", "coordinates": [[[-1e308, -1e308], [1e308, 1e308], [1e308, 0]]]}),
+                "no outline",
+            ),
+            (f'{{"type": "Polygon", "coordinates": [[[{"9" * 400}, 0], [1, 1], [2, 0]]]}}', "no outline"),
+            (feature({"type": "Polygon", "coordinates": [[[0, 0], [1, 1], [2e7, 0]]]}), "at most 10000000 pixels"),
+            (feature({"type": "Polygon", "coordinates": [[["10", 0], [30, 1], [20, 9]]]}), "no outline"),
+            (feature({"type": "Polygon", "coordinates": [[[True, False], [30, 1], [20, 9]]]}), "no outline"),
+            (feature({"type": "Polygon", "coordinates": [["12", "34", "56"]]}), "no outline"),
+            ('{"type": "\\ud800"}', "not a polygon.*ud800"),
+            ({"type": "FeatureCollection", "features": 7}, "not a polygon"),
+            ("[" * 500 + "]" * 500, "nested more than 32 deep"),
+            ('{"type":"Feature","geometry":' * 300 + "{}" + "}" * 300, "nested more than 32 deep"),
         ],
     )
     def test_what_is_no_outline(self, tmp_path: Path, content: Any, message: str) -> None:
         with pytest.raises(InputError, match=message):
             read_outlines(geojson(tmp_path, content))
+
+    def test_every_refusal_can_be_sent_and_stored(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError) as caught:
+            read_outlines(geojson(tmp_path, '[{"type": "\\ud800"}, {"type": "\\u0000"}]'))
+        assert str(caught.value).encode()
+
+    def test_only_the_first_of_many_problems_are_named(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError) as caught:
+            read_outlines(geojson(tmp_path, [1] * 1000))
+        assert len(caught.value.problems) == 21
+        assert "a.geojson: further shapes were not looked at" in str(caught.value)
+
+    def test_too_many_shapes_and_points(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        polygon = {"type": "Polygon", "coordinates": [SQUARE]}
+        monkeypatch.setattr("scripts.images.outlines._MOST_SHAPES", 3)
+        assert len(read_outlines(geojson(tmp_path, [polygon] * 3))) == 3
+        with pytest.raises(InputError, match=r"too many outlines.*4 shapes with 20 points"):
+            read_outlines(geojson(tmp_path, [polygon] * 4))
+        monkeypatch.setattr("scripts.images.outlines._MOST_POINTS", 14)
+        with pytest.raises(InputError, match=r"too many outlines.*3 shapes with 15 points\. Simplify"):
+            read_outlines(geojson(tmp_path, [polygon] * 3))
 
     def test_missing_and_huge_files(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(InputError, match="cannot be read"):
@@ -132,6 +126,9 @@ class TestAsap:
         [
             ("</Annotations>", "", "not XML"),
             ('X="30"', 'X="far"', "annotation 1.*no outline"),
+            ('X="30"', 'X="1e308"', "annotation 1.*no outline"),
+            ('X="30"', 'X="nan"', "annotation 1.*no outline"),
+            ('Order="2"', 'Order="first"', "annotation 1.*no outline"),
             ('Type="Polygon" PartOfGroup="None"', 'Type="Dot"', "annotation 2.*Dot"),
             ("<ASAP_", '<!DOCTYPE x [<!ENTITY a "b">]><ASAP_', "defines entities"),
         ],
@@ -140,25 +137,3 @@ class TestAsap:
         (tmp_path / "a.xml").write_text(self.XML.replace(old, new))
         with pytest.raises(InputError, match=message):
             read_outlines(tmp_path / "a.xml")
-
-
-class TestSpokenClass:
-    FRAME = Outline((np.array([[0, 0], [60, 0], [60, 40], [0, 40]], float),), "Benign")
-
-    def test_a_frame_only_says_the_class(self) -> None:
-        gland = Outline((np.array(SQUARE, float),), "Gland")
-        assert spoken_class([self.FRAME, gland], ("benign", "malignant"), SIZE) == ("benign", [gland])
-        assert spoken_class([self.FRAME], ("benign", "malignant"), SIZE) == ("benign", [])
-
-    def test_a_smaller_shape_is_drawn_too(self) -> None:
-        gland = Outline((np.array(SQUARE, float),), "malignant")
-        assert spoken_class([gland], ("benign", "malignant"), SIZE) == ("malignant", [gland])
-
-    def test_a_frame_of_another_name_is_drawn(self) -> None:
-        frame = Outline(self.FRAME.rings, "Gland")
-        assert spoken_class([frame], ("benign",), SIZE) == ("", [frame])
-
-    def test_two_classes(self) -> None:
-        other = Outline((np.array(SQUARE, float),), "malignant")
-        with pytest.raises(InputError, match=r"several classes.*benign, malignant"):
-            spoken_class([self.FRAME, other], ("benign", "malignant"), SIZE)

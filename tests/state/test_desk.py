@@ -72,6 +72,37 @@ class TestLeases:
         assert [row.user for row in desk.pending()] == ["a", "b"]
         assert desk.leases(201.0) == {}
 
+    @pytest.mark.parametrize("back", [5, 7200, 86_400])
+    def test_the_clock_goes_back_and_who_asks_gets_an_image(self, desk: Desk, back: float) -> None:
+        desk.hand_out("a", seconds=1800, now=200_000.0)
+        assert desk.leases(200_000.0 - back) == {}  # it begins in the future
+        again = desk.hand_out("b", seconds=1800, now=200_000.0 - back)
+        assert again and (again.id, again.since) == ("train_00", 200_000.0 - back)
+        first = desk.hand_out("a", seconds=1800, now=200_001.0 - back)
+        assert first and first.id == "train_01"
+
+    def test_a_lease_outlives_small_corrections_of_the_clock(self, desk: Desk) -> None:
+        desk.hand_out("a", seconds=1800, now=200_000.0)
+        lease = desk.hand_out("a", seconds=1800, now=199_999.2)
+        assert lease and (lease.id, lease.since, lease.until) == ("train_00", 199_999.2, 201_799.2)
+        other = desk.hand_out("b", seconds=1800, now=199_999.2)
+        assert other and other.id == "train_01"
+
+    @pytest.mark.parametrize("ahead", [7200, 86_400])
+    def test_a_clock_that_was_ahead_holds_no_image_when_it_is_right_again(self, desk: Desk, ahead: float) -> None:
+        desk.hand_out("a", seconds=1800, now=1000.0)
+        desk.hand_out("a", seconds=1800, now=1000.0 + ahead)  # taken anew, or for longer
+        desk.hand_out("c", seconds=1800, now=1001.0 + ahead)
+        found = desk.hand_out("b", seconds=1800, now=1010.0)
+        assert found and found.id == "train_00"
+
+    def test_a_lease_that_was_made_longer_by_a_clock_ahead(self, desk: Desk) -> None:
+        desk.hand_out("a", seconds=1800, now=1000.0)
+        longer = desk.hand_out("a", seconds=1800, now=2700.0)
+        assert longer and longer.since == 1000.0
+        assert desk.leases(1010.0, 1800) == {}  # it would last 3490 s
+        assert list(desk.leases(2710.0, 1800)) == ["train_00"]
+
     def test_threads_get_different_images(self, folder: Path) -> None:
         found: list[Any] = []
 
@@ -108,6 +139,13 @@ class TestSubmit:
         desk.hand_out("a", seconds=50, now=200.0)
         assert desk.submit(a_label("train_01", "a", seconds=0.0), png(), now=900.0).seconds == 50.0
         assert desk.submit(a_label("train_02", "a", seconds=0.0), png()).seconds == 0.0
+
+    @pytest.mark.parametrize("back", [0.5, 5, 7200, 86_400])
+    def test_the_clock_goes_back_while_somebody_draws(self, desk: Desk, back: float) -> None:
+        desk.hand_out("a", seconds=1800, now=200_000.0)
+        row = desk.submit(a_label("train_00", "a", seconds=0.0), png(), now=200_000.0 - back)
+        assert (row.seconds, row.version) == (0.0, 1)
+        assert desk.leases(200_000.0) == {}
 
     def test_only_training_images(self, desk: Desk) -> None:
         with pytest.raises(StateError, match="val_00: only training images"):

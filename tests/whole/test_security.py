@@ -11,6 +11,7 @@ import pickle
 import re
 from collections import Counter
 from html.parser import HTMLParser
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -211,12 +212,24 @@ def test_versions_have_no_hole_that_is_known() -> None:
         assert [int(part) for part in pins[name].split(".")] >= [int(part) for part in version.split(".")], name
 
 
-def test_nifti_cannot_unpack_to_more_than_an_image_may_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading.Image, "MAX_IMAGE_PIXELS", 1000)
+def test_nifti_unpacks_to_no_more_than_its_header_promises(tmp_path: Path) -> None:
     whole = nibabel.Nifti1Image(np.zeros((9, 9), np.uint8), np.eye(4)).to_bytes()
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(whole + bytes(50_000_000)))
+    tracemalloc.start()
+    try:
+        assert read_image(tmp_path / "a.nii.gz").shape == (9, 9, 3)
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_nifti_whose_header_promises_more_than_an_image_may_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = nibabel.Nifti1Image(np.zeros((9, 9)), np.eye(4)).to_bytes()  # eight bytes a pixel
     (tmp_path / "a.nii.gz").write_bytes(gzip.compress(whole))
-    assert read_image(tmp_path / "a.nii.gz").shape == (9, 9, 3)
-    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(whole + bytes(5_000_000)))
+    monkeypatch.setattr(reading.Image, "MAX_IMAGE_PIXELS", 41)
+    monkeypatch.setattr(reading, "_NIFTI_HEADER", 352)
     with pytest.raises(UserError, match="too many pixels"):
         read_image(tmp_path / "a.nii.gz")
 
