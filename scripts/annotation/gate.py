@@ -86,7 +86,7 @@ class Gate:
         return self._judged(key, path.name, mask, said or named)
 
     def refuse_image(self, key: str, was_asked: Callable[[str], bool]) -> None:
-        """Raise InputError for an image that no mask is taken of: unknown, of another split, exchanged, not asked for."""
+        """Raise InputError for an image that no mask is taken of: unknown, of another split, changed, not asked for."""
         item = self._items.get(key)
         if item is None:
             cure = "Name the mask as its image was named when it was given out."

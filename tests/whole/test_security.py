@@ -9,9 +9,9 @@ import json
 import os
 import pickle
 import re
+import tracemalloc
 from collections import Counter
 from html.parser import HTMLParser
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
