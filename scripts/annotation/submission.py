@@ -17,11 +17,12 @@ from scripts.images.png import mask_to_png
 from scripts.images.reading import opened_picture
 from scripts.images.regions import mask_cost
 from scripts.state.desk import Desk, timestamp
-from scripts.state.rows import LabelRow, RefusalRow
+from scripts.state.rows import SIMULATED, LabelRow, RefusalRow
 
 logger = logging.getLogger(__name__)
 
-_LONGEST = 120
+LONGEST_NAME = 120
+"""Letters of an annotator's name."""
 _LONGEST_DAY_S = 86_400.0
 _MOST_BYTES = 512 * 1024**2
 
@@ -38,6 +39,7 @@ class Submission:
         seconds: time it took, 0 where not known; a PNG that tells (text ``seconds``) is believed then.
         said: class that the annotator named, "" for none.
         certain: the user said who they are, or proved it, so that a text in a PNG does not count.
+        content: bytes of the file where they came without one; of ``path`` only the name counts then.
     """
 
     id: str
@@ -47,6 +49,7 @@ class Submission:
     seconds: float = 0.0
     said: str = ""
     certain: bool = False
+    content: bytes | None = None
 
 
 def take_in(desk: Desk, gate: Gate, submission: Submission) -> LabelRow:
@@ -61,15 +64,15 @@ def take_in(desk: Desk, gate: Gate, submission: Submission) -> LabelRow:
     origin = submission.origin or submission.path.name
     digest = ""
     try:
-        content = _content(submission.path)  # read once: hash, mask and texts are of the same bytes
+        content = _content(submission)  # read once: hash, mask and texts are of the same bytes
         digest = hashlib.sha256(content).hexdigest()
         passed = gate.admit(submission.id, submission.path, desk.was_asked, submission.said, content)
         user, seconds = _drawn_by(submission, content)
     except InputError as error:
-        user = submission.user if _is_name(submission.user) else "unknown"
+        user = submission.user if is_name(submission.user) else "unknown"
         # Without its folder, which for archives and servers is a new one each time.
         reason = "; ".join(map(str, error.problems)).replace(f"{submission.path.parent}{os.sep}", "")
-        desk.refuse(RefusalRow(submission.id[:_LONGEST], user, timestamp(), origin, digest, reason))
+        desk.refuse(RefusalRow(submission.id[:LONGEST_NAME], user, timestamp(), origin, digest, reason))
         raise
     for note in passed.notes:
         logger.warning("%s: mask of %s taken, %s", origin, submission.id, note)
@@ -83,7 +86,10 @@ def _row(passed: Passed, user: str, seconds: float, origin: str, digest: str) ->
     )  # fmt: skip
 
 
-def _content(path: Path) -> bytes:
+def _content(submission: Submission) -> bytes:
+    if submission.content is not None:
+        return submission.content
+    path = submission.path
     try:
         with plain_file(path) as file:
             content = file.read(_MOST_BYTES + 1)
@@ -99,10 +105,13 @@ def _drawn_by(submission: Submission, content: bytes) -> tuple[str, float]:
     told = _texts(submission.path, content)
     named = "" if submission.certain else told.get("annotator", "").strip()
     user = named or submission.user
-    if not _is_name(user):
+    if not is_name(user):
         raise InputError(
             Problem(
-                "annotator's name cannot be used", "annotator", f"1 to {_LONGEST} printable letters", repr(user[:200])
+                "annotator's name cannot be used",
+                "annotator",
+                f"1 to {LONGEST_NAME} printable letters",
+                repr(user[:200]),
             )
         )
     seconds = submission.seconds
@@ -123,5 +132,6 @@ def _texts(path: Path, content: bytes) -> dict[str, str]:
     return {name: str(value) for name, value in found.items() if name in ("annotator", "seconds")}
 
 
-def _is_name(user: str) -> bool:
-    return 0 < len(user) <= _LONGEST and user.isprintable()
+def is_name(user: str) -> bool:
+    """Tell whether somebody can be called so; the name of the simulation is nobody's."""
+    return 0 < len(user) <= LONGEST_NAME and user.isprintable() and user != SIMULATED

@@ -28,10 +28,10 @@ class Problem:
         parts = [f"{self.where}: {self.what}"]
         parts += [f"{name} {text}" for name, text in (("expected", self.expected), ("found", self.found)) if text]
         line = "; ".join(parts)
-        return _visible(f"{line}. {self.cure}" if self.cure else line)
+        return visible(f"{line}. {self.cure}" if self.cure else line)
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """Escape what no terminal should get from a file name or a table: control characters, halves of characters."""
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 

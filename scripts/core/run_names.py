@@ -80,6 +80,7 @@ class RunFile(StrEnum):
     BLOBS = "blobs"
     SET_ASIDE = "set_aside"
     LOCK = "lock"
+    SERVER_LOG = "server.log"
     CHECKPOINT = "training.ckpt"
     CURVE_CSV = "curve.csv"
     CURVE_JSON = "curve.json"

@@ -20,7 +20,8 @@ import pytest
 import torch
 from PIL import Image
 
-from scripts.images.outlines import Outline, draw_outlines
+from scripts.images.outline_drawing import draw_outlines
+from scripts.images.outlines import Outline
 from scripts.images.png import png_to_mask
 from scripts.networks.model_file import ModelInfo, write_model
 from scripts.prediction.transforms import mask_of

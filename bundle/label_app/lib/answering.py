@@ -78,7 +78,7 @@ class AnsweringModel:
         path = run.settings.ckpt
         if path is not None and path.is_file() and read_info(path).classes == run.data.classes:
             return (str(path), path.stat().st_mtime_ns), lambda: self._of_file(path)
-        if is_run(run.folder) and run.desk().is_done(START, Phase.STAGE_0):
+        if is_run(run.folder) and run.looking().is_done(START, Phase.STAGE_0):
             return (str(run.folder), START), self._of_start
         expected = "a round of the run, its stage 0, or a model file of its classes"
         raise NotNowError(Problem("no model can answer yet", str(run.folder), expected, "none", TRAIN))

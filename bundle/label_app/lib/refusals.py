@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from scripts.core.errors import InputError, Problem, StateError, UserError
+from scripts.data.file_watch import ChangedFileError
 
 
 class MalformedError(InputError):
     """A request that cannot be understood, or a name that nothing here has."""
 
     status = 400
+
+
+class NoLoginError(InputError):
+    """Nobody has proved who asks."""
+
+    status = 401
+
+
+class ForbiddenError(InputError):
+    """Who asks may not do this."""
+
+    status = 403
 
 
 class MissingError(InputError):
@@ -29,8 +42,16 @@ class NotNowError(StateError):
     status = 409
 
 
+class BusyError(StateError):
+    """Right, but others are before it; to ask again in a moment helps."""
+
+    status = 429
+
+
 def status_of(error: UserError) -> int:
     """Return the HTTP status of an error: 422 for what a person sent, 503 for what the run's state cannot do."""
+    if isinstance(error, ChangedFileError):
+        return 409
     return int(getattr(error, "status", 422 if isinstance(error, InputError) else 503))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from lib.refusals import NotNowError
+from lib.refusals import MissingError, NotNowError
 from lib.settings import Settings
 from scripts.active.methods import Method
 from scripts.annotation.gate import Gate
@@ -29,6 +29,9 @@ from scripts.state.lock import holder_of
 from scripts.state.settings_checks import shortened
 
 _NOT_OF_THE_LIST = ("_target_", "dataset_dir", "demo_dir", "demo", "image_size", "mask_rule", "memory_limit_gb")
+_TIMES = 4
+_FEW_PIXELS = 10**6
+_LOOKED_AT = 1000  # images whose size is read for this
 TRAIN = "Start the training: POST /train/joint."
 
 
@@ -38,7 +41,8 @@ class Situation:
 
     Attributes:
         kind: ``"new"``, ``"training"``, ``"draw"`` (images wait), ``"ready"`` (all masks of the round are there),
-            ``"stopped"`` (between two phases, nothing works on it), or ``"complete"``.
+            ``"undrawn"`` (all its images were skipped), ``"stopped"`` (between two phases, nothing works on it), or
+            ``"complete"``.
         round: that images are asked for in; None where none is open.
         waiting: images without a mask, the most wanted first.
         text: for people, what to do now.
@@ -85,7 +89,7 @@ class ServedRun:
         self.folder = run_folder(self.output_dir, self.name, self.seed)
         self.device = torch.device(parser.get_parsed_content("device"))
         self._turn = threading.RLock()
-        self._desk: Desk | None = None
+        self._desks: dict[str, Desk] = {}
         self._state_file: tuple[int, int] | None = None
 
     # ---- images --------------------------------------------------------------------------------------------------
@@ -120,6 +124,35 @@ class ServedRun:
         """Ids of the training images, in the order of the data list."""
         return [item["id"] for item in self.data.items("train")]
 
+    @cached_property
+    def most_pixels(self) -> int:
+        """Pixels that an image may have which is sent for prediction: some times those of the run's largest."""
+        sizes = [self.data.store.original_size(key) for key in self.train_ids[:_LOOKED_AT]]
+        return max(_TIMES * max(height * width for height, width in sizes), _FEW_PIXELS)
+
+    def image_path(self, key: str) -> Path:
+        """Return the file of an image, which is still the one that the run was begun with.
+
+        Raises:
+            MissingError: it is gone, or has become a link out of the data folder.
+            ChangedFileError: another picture lies there; with both hashes.
+        """
+        path = Path(self.items[key]["image"])
+        if not path.is_file() or not path.resolve().is_relative_to(self.data.datalist.root.resolve()):
+            raise MissingError(
+                Problem("file of the image is gone", key, "the file that the run read", "none, or a link")
+            )
+        self.data.datalist.watch.require_same(str(path))
+        return path
+
+    def unusable(self, key: str) -> str | None:
+        """Return why an image cannot be handed out, None where it can."""
+        try:
+            self.image_path(key)
+        except InputError as error:
+            return str(error)
+        return None
+
     def class_of(self, key: str) -> str:
         """Return the class name of an image."""
         return self.data.classes[self.items[key]["label"]]
@@ -138,7 +171,7 @@ class ServedRun:
         """
         if not is_run(self.folder):
             return
-        stored = self.desk().data_sha256()
+        stored = self.looking().data_sha256()
         if stored is not None and stored != self.data.datalist.sha256:
             cure = "Bring the data back as they were, or name another folder with --conf output_dir."
             found = self.data.datalist.sha256
@@ -147,31 +180,45 @@ class ServedRun:
     # ---- state ---------------------------------------------------------------------------------------------------
 
     def desk(self) -> Desk:
-        """Return the desk of the run, which stays open.
+        """Return the desk of the run, which stays open: for what changes something.
 
         Raises:
             NotNowError: there is no run yet.
-            StateError: see :meth:`scripts.state.desk.Desk.open`.
+            StateError: it was here and is gone; see :meth:`scripts.state.desk.Desk.open`.
         """
+        return self._opened("writes")
+
+    def looking(self) -> Desk:
+        """Return a desk for questions alone; they go on while :meth:`desk` waits for another program's write."""
+        return self._opened("reads")
+
+    def _opened(self, use: str) -> Desk:
         path = self.folder / RunFile.STATE
         with self._turn:
             try:
                 found = os.stat(path)
-            except FileNotFoundError:
-                raise NotNowError(
-                    Problem("the run has not begun", str(self.folder), "a round", "none", TRAIN)
-                ) from None
-            if self._desk is None or self._state_file != (found.st_dev, found.st_ino):  # another file: a new run
-                if self._desk is not None:
-                    self._desk.close()
-                    self._desk = None
-                self._desk, self._state_file = Desk.open(self.folder), (found.st_dev, found.st_ino)
-            return self._desk
+            except OSError as error:
+                raise self._absent(error) from None
+            if self._state_file != (found.st_dev, found.st_ino):  # brought back from a copy
+                while self._desks:
+                    self._desks.popitem()[1].close()
+            if use not in self._desks:
+                self._desks[use] = Desk.open(self.folder)
+                self._state_file = found.st_dev, found.st_ino
+            return self._desks[use]
+
+    def _absent(self, error: OSError) -> StateError:
+        """Return what it means that there is no state: a run that was served does not begin anew."""
+        if self._state_file is None and isinstance(error, FileNotFoundError):
+            return NotNowError(Problem("the run has not begun", str(self.folder), "a round", "none", TRAIN))
+        cure = "Bring it back, or mount its disk again. For a new run start the server on another output_dir."
+        found = error.strerror or str(error)
+        return StateError(Problem("the folder of the run is gone", str(self.folder), "as it was served", found, cure))
 
     def evaluated(self) -> dict[int, dict[str, float]]:
         """Return the metrics of the rounds that are evaluated; empty before the first."""
         try:
-            desk = self.desk()
+            desk = self.looking()
         except NotNowError:
             return {}
         return {
@@ -194,10 +241,9 @@ class ServedRun:
         Args:
             starting: a training was ordered, and may not have come to the run yet.
         """
-        holder = holder_of(self.folder / RunFile.LOCK)
-        busy = starting or holder is not None
+        busy = starting or holder_of(self.folder / RunFile.LOCK) is not None
         try:
-            desk = self.desk()
+            desk = self.looking()
         except NotNowError as error:
             text = "The first training begins: it learns the classes and chooses the first images."
             return Situation("training", None, (), text) if busy else Situation("new", None, (), str(error))
@@ -206,8 +252,9 @@ class ServedRun:
         if at is not None and waiting:
             return Situation("draw", at, waiting, f"round {at}: {len(waiting)} images wait for a mask")
         if busy:
-            by = f" ({holder})" if holder else ""
-            return Situation("training", at, (), f"a training goes on{by}; ask again when it has ended")
+            return Situation("training", at, (), "a training goes on; ask again when it has ended")
+        if at is not None and not desk.pending():
+            return Situation("undrawn", at, (), f"round {at} has no mask: nobody drew one, all its images are skipped")
         if at is not None:
             return Situation("ready", at, (), f"round {at} has all its masks. {TRAIN}")
         last = last_phase(self.method.propagation is not None)
@@ -218,7 +265,7 @@ class ServedRun:
 
     def held_text(self, situation: Situation, now: float | None = None) -> str:
         """Return who has the images that wait, for somebody who got none."""
-        held = self.desk().leases(time.time() if now is None else now)
+        held = self.looking().leases(time.time() if now is None else now, self.settings.lease_seconds)
         names = [f"{key} ({held[key].user})" for key in situation.waiting if key in held]
         return f"{situation.text}, all in other hands: {listed(names)}"
 

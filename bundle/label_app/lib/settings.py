@@ -17,7 +17,7 @@ from scripts.core.errors import InputError, Problem
 logger = logging.getLogger(__name__)
 
 SHORT = {"method": "active#method", "seed": "active#seed", "rounds": "active#rounds"}
-OWN = ("config", "lease_seconds", "ckpt")
+OWN = ("config", "lease_seconds", "ckpt", "hosts")
 FIXED = ("oracle", "wait", "dataset_dir", "bundle_root")
 OUTPUT_DIR = "runs/label"
 
@@ -27,18 +27,24 @@ class Settings:
     """Settings of the server.
 
     Attributes:
+        app_dir: this app.
+        studies: data folder or table.
         bundle_root: folder that holds ``configs`` and ``scripts``.
         config_files: config and overlays, later ones win.
         overrides: text of values by nested id, as on the command line of a run.
         lease_seconds: how long an image is reserved for who asked for it.
         ckpt: model file that answers before the run has a model of its own, where its classes are the run's.
+        hosts: names besides its address under which the server is reached.
     """
 
+    app_dir: Path
+    studies: str
     bundle_root: Path
     config_files: tuple[Path, ...]
     overrides: Mapping[str, str]
     lease_seconds: float = 1800.0
     ckpt: Path | None = None
+    hosts: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, app_dir: Path, studies: str, conf: Mapping[str, str]) -> Settings:
@@ -75,7 +81,8 @@ class Settings:
         ckpt = None if named == "none" else Path(named).expanduser().absolute()
         if ckpt is not None and "ckpt" in conf and not ckpt.is_file():
             raise InputError(Problem("no such model file", "--conf ckpt", "a model file, or none", str(ckpt)))
-        return cls(root, files, overrides, lease, ckpt)
+        hosts = tuple(name.strip() for name in conf.get("hosts", "").split(",") if name.strip())
+        return cls(app_dir, studies, root, files, overrides, lease, ckpt, hosts)
 
     def content(self) -> dict[str, Any]:
         """Return the config of the run, as ``python -m monai.bundle run`` reads it from :meth:`command`.

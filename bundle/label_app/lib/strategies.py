@@ -1,6 +1,7 @@
-"""Which image a person gets next: from the run's own round, or, beyond it, by the scores of an acquisition function.
+"""Which image is handed out next: the one that the run asks for, or any without a mask, by lot or by scores.
 
-A strategy only reads what is stored, so an answer takes milliseconds. Each answer leases its image.
+A strategy only reads what is stored, so an answer takes milliseconds. Each answer leases its image, whose file has been
+looked at: a picture that is gone or was exchanged is passed over.
 """
 
 from __future__ import annotations
@@ -8,11 +9,8 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
-from typing import Any
-
-from monailabel.interfaces.datastore import Datastore
-from monailabel.interfaces.tasks.strategy import Strategy
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 from lib.refusals import NotNowError
 from lib.run import ServedRun
@@ -24,7 +22,26 @@ from scripts.state.desk import Desk
 from scripts.state.rows import LeaseRow
 
 
-class QueueStrategy(Strategy):
+class Strategy(Protocol):
+    """What the routes need of a strategy.
+
+    Attributes:
+        description: for people.
+    """
+
+    description: str
+
+    def __call__(self, user: str, preferred: str, starting: bool) -> dict[str, Any]:
+        """Return an image with why it is asked for, or a ``message`` where there is nothing to do.
+
+        Args:
+            user: who asks.
+            preferred: an image that a viewer has open, taken where it waits too.
+            starting: a training was ordered.
+        """
+
+
+class QueueStrategy:
     """Images of the open round, in the order in which the run asks for them.
 
     Args:
@@ -32,37 +49,37 @@ class QueueStrategy(Strategy):
     """
 
     def __init__(self, run: ServedRun) -> None:
-        super().__init__("The images that the run asks for, in their order; with them it is the run of a simulation")
+        self.description = "The images that the run asks for, in their order; with them it is the run of a simulation"
         self.run = run
 
-    def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any]:
-        """Return an image with why it is asked for, or a ``message`` where there is nothing to do.
-
-        Args:
-            request: ``user``; ``image``, which a viewer has open and is preferred where it waits too.
-            datastore: not needed.
-        """
-        situation = self.run.situation(bool(request.get("starting")))
+    def __call__(self, user: str, preferred: str, starting: bool) -> dict[str, Any]:
+        """Return an image; see :class:`Strategy`."""
+        situation = self.run.situation(starting)
         if situation.kind != "draw":
             return {"message": situation.text, "state": situation.kind, "round": situation.round}
-        desk, seconds = self.run.desk(), self.run.settings.lease_seconds
+        desk, passed_over = self.run.desk(), {}
         lease = None
-        if request.get("image") in situation.waiting:
-            lease = desk.hand_out(request["user"], [request["image"]], seconds)
-        lease = lease or desk.hand_out(request["user"], None, seconds)
+        if preferred in situation.waiting:
+            lease, passed_over = hand_out(self.run, desk, user, [preferred])
         if lease is None:
-            text = self.run.held_text(situation)
-            return {"message": text, "state": "draw", "round": situation.round, "waiting": len(situation.waiting)}
-        return {**handed_out(self.run, lease), **self._reason(desk, lease.id, situation.round or 0),
-                "waiting": len(situation.waiting)}  # fmt: skip
+            lease, passed_over = hand_out(self.run, desk, user, situation.waiting)
+        told = {"round": situation.round, "waiting": len(situation.waiting), "passed_over": passed_over}
+        if lease is None:
+            gone = (
+                f". {len(passed_over)} cannot be handed out: {'; '.join(passed_over.values())}" if passed_over else ""
+            )
+            held = len(situation.waiting) > len(passed_over)
+            text = self.run.held_text(situation) if held else situation.text
+            return {"message": f"{text}{gone}", "state": "draw", **told}
+        return {**handed_out(self.run, lease), **self._reason(desk, lease.id, situation.round or 0), **told}
 
     def _reason(self, desk: Desk, key: str, index: int) -> dict[str, Any]:
         class_of = {id_: self.run.class_of(id_) for id_ in desk.asked(index)}
         asked = {image.id: image for image in asked_images(desk, index, class_of)}[key]
-        return {"round": index, "rank": asked.rank, "score": asked.score, "why": asked.reason}
+        return {"rank": asked.rank, "score": asked.score, "why": asked.reason}
 
 
-class RankedStrategy(Strategy):
+class RankedStrategy:
     """Any image without a mask, by the scores that were made last, the class with the fewest masks first.
 
     What is drawn by it is learned from in the next round, besides what the run asks for.
@@ -75,13 +92,13 @@ class RankedStrategy(Strategy):
 
     def __init__(self, run: ServedRun, name: str, method: Method) -> None:
         how = f"highest score first; POST /scoring/{name} makes the scores" if method.score else "by lot"
-        super().__init__(f"Any image without a mask, {how}")
+        self.description = f"Any image without a mask, {how}"
         self.run, self.name, self.scored = run, name, method.score is not None
         self._by_lot = _shuffled(run, name)
 
-    def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any]:
-        """Return an image with its score, or a ``message``; see :class:`QueueStrategy`."""
-        situation = self.run.situation(bool(request.get("starting")))
+    def __call__(self, user: str, preferred: str, starting: bool) -> dict[str, Any]:
+        """Return an image with its score; see :class:`Strategy`."""
+        situation = self.run.situation(starting)
         try:
             desk = self.run.desk()
         except NotNowError:
@@ -91,12 +108,12 @@ class RankedStrategy(Strategy):
             cure = f"Make them when a round is done: POST /scoring/{self.name}. Until then take strategy queue."
             return {"message": f"there are no scores of {self.name}. {cure}", "state": situation.kind, "round": None}
         order = self.order(desk, scores)
-        lease = desk.hand_out(request["user"], order, self.run.settings.lease_seconds)
+        lease, passed_over = hand_out(self.run, desk, user, order)
+        told = {"round": situation.round, "passed_over": passed_over}
         if lease is None:
-            return {"message": "every image is drawn, skipped or in other hands", "state": situation.kind,
-                    "round": situation.round}  # fmt: skip
+            return {"message": "every image is drawn, skipped or in other hands", "state": situation.kind, **told}
         score, rank = scores.get(lease.id), order.index(lease.id)
-        found = {**handed_out(self.run, lease), "round": situation.round, "rank": rank, "score": score}
+        found = {**handed_out(self.run, lease), **told, "rank": rank, "score": score}
         if not self.scored:
             return {**found, "why": f"chosen by lot from class {self.run.class_of(lease.id)}"}
         why = f"{self.name}, {'no score' if score is None else f'score {score:.4f}'}"
@@ -112,12 +129,37 @@ class RankedStrategy(Strategy):
         return _in_turn(rest, {key: self.run.class_of(key) for key in rest}, count)
 
 
+def hand_out(run: ServedRun, desk: Desk, user: str, order: Sequence[str]) -> tuple[LeaseRow | None, dict[str, str]]:
+    """Lease the first image whose picture is the one that the run began with.
+
+    Args:
+        run: the run.
+        desk: of the run.
+        user: who asks.
+        order: ids, the most wanted first.
+
+    Returns:
+        the lease, None where every image is drawn, skipped, unusable or in other hands; and why others were passed
+        over, by id.
+    """
+    passed_over: dict[str, str] = {}
+    while True:
+        wanted = [key for key in order if key not in passed_over]
+        lease = desk.hand_out(user, wanted, run.settings.lease_seconds)
+        problem = None if lease is None else run.unusable(lease.id)
+        if lease is None or problem is None:
+            return lease, passed_over
+        desk.give_back(lease.id, user)
+        passed_over[lease.id] = problem
+
+
 def handed_out(run: ServedRun, lease: LeaseRow) -> dict[str, Any]:
     """Return what every answer with an image tells; ``bbox`` is the whole image, for viewers of slides."""
     height, width = run.data.store.original_size(lease.id)
     until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(lease.until))
+    left = min(max(0.0, lease.until - time.time()), run.settings.lease_seconds)
     return {"id": lease.id, "class": run.class_of(lease.id), "user": lease.user, "until": until,
-            "lease_seconds": round(lease.until - time.time(), 1), "bbox": [0, 0, width, height]}  # fmt: skip
+            "lease_seconds": round(left, 1), "bbox": [0, 0, width, height]}  # fmt: skip
 
 
 def strategies_of(run: ServedRun) -> dict[str, Strategy]:

@@ -1,0 +1,1 @@
+"""Everything that is served. What is not here is not answered."""
