@@ -48,14 +48,13 @@ class WeakAnnotatorApp(MONAILabelApp):
     def on_init_complete(self) -> None:
         """Called in the server before it opens its port: our routes and limits go in."""
         from lib.access import server  # only the server needs them
-        from lib.routes import about, drawing, images, predictions, work
+        from lib.routes.everything import ROUTERS
         from monailabel.app import app as fastapi_app
 
         with _told_plainly():
             run = self.service.run
             host = server.bind()
-            routers = [part.router for part in (about, images, drawing, predictions, work)]
-            server.equip(fastapi_app, routers, self.service, host)
+            server.equip(fastapi_app, ROUTERS, self.service, host)
             move_log(run.folder, run.settings.app_dir)
             info = self.service.info()
             logger.info("%s: %s\n%s", info["name"], info["description"], run.situation().text)

@@ -44,7 +44,8 @@ class Service:
         self.strategies = strategies_of(self.run)
         named = {name: self.run.methods[name] for name in self.strategies if name in self.run.methods}
         self.scored = {name: method for name, method in named.items() if method.score}
-        self.trainings, self.scorings, self.predictions = Trainings(self.run), Jobs("/scoring/"), Jobs("/batch/infer")
+        self.trainings, self.scorings = Trainings(self.run), Jobs("a scoring", "/scoring/")
+        self.predictions = Jobs("a prediction of many images", "/batch/infer")
         self.predicting, self.taking = Turns("predictions", 1, 48), Turns("masks", 2, 32)
         self._conf = dict(conf)
         self._roots = self._known_roots()

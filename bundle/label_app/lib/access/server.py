@@ -14,7 +14,6 @@ import logging
 import sys
 import tempfile
 from collections.abc import Iterable
-from typing import Any
 
 import anyio
 import uvicorn
@@ -26,7 +25,6 @@ from monailabel.config import settings
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartParser
 from starlette.middleware import Middleware
-from starlette.routing import BaseRoute
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from lib.access import limits
@@ -40,11 +38,12 @@ from scripts.core.files import TEMPORARY
 
 logger = logging.getLogger(__name__)
 
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def equip(server: FastAPI, routers: Iterable[APIRouter], service: Service, host: str) -> None:
-    """Serve our routes and nothing else; what MONAI Label would have answered is refused by name.
+    """Serve our routes and nothing else; what MONAI Label would have answered is refused, as all else is.
 
     Args:
         server: MONAI Label's.
@@ -52,13 +51,11 @@ def equip(server: FastAPI, routers: Iterable[APIRouter], service: Service, host:
         service: what they serve.
         host: address that is listened on.
     """
-    former = list(server.router.routes)
     server.router.routes.clear()
     server.state.service = service
     for router in routers:
         server.include_router(router)
-    closed = _closed(former)
-    server.include_router(closed)
+    server.add_api_route("/{path:path}", _refuse, methods=_METHODS, include_in_schema=False)
     server.openapi_schema = None
     for kind, answer in ((UserError, _user_error), (RequestValidationError, _invalid), (HTTPException, _http_error),
                          (OSError, _os_error), (Exception, _fault)):  # fmt: skip
@@ -71,19 +68,6 @@ def equip(server: FastAPI, routers: Iterable[APIRouter], service: Service, host:
     # Uploads stay in memory, of which there is a bound: a full disk of temporary files stops nobody then.
     MultiPartParser.spool_max_size = limits.UPLOAD_BYTES
     server.middleware_stack = server.build_middleware_stack()
-
-
-def _closed(former: Iterable[BaseRoute]) -> APIRouter:
-    """Return routes that refuse what MONAI Label brings; ours of the same address and method come before them."""
-    router = APIRouter(include_in_schema=False)
-    seen = set()
-    for route in former:
-        path = getattr(route, "path", "")
-        path = path if hasattr(route, "methods") else f"{path}/{{path:path}}"  # a folder of files
-        if path and path not in seen:
-            seen.add(path)
-            router.add_api_route(path, _refuse, methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
-    return router
 
 
 def _refuse(request: Request) -> None:
@@ -179,8 +163,3 @@ def _os_error(request: Request, error: OSError) -> JSONResponse:
 def _fault(request: Request, error: Exception) -> JSONResponse:
     text = "this is a fault of the program; what came of it stands in the server's log. Please report it"
     return JSONResponse({"detail": f"{text} ({type(error).__name__})"}, 500)
-
-
-def served_routes(server: FastAPI) -> list[Any]:
-    """Return the routes of a server; for tests."""
-    return list(server.router.routes)

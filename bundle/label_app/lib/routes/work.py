@@ -134,7 +134,7 @@ def _told(served: Service, job: Job, user: User) -> dict[str, Any]:
 def _state(served: Service, jobs: Jobs, user: User, all: bool, running: bool) -> Any:
     last = jobs.last()
     if last is None or (running and not last.is_running):
-        raise HTTPException(404, f"nothing of {jobs.what} {'goes on' if running else 'was begun'}")
+        raise HTTPException(404, f"{jobs.noun} was not begun" if last is None else f"no such work goes on: {jobs.noun}")
     return [_told(served, job, user) for job in jobs.all()] if all else _told(served, last, user)
 
 

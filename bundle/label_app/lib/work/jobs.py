@@ -75,12 +75,13 @@ class Jobs:
     """Jobs of one kind. Threads share it.
 
     Args:
-        what: the kind, for messages.
+        noun: the kind, for messages: ``"a training"``.
+        where: address that tells of them.
         most_s: seconds that a stopped process is waited for.
     """
 
-    def __init__(self, what: str, most_s: float = 10.0) -> None:
-        self.what, self.most_s = what, most_s
+    def __init__(self, noun: str, where: str, most_s: float = 10.0) -> None:
+        self.noun, self.where, self.most_s = noun, where, most_s
         self._turn = threading.RLock()
         self._jobs: deque[Job] = deque(maxlen=_KEPT_JOBS)
 
@@ -120,8 +121,8 @@ class Jobs:
         """
         with self._turn:
             if self.is_running:
-                cure = f"Wait for its end, or stop it: DELETE {self.what}"
-                raise NotNowError(Problem(f"one goes on ({self.what})", name, "none", "one of this server", cure))
+                cure = f"Wait for its end: GET {self.where}. Or stop it: DELETE {self.where}"
+                raise NotNowError(Problem(f"{self.noun} goes on", name, "none", "one of this server", cure))
             allowed()
             job = Job(name)
             self._jobs.append(job)
@@ -159,7 +160,7 @@ class Jobs:
             job.result = found if result is None else result()
             self._end(job, "DONE", "")
         except Exception as error:
-            logger.exception("%s %s failed", self.what, job.name)
+            logger.exception("%s %s failed", self.noun, job.name)
             self._end(job, "ERROR", f"it could not be done: {error}")
 
     def _process(self, job: Job, order: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
@@ -180,7 +181,7 @@ class Jobs:
                     process.stdin.close()
                 for line in process.stdout:
                     job.lines.append(visible(line.rstrip("\n")))
-                    logger.info("%s: %s", self.what, job.lines[-1])
+                    logger.info("%s: %s", job.name, job.lines[-1])
             given.seek(0)
             text = given.read()
         return process.returncode, json.loads(text) if text else {}
@@ -198,4 +199,4 @@ class Jobs:
             if not job.ended:
                 job.status, job.error, job.ended = status, error, time.time()
         if error:
-            logger.error("%s %s: %s", self.what, job.name, error)
+            logger.error("%s %s: %s", self.noun, job.name, error)

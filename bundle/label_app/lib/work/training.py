@@ -25,7 +25,7 @@ class Trainings:
     """
 
     def __init__(self, run: ServedRun) -> None:
-        self.run, self.jobs = run, Jobs("/train/")
+        self.run, self.jobs = run, Jobs("a training", "/train/")
 
     def info(self) -> dict[str, Any]:
         """Return what clients are told of it."""
