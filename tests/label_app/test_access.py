@@ -66,10 +66,13 @@ class TestAccess:
         assert "authentication is OFF: everybody who works on this computer" in served.server.text()
 
 
+HOSTS = ["evil.example:8000", "evil.example", "127.0.0.1.evil.example", "10.1.2.3", "", "127.0.0.1@evil.example",
+         "[::2]:80", "localhost.", "127.0.0.1/", "[", "a b"]  # fmt: skip
+
+
 class TestHosts:
     @pytest.mark.parametrize("path", ["/annotation/status", "/datastore/image?image=train_02", "/logs/", "/", "/auth/"])
-    @pytest.mark.parametrize("host", ["evil.example:8000", "evil.example", "127.0.0.1.evil.example", "10.1.2.3", "",
-                                      "127.0.0.1@evil.example", "[::2]:80", "localhost.", "127.0.0.1/", "[", "a b"])  # fmt: skip
+    @pytest.mark.parametrize("host", HOSTS)
     def test_under_another_name_nothing_answers(self, served: Served, anna: Person, host: str, path: str) -> None:
         """A page whose name points to this computer sends its own name as Host and Origin (DNS rebinding)."""
         origin = {"Origin": f"http://{host}"} if host else {}
@@ -160,14 +163,16 @@ class TestWhatIsTold:
 
     def test_the_log_is_the_leads_alone_and_lies_with_the_run(self, served: Served, anna: Person) -> None:
         assert anna.get("/logs/").status_code == 403
-        assert "listening on 127.0.0.1" in (served.run / "server.log").read_text()
-        assert not (APP / "logs" / "app.log").exists()
+        log, shared = served.run / "server.log", APP / "logs" / "app.log"
+        assert "listening on 127.0.0.1" in log.read_text()
+        before = log.stat().st_size, shared.read_text() if shared.exists() else ""
+        anna.send("nobody", b"")
+        assert log.stat().st_size > before[0]
+        assert (shared.read_text() if shared.exists() else "") == before[1]  # where servers of other runs wrote, too
 
-    @pytest.mark.parametrize(
-        "text", ["a\n[2026] FORGED", "a\r\n[2026] FORGED", "a\x1b[2J[2026] FORGED", "a\u2028[2026] FORGED"]
-    )
-    def test_no_line_of_the_log_can_be_forged(self, served: Served, anna: Person, text: str) -> None:
-        url = served.server.url
+    @pytest.mark.parametrize("between", ["\n", "\r\n", "\x1b[2J", "\u2028"])
+    def test_no_line_of_the_log_can_be_forged(self, served: Served, anna: Person, between: str) -> None:
+        url, text = served.server.url, f"a{between}[2026] FORGED"
         anna.http.post(f"{url}/train/joint", json={text: 1})
         anna.http.post(f"{url}/annotation/skip", json={"image": text, "reason": text, "client_id": text})
         anna.send(text, as_png(a_mask()), **{"class": text, "annotator": text})
