@@ -25,6 +25,7 @@ from scripts.state.reader import StateReader
 from scripts.state.run_state import RunState
 from tests.conftest import SHARED
 from tests.support.label_server import ROOT, Person, Server, as_mask, as_png, encoded, require_monailabel, serving
+from tests.support.load import Predictions, slowest
 from tests.support.people import a_mask, asking_run
 from tests.support.tiny_runs import make_images, open_tiny
 
@@ -245,6 +246,15 @@ class TestTwoRounds:
         assert all(one["classification"]["class"] for one in found.values())
         with StateReader.open(played["run"]) as state:
             assert {row.user for row in state.labels()} == {"anna", "ben"}
+
+    def test_thirty_predictions_and_a_pool_score_leave_the_others_their_second(self, played: dict[str, Any]) -> None:
+        server, key = played["server"], played["seen"]["asked"][0]["id"]
+        person, work = Person(server, "dora"), Predictions(server).start()
+        assert person.http.post(f"{server.url}/scoring/mc_dropout", timeout=10).status_code == 200
+        found = slowest(person, key, lambda: work.goes_on, most_s=30)
+        assert max(found.values()) < 1.0, found
+        assert work.end() == [200] * 30
+        assert person.finished("/scoring/")["result"]["scored"] > 0
 
     def test_a_worse_model_does_not_answer(self, played: dict[str, Any]) -> None:
         """The state says that a later round is worse: the earlier one answers, without a restart."""

@@ -30,7 +30,8 @@ BODY_S = 120.0  # for the rest of it
 THREADS = 128  # that answer requests; those that wait for a turn hold one
 UPLOAD_BYTES = 64 * 1024**2
 JSON_BYTES = 1024**2
-LARGE_UPLOADS = 4  # at once, of more bytes than a JSON body may have
+UPLOADS_BYTES = 4 * UPLOAD_BYTES
+"""Of all uploads at once that are larger than a JSON body may be; they lie in memory."""
 _CONNECTIONS = 256
 _OWN_FILES = 96  # descriptors that are left to the program itself
 _ONCE_A_MINUTE = 60.0
@@ -108,7 +109,7 @@ class Uploads:
     """
 
     def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
-        self.app, self.large = app, 0
+        self.app, self.at_work = app, 0
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Pass a request on, or answer it."""
@@ -124,16 +125,18 @@ class Uploads:
         if size > most:
             problem = Problem("request is too large", "Content-Length", f"at most {most} bytes", f"{size} bytes")
             await _refused(413, problem)(scope, receive, send)
-        elif size > JSON_BYTES and self.large >= LARGE_UPLOADS:
-            problem = Problem("too many uploads at once", "request", f"{LARGE_UPLOADS}", cure="Send it again.")
+            return
+        counted = size if size > JSON_BYTES else 0
+        if counted and self.at_work + counted > UPLOADS_BYTES:
+            expected = f"at most {UPLOADS_BYTES} bytes together"
+            problem = Problem("too many uploads at once", "request", expected, cure="Send it again in a moment.")
             await _refused(429, problem)(scope, receive, send)
-        else:
-            is_large = size > JSON_BYTES
-            self.large += is_large
-            try:
-                await self.app(scope, _counted(receive, most), send)
-            finally:
-                self.large -= is_large
+            return
+        self.at_work += counted
+        try:
+            await self.app(scope, _counted(receive, most), send)
+        finally:
+            self.at_work -= counted
 
 
 class TooLongError(OSError):
