@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ class Served:
     run: Path
     data: Any
     ckpt: Path
+    config: Sequence[str] = ()
 
 
 def make_studies(folder: Path) -> Path:
@@ -52,8 +54,8 @@ def make_studies(folder: Path) -> Path:
     return folder
 
 
-def make_served(base: Path) -> Served:
-    """Data, run and model in a folder, and their server, which is not started."""
+def make_served(base: Path, config: Sequence[str] = ()) -> Served:
+    """Data, run and model in a folder, and their server with overlays, which is not started."""
     studies = make_studies(base / "studies")
     data = open_tiny(studies)
     run = asking_run(base / "runs" / "label_prop_seed0", data, ASKED, reserves=[("train_17", None), ("train_16", None)])
@@ -62,9 +64,9 @@ def make_served(base: Path) -> Served:
     info = ModelInfo({**arguments, "pretrained": False}, ("a", "b"), (64, 64), 0.5)
     write_model(base / "model.pt", dict(net.state_dict()), info)
     (base / "tmp").mkdir()
-    server = Server(studies, base / "runs", conf={"ckpt": base / "model.pt", "device": "cpu"})
+    server = Server(studies, base / "runs", config, conf={"ckpt": base / "model.pt", "device": "cpu"})
     server.env["TMPDIR"] = str(base / "tmp")
-    return Served(server, studies, run, data, base / "model.pt")
+    return Served(server, studies, run, data, base / "model.pt", config)
 
 
 def true_mask(served: Served, key: str) -> np.ndarray:
