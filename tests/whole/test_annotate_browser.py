@@ -21,8 +21,8 @@ import pytest
 from matplotlib.path import Path as Outline
 from PIL import Image, ImageDraw
 
-from scripts.annotation.page import PageImage, annotation_page
-from tests.annotation.test_page import NASTY, png
+from scripts.annotation.page import PageImage, write_pages
+from tests.annotation.test_page import NASTY, held, png
 from tests.support.browser import Page, browser, find_chromium
 
 pytestmark = [
@@ -138,8 +138,8 @@ class Desk:
 
 def images(ids: tuple[str, ...] = ("a", "b", "c")) -> list[PageImage]:
     rng = np.random.default_rng(0)
-    picture = png(rng.integers(150, 250, (HEIGHT, WIDTH, 3), dtype=np.uint8))
-    start = png(np.uint8(255) * START)
+    picture = held(png(rng.integers(150, 250, (HEIGHT, WIDTH, 3), dtype=np.uint8)))
+    start = held(png(np.uint8(255) * START))
     return [PageImage(id_, id_, "benign", picture, start, i, 0.5, "chosen by lot") for i, id_ in enumerate(ids)]
 
 
@@ -149,8 +149,7 @@ def desk(tab: Page, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[
     saved = tmp_path / "out"
     saved.mkdir()
     tab.downloads_to(saved)
-    file = tmp_path / "annotate.html"
-    file.write_bytes(annotation_page(request.node.name, images(), saved.name + ".zip"))
+    (file,) = write_pages(tmp_path, request.node.name, images(), saved.name + ".zip")
     desk = Desk(tab, file, saved)
     tab.events.clear()
     desk.open()
@@ -454,7 +453,7 @@ def test_names_with_quotes_and_markup_stay_names(desk: Desk) -> None:
         PageImage(NASTY, name, NASTY, image.picture, image.start, 0, None, NASTY)
         for name, image in zip(names, images(), strict=True)
     ]
-    desk.file.write_bytes(annotation_page(NASTY, told, desk.saved.name + ".zip"))
+    write_pages(desk.file.parent, NASTY, told, desk.saved.name + ".zip")
     desk.open()
     assert desk.text("h1") == NASTY and desk.text("#image-name") == NASTY and desk.text("#image-class") == NASTY
     for _ in names:

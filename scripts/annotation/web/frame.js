@@ -36,6 +36,17 @@ class Frame {
     this.warn("kept", isKept ? "" : keeper.cure);
   }
 
+  /** Show where the other images of the round are, when one page cannot hold all. */
+  showPages({ page, pages }) {
+    element("pages").hidden = pages.length < 2;
+    const links = pages.map((name, i) => {
+      const attributes = { href: name, textContent: String(i + 1), title: name };
+      if (i + 1 !== page) return Object.assign(document.createElement("a"), attributes);
+      return Object.assign(document.createElement("b"), { textContent: String(page) });
+    });
+    element("page-links").replaceChildren(...links.flatMap((link, i) => (i ? [" ", link] : [link])));
+  }
+
   /** Show a warning above the page until it is taken back with "". */
   warn(subject, text) {
     this.warnings.set(subject, text);
@@ -79,4 +90,18 @@ function whyWords({ why }) {
 
 function placeWords({ rank, score }, count) {
   return `${rank + 1} of ${count}${score === null ? "" : `, score ${score.toFixed(4)}`}`;
+}
+
+/** The warning that the page is open elsewhere, too; "" when it is not. */
+function otherWindowsWords(count) {
+  if (!count) return "";
+  const where = count === 1 ? "another window" : `${count} other windows`;
+  return `This page is open in ${where}, too. Draw in one only, and close the rest: an image that was changed in one `
+    + "window is shown so in all, and what was drawn on it elsewhere at the same time gives way.";
+}
+
+/** What is said when the mask of another window takes the place of what is shown here. */
+function takenWords({ image }, isLost) {
+  const lost = isLost ? " What was just done to it here is not in it." : "";
+  return `${image.id} was changed in another window, and is shown as it is there.${lost}`;
 }
