@@ -53,7 +53,7 @@ SCRIPTS = (
 )
 _FOLDER = Path(__file__).parent / "web"
 
-MOST_PAGE_BYTES = 192 * 2**20
+MOST_PAGE_BYTES = 256 * 2**20
 """A page grows to at most this size unless a single image is larger. Measured with camera noise (docs/annotate.md): a
 browser opens such a page in a few seconds and with less than 1 GB; the hard limit would be 2^29 letters per element."""
 
@@ -132,7 +132,7 @@ def write_pages(
     stem, ending = re.fullmatch(r"(.*?)(\.[^.]*)?", archive, re.DOTALL).groups("")  # type: ignore[union-attr]
     for number, (name, group) in enumerate(zip(names, groups, strict=True), start=1):
         own_archive = archive if len(groups) == 1 else f"{stem}_{number}{ending}"
-        told = {"title": title, "archive": own_archive, "page": number, "pages": names}
+        told = {"title": title, "archive": own_archive, "page": number, "pages": names, "count": len(entries)}
         write_changed(folder / name, lambda told=told, group=group: _parts(told, group))  # type: ignore[misc]
     for old in page_files(folder):
         if old.name not in names:

@@ -134,6 +134,7 @@ def test_images_are_told_as_they_are() -> None:
     page = annotation_page("t", [first, second], "round_03_masks.zip")
     data = data_of(page)
     assert (data["page"], data["pages"], data["archive"]) == (1, ["annotate.html"], "round_03_masks.zip")
+    assert data["count"] == 2
     told = data["images"]
     assert [(each["id"], each["place"]) for each in told] == [("a", 0), ("b", 1)]
     assert (told[0]["width"], told[0]["height"], told[0]["score"], told[0]["cam"]) == (9, 6, 0.5, False)
@@ -204,7 +205,14 @@ def test_all_that_does_not_fit_is_refused_at_once() -> None:
     with pytest.raises(InputError) as caught:
         annotation_page("t", images, "m.zip")
     text = str(caught.value)
-    for part in ("picture of broken", "proposed mask of cut", "proposed mask of small", "map of map", "picture of gone", "twin"):
+    for part in (
+        "picture of broken",
+        "proposed mask of cut",
+        "proposed mask of small",
+        "map of map",
+        "picture of gone",
+        "twin",
+    ):
         assert part in text
     assert "(9, 6)" in text and "(9, 5)" in text and "run the same command again" in text
 

@@ -5,7 +5,7 @@ const LARGEST_BRUSH = 300;
 
 class App {
   constructor(data, store) {
-    Object.assign(this, { data, store, index: -1, recent: [], turn: 0, frame: new Frame() });
+    Object.assign(this, { data, store, index: -1, recent: [], turn: 0, frame: new Frame(data) });
     this.pictures = new Pictures();
     const layers = { picture: element("picture"), mask: element("mask"), marks: element("marks") };
     this.view = new View(element("stage"), layers, (context, view) => this.pointers.marks(context, view));
@@ -36,7 +36,7 @@ class App {
     this.controls = new Controls(this);
     this.#connect();
     this.frame.showKept(this.keeper);
-    this.frame.showPages(this.data);
+    this.frame.showPages();
     this.sharing = new Sharing(this);
     this.chooseTool("brush");
     this.setBrush(this.surface.brush);

@@ -3,7 +3,9 @@
 const SAY_MS = 7000;
 
 class Frame {
-  constructor() {
+  /** `data`: of the page; a frame that only warns needs none. */
+  constructor(data) {
+    this.data = data;
     this.warnings = new Map();
   }
 
@@ -11,7 +13,7 @@ class Frame {
   show(works, index) {
     const work = works[index], { image, history } = work;
     element("image-name").textContent = image.id;
-    element("image-place").textContent = placeWords(image, works.length);
+    element("image-place").textContent = placeWords(image, this.data.count);
     element("image-class").textContent = image.label;
     element("image-why").textContent = whyWords(image);
     element("heat").hidden = !image.cam;
@@ -37,7 +39,8 @@ class Frame {
   }
 
   /** Show where the other images of the round are, when one page cannot hold all. */
-  showPages({ page, pages }) {
+  showPages() {
+    const { page, pages } = this.data;
     element("pages").hidden = pages.length < 2;
     const links = pages.map((name, i) => {
       const attributes = { href: name, textContent: String(i + 1), title: name };
@@ -74,7 +77,8 @@ class Frame {
   #showProgress(works) {
     const count = works.filter((work) => work.isFinished).length;
     Object.assign(element("progress"), { max: works.length, value: count });
-    element("progress-text").textContent = `${count} of ${works.length} finished`;
+    const where = this.data.pages.length > 1 ? " on this page" : "";
+    element("progress-text").textContent = `${count} of ${works.length} finished${where}`;
   }
 
   #enable(action, isOn) {
@@ -96,8 +100,7 @@ function placeWords({ rank, score }, count) {
 function otherWindowsWords(count) {
   if (!count) return "";
   const where = count === 1 ? "another window" : `${count} other windows`;
-  return `This page is open in ${where}, too. Draw in one only, and close the rest: an image that was changed in one `
-    + "window is shown so in all, and what was drawn on it elsewhere at the same time gives way.";
+  return `This page is open in ${where}, too: draw in one only. An image that changes in one is shown so in all.`;
 }
 
 /** What is said when the mask of another window takes the place of what is shown here. */

@@ -5,9 +5,16 @@ class Sharing {
     this.app = app;
     this.keys = app.works.map((work) => work.image.key);
     this.windows = new Windows(this.keys, {
-      others: (count) => app.frame.warn("window", otherWindowsWords(count)),
+      others: () => this.#tell(),
       kept: (keys) => this.catchUp(keys),
     });
+  }
+
+  /** Tell how many other windows there are, but not in the middle of a stroke: the picture moves to make room for it. */
+  #tell() {
+    clearTimeout(this.timer);
+    if (this.app.pointers.drawing !== null) this.timer = setTimeout(() => this.#tell(), 300);
+    else this.app.frame.warn("window", otherWindowsWords(this.windows.others.size));
   }
 
   /** Tell the other windows that an image was kept in a new version. */

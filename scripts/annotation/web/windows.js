@@ -8,7 +8,7 @@ const NEWS = "annotate/news";
 const ANSWER_MS = 500;
 
 class Windows {
-  /** `keys`: of the images; `listeners`: {others, kept}, called with how many others there are; with changed keys. */
+  /** `keys`: of the images; `listeners`: {others, kept}, called when there are more or fewer others; with changed keys. */
   constructor(keys, listeners) {
     Object.assign(this, { keys, listeners, others: new Set(), id: Math.random().toString(36).slice(2) });
     try {
@@ -27,7 +27,7 @@ class Windows {
     const before = this.others;
     this.others = new Set();
     this.#post("hello", this.keys);
-    setTimeout(() => { if (this.others.size < before.size) this.#tell(); }, ANSWER_MS);
+    setTimeout(() => { if (this.others.size < before.size) this.listeners.others(); }, ANSWER_MS);
   }
 
   /** Tell the others that an image was kept. */
@@ -66,10 +66,6 @@ class Windows {
     const count = this.others.size;
     if (kind === "bye") this.others.delete(from);
     else this.others.add(from);
-    if (this.others.size !== count) this.#tell();
-  }
-
-  #tell() {
-    this.listeners.others(this.others.size);
+    if (this.others.size !== count) this.listeners.others();
   }
 }
