@@ -18,6 +18,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -133,7 +134,7 @@ def write_pages(
     for number, (name, group) in enumerate(zip(names, groups, strict=True), start=1):
         own_archive = archive if len(groups) == 1 else f"{stem}_{number}{ending}"
         told = {"title": title, "archive": own_archive, "page": number, "pages": names, "count": len(entries)}
-        write_changed(folder / name, lambda told=told, group=group: _parts(told, group))  # type: ignore[misc]
+        write_changed(folder / name, partial(_parts, told, group))
     for old in page_files(folder):
         if old.name not in names:
             with writing(old):

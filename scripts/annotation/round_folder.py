@@ -63,6 +63,7 @@ def write_round(run_dir: Path, index: int, asked: Sequence[AskedImage], propose:
         propose: makes the proposals of those that are not written yet.
 
     Raises:
+        InputError: a file that is there is not what was written.
         StateError: a file cannot be written.
     """
     folder = round_folder(run_dir, index)
