@@ -9,7 +9,7 @@ from pathlib import Path
 from scripts.annotation.found_files import Found, found_files, read_reason
 from scripts.annotation.gate import Gate
 from scripts.annotation.person_oracle import AskedImage, DeskOracle, Propose
-from scripts.annotation.round_folder import write_round
+from scripts.annotation.round_folder import pages_to_open, write_round
 from scripts.annotation.submission import Submission, take_in
 from scripts.core.errors import InputError, Problem
 from scripts.core.files import file_sha256
@@ -39,7 +39,7 @@ class FolderOracle(DeskOracle):
         folder = write_round(run_dir, index, asked, propose)
         how = "it goes on by itself" if self.poll_seconds else "start the same command again"
         return (
-            f"1. Open {folder / 'annotate.html'} in a browser and draw, or draw the pictures in {folder / 'images'}\n"
+            f"1. Open {pages_to_open(folder)} in a browser and draw, or draw the pictures in {folder / 'images'}\n"
             "     with any program.\n"
             f"  2. Put the masks into {folder / 'masks'}, named as their pictures\n"
             "     (PNG, NIfTI, GeoJSON, or a zip of them).\n"

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from scripts.annotation.found_files import SKIP
-from scripts.annotation.page import PageImage, annotation_page
+from scripts.annotation.page import PageImage, page_files, write_changed, write_pages
 from scripts.annotation.person_oracle import AskedImage, Proposal, Propose
 from scripts.core.files import file_stem, make_folder, write_atomic
 from scripts.core.run_names import RunFile, round_name
@@ -21,7 +21,7 @@ _README = """\
 
 {count} images wait for a mask. Draw what is to be found in each.
 
-  With the page:  open annotate.html in a browser, draw, save the zip file, and put it into the folder masks.
+{pages}
   With a program: draw on the pictures in the folder images, and put each mask into the folder masks:
                   PNG (black: background, white: inside), NIfTI, or GeoJSON as QuPath exports it. The mask has the size
                   and the name of its picture. The folder start holds proposals to begin with, the folder cam shows
@@ -40,6 +40,14 @@ picture                                   class                 why
 """
 
 
+_ONE_PAGE = """\
+  With the page:  open annotate.html in a browser, draw, save the zip file, and put it into the folder masks."""
+_PAGES = """\
+  With the pages: {names}.
+                  The images are too large for one page. Open one after the other in a browser, draw, save the zip file
+                  of each, and put all of them into the folder masks."""
+
+
 def round_folder(run_dir: Path, index: int) -> Path:
     """Return where the images of a round go out to."""
     return run_dir / RunFile.TO_ANNOTATE / round_name(index)
@@ -55,25 +63,46 @@ def write_round(run_dir: Path, index: int, asked: Sequence[AskedImage], propose:
         propose: makes the proposals of those that are not written yet.
 
     Raises:
+        InputError: a file that is there is not what was written.
         StateError: a file cannot be written.
     """
     folder = round_folder(run_dir, index)
     for name in ("masks", "images", "start", "cam"):
         make_folder(folder / name)
-    missing = [image.id for image in asked if not (folder / "cam" / f"{file_stem(image.id)}.png").is_file()]
+    missing = [image.id for image in asked if not _is_written(folder, image.id)]
     for proposal in propose(missing):
         _write_proposal(folder, proposal)
     images = [_page_image(folder, image) for image in asked]
     title = f"{run_dir.name}, round {index}"
-    _write_changed(folder / "annotate.html", annotation_page(title, images, f"{folder.name}_masks.zip"))
+    pages = write_pages(folder, title, images, f"{folder.name}_masks.zip")
     rows = "\n".join(f"{image.name + '.png':<41} {image.label:<21} {image.why}" for image in images)
-    text = _README.format(title=title, count=sum(image.waits for image in asked), skip=SKIP, rows=rows)
-    _write_changed(folder / "README.txt", text.encode())
+    count = sum(image.waits for image in asked)
+    text = _README.format(title=title, count=count, skip=SKIP, rows=rows, pages=_pages_words(pages))
+    write_changed(folder / "README.txt", lambda: iter([text.encode()]))
     return folder
 
 
+def pages_to_open(folder: Path) -> str:
+    """Return which pages of a round there are to open, as a person reads it; the first with its folder."""
+    first, *others = page_files(folder)
+    if not others:
+        return str(first)
+    return f"{first} to {others[-1].name}, one after the other,"
+
+
+def _pages_words(pages: Sequence[Path]) -> str:
+    if len(pages) == 1:
+        return _ONE_PAGE
+    names = ", ".join(page.name for page in pages[:-1])
+    return _PAGES.format(names=f"{names} and {pages[-1].name}")
+
+
+def _is_written(folder: Path, key: str) -> bool:
+    return all((folder / part / f"{file_stem(key)}.png").is_file() for part in ("images", "start", "cam"))
+
+
 def _write_proposal(folder: Path, proposal: Proposal) -> None:
-    """Write picture, proposed mask and, last, the map: where it is, the others are."""
+    """Write picture, proposed mask and the map."""
     name = f"{file_stem(proposal.id)}.png"
     heat = heat_map(proposal.picture, proposal.class_map)
     write_atomic(folder / "images" / name, quick_png(Image.fromarray(proposal.picture)))
@@ -83,11 +112,5 @@ def _write_proposal(folder: Path, proposal: Proposal) -> None:
 
 def _page_image(folder: Path, image: AskedImage) -> PageImage:
     stem = file_stem(image.id)
-    picture, start, cam = ((folder / part / f"{stem}.png").read_bytes() for part in ("images", "start", "cam"))
+    picture, start, cam = ((folder / part / f"{stem}.png").read_bytes for part in ("images", "start", "cam"))
     return PageImage(image.id, stem, image.label, picture, start, image.rank, image.score, image.reason, cam=cam)
-
-
-def _write_changed(path: Path, content: bytes) -> None:
-    """Leave a file alone that says the same: somebody may have it open."""
-    if not path.is_file() or path.read_bytes() != content:
-        write_atomic(path, content)

@@ -8,6 +8,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from PIL import Image
 
 import scripts.active.rounds
-from scripts.annotation import round_folder
+from scripts.annotation import page, round_folder
 from scripts.core.files import file_stem
 from scripts.data.run_data import RunData
 from scripts.images.png import png_to_mask
@@ -109,8 +110,31 @@ class TestWhatGoesOut:
         assert all(f"{key}.png" in text for key in ids)
         assert "2 images wait for a mask" in text
         assert "chosen by lot from class a, for the first round" in text
-        page = (folder / "annotate.html").read_text()
-        assert "round_00_masks.zip" in page
+        assert "round_00_masks.zip" in (folder / "annotate.html").read_text()
+        assert "open annotate.html in a browser" in text
+
+    def test_a_round_that_is_too_large_for_one_page_says_which_there_are(
+        self, shapes_data: RunData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO)
+        monkeypatch.setattr(round_folder, "write_pages", partial(page.write_pages, most_bytes=1))
+        loop = person(shapes_data, tmp_path)
+        loop.run()
+        folder = inbox(loop, 0).parent
+        assert sorted(path.name for path in folder.glob("*.html")) == ["annotate_1.html", "annotate_2.html"]
+        assert "annotate_1.html and annotate_2.html" in (folder / "README.txt").read_text()
+        told = caplog.records[-1].getMessage()
+        assert f"Open {folder / 'annotate_1.html'} to annotate_2.html, one after the other, in a browser" in told
+
+    @pytest.mark.parametrize("part", ["images", "start", "cam"])
+    def test_a_file_that_was_taken_away_is_made_anew(self, shapes_data: RunData, tmp_path: Path, part: str) -> None:
+        loop = person(shapes_data, tmp_path)
+        loop.run()
+        file = inbox(loop, 0).parent / part / f"{open_ids(loop)[1][0]}.png"
+        before = file.read_bytes()
+        file.unlink()
+        person(shapes_data, tmp_path).run()
+        assert file.read_bytes() == before
 
     def test_later_rounds_begin_with_the_prediction(self, shapes_data: RunData, tmp_path: Path) -> None:
         loop = person(shapes_data, tmp_path)
@@ -184,22 +208,26 @@ class TestSameAsSimulated:
         whole.run()
         expected = content(whole)
         assert len(expected) == 8
-        real = round_folder.write_atomic
+        writes = [(round_folder, "write_atomic"), (page, "atomic_file")]  # pictures at once, page and text as streams
         for stop in range(8):
             left = stop
 
-            def write(path: Path, data: bytes) -> None:
-                nonlocal left
-                if left == 0:
-                    raise KeyboardInterrupt
-                left -= 1
-                real(path, data)
+            def counted(real: Any) -> Any:
+                def write(*args: Any) -> Any:
+                    nonlocal left
+                    if left == 0:
+                        raise KeyboardInterrupt
+                    left -= 1
+                    return real(*args)
 
-            monkeypatch.setattr(round_folder, "write_atomic", write)
-            loop = person(shapes_data, tmp_path / f"cut{stop}")
-            with pytest.raises(KeyboardInterrupt):
-                loop.run()
-            monkeypatch.setattr(round_folder, "write_atomic", real)
+                return write
+
+            with monkeypatch.context() as patch:
+                for module, name in writes:
+                    patch.setattr(module, name, counted(getattr(module, name)))
+                loop = person(shapes_data, tmp_path / f"cut{stop}")
+                with pytest.raises(KeyboardInterrupt):
+                    loop.run()
             assert content(loop).items() <= expected.items()
             person(shapes_data, tmp_path / f"cut{stop}").run()
             assert content(loop) == expected

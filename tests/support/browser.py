@@ -50,6 +50,7 @@ class Page:
         os.close(to_browser)
         os.close(from_browser)
         self._waiting, self._number, self._session = b"", 0, ""
+        self._targets: dict[str, str] = {}  # of further windows, by session
         self.events: list[dict[str, Any]] = []
         targets = self.call("Target.getTargets")["targetInfos"]
         target = next(info["targetId"] for info in targets if info["type"] == "page")
@@ -189,16 +190,45 @@ class Page:
         )
         self.drag([(x, y)])
 
-    @contextlib.contextmanager
-    def tab(self, path: Path) -> Iterator[None]:
-        """Work in a second tab of the same browser, with a file opened in it."""
+    def window(self, path: Path, script: str = "") -> str:
+        """Open a file in a window of its own, both in sight, and return what :meth:`at` and :meth:`shut` take.
+
+        Args:
+            path: the file.
+            script: is run before those of the page.
+        """
         first, self._session = self._session, ""
-        target = self.call("Target.createTarget", url=path.as_uri())["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        yield
-        self._session = ""
-        self.call("Target.closeTarget", targetId=target)
+        target = self.call("Target.createTarget", url="about:blank", newWindow=True)["targetId"]
+        session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._targets[session] = target
+        with self.at(session):
+            for domain in ("Page", "Runtime", "Log"):
+                self.call(f"{domain}.enable")
+            self.call("Emulation.setFocusEmulationEnabled", enabled=True)
+            if script:
+                self.before_load(script)
+            self.open(path)
         self._session = first
+        return session
+
+    @contextlib.contextmanager
+    def at(self, session: str) -> Iterator[None]:
+        """Work in another window."""
+        first, self._session = self._session, session
+        try:
+            yield
+        finally:
+            self._session = first
+
+    def shut(self, session: str) -> None:
+        """Close a window at once, as when its process ends."""
+        with self.at(""):
+            self.call("Target.closeTarget", targetId=self._targets.pop(session))
+
+    def shut_all(self) -> None:
+        """Close all windows of :meth:`window`."""
+        for session in list(self._targets):
+            self.shut(session)
 
     def before_load(self, script: str) -> str:
         """Run a script in each page before its own; returns what :meth:`forget` takes."""

@@ -21,8 +21,9 @@ import pytest
 from matplotlib.path import Path as Outline
 from PIL import Image, ImageDraw
 
-from scripts.annotation.page import PageImage, annotation_page
-from tests.annotation.test_page import NASTY, png
+from scripts.annotation import page as page_module
+from scripts.annotation.page import PageImage, write_pages
+from tests.annotation.test_page import NASTY, held, png
 from tests.support.browser import Page, browser, find_chromium
 
 pytestmark = [
@@ -138,8 +139,8 @@ class Desk:
 
 def images(ids: tuple[str, ...] = ("a", "b", "c")) -> list[PageImage]:
     rng = np.random.default_rng(0)
-    picture = png(rng.integers(150, 250, (HEIGHT, WIDTH, 3), dtype=np.uint8))
-    start = png(np.uint8(255) * START)
+    picture = held(png(rng.integers(150, 250, (HEIGHT, WIDTH, 3), dtype=np.uint8)))
+    start = held(png(np.uint8(255) * START))
     return [PageImage(id_, id_, "benign", picture, start, i, 0.5, "chosen by lot") for i, id_ in enumerate(ids)]
 
 
@@ -149,13 +150,13 @@ def desk(tab: Page, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[
     saved = tmp_path / "out"
     saved.mkdir()
     tab.downloads_to(saved)
-    file = tmp_path / "annotate.html"
-    file.write_bytes(annotation_page(request.node.name, images(), saved.name + ".zip"))
+    (file,) = write_pages(tmp_path, request.node.name, images(), saved.name + ".zip")
     desk = Desk(tab, file, saved)
     tab.events.clear()
     desk.open()
     desk.name()
     yield desk
+    tab.shut_all()
     assert tab.faults == []
 
 
@@ -398,17 +399,6 @@ def test_an_empty_mask_is_asked_about(desk: Desk) -> None:
     assert not desk.checked(desk.zip()["a.png"]).any()
 
 
-def test_pauses_are_not_counted(desk: Desk) -> None:
-    script = "const real = performance.now.bind(performance); var skew = 0; performance.now = () => real() + skew;"
-    with before_load(desk.page, script):
-        desk.open()
-    desk.page.evaluate("skew += 10000")
-    desk.drag([(20, 20), (21, 20)])
-    desk.page.evaluate("skew += 7200000")
-    desk.drag([(20, 20), (21, 20)])
-    desk.page.wait("document.querySelector('#image-time').textContent.startsWith('1:1')")  # 10 s, and 60 s of the pause
-
-
 DENIED = "Object.defineProperty(window, '{}', {{ get() {{ throw new DOMException('denied', 'SecurityError'); }} }});"
 
 
@@ -443,18 +433,13 @@ def test_without_compression_the_png_is_as_good(desk: Desk) -> None:
         assert np.array_equal(desk.mask(), START)
 
 
-def test_a_second_window_is_warned(desk: Desk) -> None:
-    with desk.page.tab(desk.file):
-        desk.page.wait("document.querySelector('#note')?.textContent.includes('another window')")
-
-
 def test_names_with_quotes_and_markup_stay_names(desk: Desk) -> None:
     names = ("p1%2Fa", "ナディア", NASTY)
     told = [
         PageImage(NASTY, name, NASTY, image.picture, image.start, 0, None, NASTY)
         for name, image in zip(names, images(), strict=True)
     ]
-    desk.file.write_bytes(annotation_page(NASTY, told, desk.saved.name + ".zip"))
+    write_pages(desk.file.parent, NASTY, told, desk.saved.name + ".zip")
     desk.open()
     assert desk.text("h1") == NASTY and desk.text("#image-name") == NASTY and desk.text("#image-class") == NASTY
     for _ in names:
@@ -476,3 +461,544 @@ def test_the_name_is_asked_for_when_it_is_missing(desk: Desk) -> None:
     desk.page.click("[data-action=one]")
     desk.page.type(NAME)
     assert np.array_equal(desk.checked(desk.file_from("#name-dialog button.primary").read_bytes()), START)
+
+
+class TestSeconds:
+    """What is counted as work; the clock of the browser is set by hand."""
+
+    SKEWED = (
+        "const real = performance.now.bind(performance); var skew = 0, away = %s;"
+        "performance.now = () => real() + skew;"
+        "Object.defineProperty(Document.prototype, 'hidden', {get: () => away});"
+    )
+
+    def open(self, desk: Desk, away: bool = False) -> None:
+        with before_load(desk.page, self.SKEWED % json.dumps(away)):
+            desk.open()
+
+    def see(self, desk: Desk, away: bool) -> None:
+        desk.page.evaluate(f"away = {json.dumps(away)}; document.dispatchEvent(new Event('visibilitychange'))")
+
+    def counted(self, desk: Desk, *expected: int) -> bool:
+        """Whether so many seconds are told after an input; a slow computer may add one or two."""
+        desk.drag([(20, 20), (21, 20)])
+        time.sleep(1.1)  # told each second
+        minutes, seconds = desk.text("#image-time").split(" ")[0].split(":")
+        return 60 * int(minutes) + int(seconds) in range(expected[0], expected[-1] + 3)
+
+    def test_work_is_counted(self, desk: Desk) -> None:
+        self.open(desk)
+        desk.page.evaluate("skew += 10000")
+        assert self.counted(desk, 10)
+
+    def test_a_page_that_was_opened_in_the_background_begins_when_it_is_seen(self, desk: Desk) -> None:
+        self.open(desk, away=True)
+        desk.page.evaluate("skew += 8000")
+        self.see(desk, away=False)
+        assert self.counted(desk, 0)
+        desk.page.evaluate("skew += 5000")
+        assert self.counted(desk, 5)
+
+    def test_a_page_that_is_never_seen_counts_nothing(self, desk: Desk) -> None:
+        self.open(desk, away=True)
+        desk.page.evaluate("skew += 8000")
+        assert self.counted(desk, 0)
+
+    def test_a_hidden_page_counts_nothing(self, desk: Desk) -> None:
+        self.open(desk)
+        self.see(desk, away=True)
+        desk.page.evaluate("skew += 15000")
+        self.see(desk, away=False)
+        assert self.counted(desk, 0)
+
+    def test_a_page_that_comes_back_from_the_cache_has_not_counted(self, desk: Desk) -> None:
+        self.open(desk)
+        turn = "dispatchEvent(new PageTransitionEvent('{}', {{persisted: true}}))"
+        desk.page.evaluate(turn.format("pagehide"))
+        desk.page.evaluate("skew += 15000")
+        desk.page.evaluate(turn.format("pageshow"))
+        assert self.counted(desk, 0)
+        desk.page.evaluate("skew += 7000")
+        assert self.counted(desk, 7)
+
+    def test_a_computer_that_sleeps_does_not_work(self, desk: Desk) -> None:
+        self.open(desk)
+        desk.page.evaluate("skew += 4000")
+        assert self.counted(desk, 4)
+        desk.page.evaluate("skew += 7200000")
+        assert self.counted(desk, 4)
+
+    def clock(self, page: Page, script: str) -> list[float]:
+        """What a clock tells under a time that is set: ``at(t)`` sets it, ``told`` collects."""
+        source = (Path(page_module.__file__).parent / "web" / "clock.js").read_text()
+        setting = "let time = 0; const told = [], clock = new Clock(true, () => time), at = (t) => { time = t; };"
+        return page.evaluate(f"(() => {{ {source} {setting} {script} return told; }})()")
+
+    def test_a_pause_counts_a_minute(self, tab: Page) -> None:
+        pause = "for (let t = 1; t <= 7200; t++) { at(t); clock.beat(); } told.push(clock.tick()); at(7203);"
+        assert self.clock(tab, f"{pause} told.push(clock.tick());") == [60, 3]
+
+    def test_work_before_a_sleep_counts(self, tab: Page) -> None:
+        slept = "for (let t = 1; t <= 30; t++) { at(t); clock.beat(); } at(9000); clock.beat(); at(9002);"
+        assert self.clock(tab, f"{slept} told.push(clock.tick(), clock.tick());") == [32, 0]
+
+    def test_a_clock_that_goes_back_takes_nothing_away(self, tab: Page) -> None:
+        back = "at(10); told.push(clock.tick()); at(-500); told.push(clock.tick()); at(-497);"
+        assert self.clock(tab, f"{back} told.push(clock.tick());") == [10, 0, 3]
+
+
+QUIET = "delete window.BroadcastChannel; addEventListener('storage', (e) => e.stopImmediatePropagation(), true);"
+"""A browser whose windows cannot tell each other anything."""
+NO_CHANNEL = "delete window.BroadcastChannel;"
+NO_DATABASE = DENIED.format("indexedDB")
+
+
+class TestSeveralWindows:
+    """A mask that was drawn is never overwritten by another window."""
+
+    def elsewhere(self, desk: Desk, script: str = "") -> list[Point]:
+        """Finish the first image in a second window, which then is closed."""
+        session = desk.page.window(desk.file, script)
+        with desk.page.at(session):
+            desk.ready()
+            if QUIET not in script:
+                self.wait_for_note(desk, "another window")
+            desk.page.press("b")
+            desk.brush(9)
+            drawn = desk.drag([(12, 50), (60, 71)])
+            desk.page.press("d")
+            time.sleep(0.8)
+            assert desk.has_states("done", "todo", "todo")
+        desk.page.shut(session)
+        self.wait_for_note(desk, "")
+        return drawn
+
+    def wait_for_note(self, desk: Desk, part: str) -> None:
+        """Wait for a warning; the picture moves to make room for it."""
+        note = "document.querySelector('#note')"
+        desk.page.wait(f"{note}.textContent.includes({json.dumps(part)})" if part else f"{note}.hidden")
+        time.sleep(0.2)
+
+    def reopened(self, desk: Desk, script: str = "") -> np.ndarray:
+        """The mask of the first image after everything was closed and opened again."""
+        time.sleep(0.8)
+        with before_load(desk.page, script):
+            desk.open()
+            desk.page.evaluate("document.querySelectorAll('.image')[0].click()")
+            desk.name()
+            return desk.mask()
+
+    @pytest.mark.parametrize("script", ["", NO_CHANNEL, QUIET, QUIET + NO_DATABASE, NO_DATABASE])
+    def test_a_finished_mask_stays(self, desk: Desk, script: str) -> None:
+        with before_load(desk.page, script):
+            desk.open()
+        desk.name()
+        drawn = self.elsewhere(desk, script)
+        desk.drag([(20, 20), (30, 30)])
+        if QUIET in script:
+            desk.page.wait("document.querySelector('#say').textContent.includes('another window')")
+            assert "not in it" in desk.text("#say")
+            assert desk.has_states("done", "todo", "todo")
+            assert np.array_equal(desk.mask(), START | stroke_reference(drawn, 9))
+            assert np.array_equal(self.reopened(desk, script), START | stroke_reference(drawn, 9))
+        else:  # it was told before the stroke, which so is drawn upon the finished mask
+            time.sleep(0.1)
+            assert (START | stroke_reference(drawn, 9))[~desk.mask()].sum() == 0
+            assert desk.has_states("done", "todo", "todo")
+
+    @pytest.mark.parametrize("action", ["reset", "clear", "undo", "skip", "done"])
+    def test_no_button_overwrites_it(self, desk: Desk, action: str) -> None:
+        with before_load(desk.page, QUIET):
+            desk.open()
+        desk.name()
+        desk.page.press("b")
+        desk.brush(9)
+        ours = desk.drag([(20, 20), (30, 30)])
+        time.sleep(0.8)  # kept; there is a step to undo, and a proposal to go back to
+        theirs = self.elsewhere(desk, QUIET)
+        if action == "done":
+            desk.page.press("d")
+        else:
+            desk.page.click(f"[data-action={action}]")
+        if action == "skip":
+            desk.page.click("#skip-dialog button.primary")
+        assert desk.has_states("done", "todo", "todo")
+        expected = START | stroke_reference(ours, 9) | stroke_reference(theirs, 9)
+        assert np.array_equal(self.reopened(desk, QUIET), expected)
+
+    def test_windows_are_told_of_each_other_and_of_the_end(self, desk: Desk) -> None:
+        sessions = [desk.page.window(desk.file) for _ in range(2)]
+        for session in sessions:
+            with desk.page.at(session):
+                self.wait_for_note(desk, "2 other windows")
+        self.wait_for_note(desk, "2 other windows")
+        with desk.page.at(sessions[1]):
+            desk.page.call("Page.navigate", url="about:blank")
+        self.wait_for_note(desk, "another window")
+        with desk.page.at(sessions[0]):
+            self.wait_for_note(desk, "another window")
+            desk.page.call("Page.navigate", url="about:blank")
+        self.wait_for_note(desk, "")
+
+    def test_a_window_that_crashed_is_forgotten(self, desk: Desk) -> None:
+        quietly = "addEventListener('pagehide', (event) => event.stopImmediatePropagation(), true);"
+        session = desk.page.window(desk.file, quietly)
+        self.wait_for_note(desk, "another window")
+        desk.page.shut(session)
+        time.sleep(0.5)
+        desk.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # looked at again
+        self.wait_for_note(desk, "")
+
+    @pytest.mark.parametrize("script", [NO_CHANNEL, DENIED.format("localStorage")])
+    def test_one_way_of_telling_is_enough(self, desk: Desk, script: str) -> None:
+        with before_load(desk.page, script):
+            desk.open()
+        session = desk.page.window(desk.file, script)
+        self.wait_for_note(desk, "another window")
+        with desk.page.at(session):
+            self.wait_for_note(desk, "another window")
+
+    def test_a_window_without_any_way_of_telling_works(self, desk: Desk) -> None:
+        with before_load(desk.page, NO_CHANNEL + DENIED.format("localStorage")):
+            desk.open()
+        assert desk.page.evaluate("document.querySelector('#note').hidden")
+
+    def test_who_only_looks_does_not_disturb_who_draws(self, desk: Desk) -> None:
+        with before_load(desk.page, QUIET):
+            desk.open()
+        desk.name()
+        desk.page.press("b")
+        desk.brush(9)
+        first = desk.drag([(12, 50), (60, 71)])
+        time.sleep(0.8)
+        session = desk.page.window(desk.file, QUIET)
+        with desk.page.at(session):
+            desk.ready()
+            for key in "npnp":
+                desk.page.press(key)
+            time.sleep(0.5)
+        second = desk.drag([(20, 20), (40, 20)])
+        with desk.page.at(session):
+            desk.page.press("n")  # leaves the image, of which it has an old version
+            time.sleep(0.5)
+        time.sleep(0.8)
+        expected = START | stroke_reference(first, 9) | stroke_reference(second, 9)
+        assert np.array_equal(desk.mask(), expected)
+        desk.page.press("z", "ctrl")
+        assert np.array_equal(desk.mask(), START | stroke_reference(first, 9))
+        assert np.array_equal(self.reopened(desk), START | stroke_reference(first, 9))
+
+    def test_three_windows_show_what_was_drawn_last(self, desk: Desk) -> None:
+        sessions = [desk.page.window(desk.file) for _ in range(2)]
+        expected = START.copy()
+        for step, session in enumerate([*sessions, *sessions]):
+            with desk.page.at(session):
+                self.wait_for_note(desk, "2 other windows")
+                desk.page.press("b")
+                desk.brush(9)
+                drawn = desk.drag([(12 + 9 * step, 50), (20 + 9 * step, 71)])
+                expected |= stroke_reference(drawn, 9)
+                time.sleep(0.8)
+        assert desk.has_states("begun", "todo", "todo")
+        assert np.array_equal(desk.mask(), expected)
+        assert np.array_equal(self.reopened(desk), expected)
+
+    def test_a_window_that_ends_before_its_write_does_no_harm(self, desk: Desk) -> None:
+        with before_load(desk.page, QUIET):
+            desk.open()
+        desk.name()
+        session = desk.page.window(desk.file, QUIET)
+        with desk.page.at(session):
+            desk.ready()
+            desk.page.press("b")
+            desk.brush(9)
+            theirs = START | stroke_reference(desk.drag([(12, 50), (60, 71)]), 9)
+        desk.page.shut(session)
+        time.sleep(0.3)
+        desk.page.press("b")
+        desk.brush(9)
+        ours = START | stroke_reference(desk.drag([(20, 20), (40, 20)]), 9)
+        time.sleep(0.8)
+        shown = desk.mask()
+        assert np.array_equal(shown, theirs if "another window" in desk.text("#say") else ours)
+        assert np.array_equal(self.reopened(desk), shown)
+
+    def test_after_the_browser_was_cleared_work_is_kept_anew(self, desk: Desk) -> None:
+        desk.page.press("b")
+        desk.brush(9)
+        first = desk.drag([(12, 50), (60, 71)])
+        time.sleep(0.8)
+        desk.page.evaluate(
+            "new Promise((done) => { const r = indexedDB.open('annotate'); r.onsuccess = () => {"
+            " const t = r.result.transaction('records', 'readwrite'); t.objectStore('records').clear();"
+            " t.oncomplete = () => { r.result.close(); done(); }; }; })"
+        )
+        second = desk.drag([(20, 20), (40, 20)])
+        expected = START | stroke_reference(first, 9) | stroke_reference(second, 9)
+        assert np.array_equal(self.reopened(desk), expected)
+
+    def test_work_of_the_page_before_versions_is_taken_over(self, desk: Desk) -> None:
+        desk.page.press("b")
+        desk.brush(9)
+        first = desk.drag([(12, 50), (60, 71)])
+        time.sleep(0.8)
+        desk.page.evaluate(
+            "new Promise((done) => { const r = indexedDB.open('annotate'); r.onsuccess = () => {"
+            " const s = r.result.transaction('records', 'readwrite').objectStore('records');"
+            " s.openCursor().onsuccess = ({target: {result: c}}) => { if (!c) { r.result.close(); done(); return; }"
+            " const {version, ...old} = c.value ?? {}; if (old.state) c.update(old); c.continue(); }; }; })"
+        )
+        desk.open()
+        desk.name()
+        assert np.array_equal(desk.mask(), START | stroke_reference(first, 9))
+        desk.page.press("b")
+        desk.brush(9)
+        second = desk.drag([(20, 20), (40, 20)])
+        assert np.array_equal(self.reopened(desk), START | stroke_reference(first, 9) | stroke_reference(second, 9))
+
+
+class TestSeveralPages:
+    """A round that is too large for one page, in small."""
+
+    @pytest.fixture
+    def pages(self, desk: Desk, request: pytest.FixtureRequest) -> list[Path]:
+        told = [
+            PageImage(each.id, each.name, each.label, each.picture, each.start, each.rank, 0.5, "by lot", each.picture)
+            for each in images()
+        ]
+        folder = desk.file.parent
+        return write_pages(folder, f"several {request.node.name}", told, desk.saved.name + ".zip", most_bytes=1)
+
+    def open(self, desk: Desk, page: Path) -> None:
+        desk.file = page
+        desk.open()
+        desk.page.wait("document.querySelector('#opening').hidden")
+        desk.name()
+
+    def test_each_page_has_its_images_links_and_zip(self, desk: Desk, pages: list[Path]) -> None:
+        assert [page.name for page in pages] == [f"annotate_{i}.html" for i in (1, 2, 3)]
+        self.open(desk, pages[0])
+        assert (desk.text("#image-name"), desk.text("#pages")) == ("a", "Page 1 2 3")
+        desk.page.press("d")
+        desk.page.wait("document.querySelector('#say').textContent.includes('annotate_2.html')")
+        path = desk.file_from("#save")
+        assert path.name == desk.saved.name + "_1.zip"
+        assert "annotate_2.html" in desk.text("#ask-text")
+        desk.page.click("#ask-yes")
+        desk.page.click("#page-links a")  # the second page
+        desk.page.wait("location.href.endsWith('annotate_2.html') && !!document.querySelector('#stage')?.dataset.zoom")
+        assert (
+            desk.text("#image-name") == "b" and desk.page.evaluate("document.querySelector('#annotator').value") == NAME
+        )
+
+    def test_places_are_those_in_the_round(self, desk: Desk, pages: list[Path]) -> None:
+        self.open(desk, pages[1])
+        assert desk.text("#image-place").startswith("2 of 3")
+        assert desk.text("#progress-text") == "0 of 1 finished on this page"
+
+    def test_the_last_page_names_no_other(self, desk: Desk, pages: list[Path]) -> None:
+        self.open(desk, pages[2])
+        desk.page.press("d")
+        desk.page.wait("document.querySelector('#say').textContent.includes('Press Save masks.')")
+        assert "annotate" not in desk.text("#say")
+
+    def test_pages_are_no_windows_of_each_other(self, desk: Desk, pages: list[Path]) -> None:
+        self.open(desk, pages[0])
+        session = desk.page.window(pages[1])
+        with desk.page.at(session):
+            desk.ready()
+            time.sleep(0.6)
+            assert desk.page.evaluate("document.querySelector('#note').hidden")
+        assert desk.page.evaluate("document.querySelector('#note').hidden")
+
+    def test_work_follows_an_image_to_another_page(self, desk: Desk) -> None:
+        desk.page.press("b")
+        desk.brush(9)
+        drawn = desk.drag([(12, 50), (60, 71)])
+        desk.page.press("d")
+        time.sleep(0.8)
+        title = desk.text("h1")
+        desk.page.open(Path("/dev/null"))
+        first, *_ = write_pages(desk.file.parent, title, images(), desk.saved.name + ".zip", most_bytes=1)
+        self.open(desk, first)
+        assert desk.has_states("done")
+        assert np.array_equal(desk.mask(), START | stroke_reference(drawn, 9))
+
+
+def coloured(count: int = 6) -> list[PageImage]:
+    """Images of 300 x 200 pixels in one colour each, with a map of another colour."""
+    told = []
+    for i in range(count):
+        colour = np.array([40 * i, 255 - 40 * i, 90], np.uint8)
+        picture = held(png(np.ones((200, 300, 1), np.uint8) * colour))
+        start = held(png(np.zeros((200, 300), np.uint8)))
+        cam = held(png(np.ones((200, 300, 1), np.uint8) * colour[::-1]))
+        told.append(PageImage(str(i), str(i), "benign", picture, start, i, None, "by lot", cam))
+    return told
+
+
+MIDDLE = (
+    "(() => { const c = document.querySelector('#picture'), x = c.getContext('2d');"
+    " return [...x.getImageData(c.width >> 1, c.height >> 1, 1, 1).data]; })()"
+)
+
+
+def shows(desk: Desk, colour: list[int]) -> bool:
+    return desk.page.wait(f"{MIDDLE}.join() === {json.dumps(','.join(map(str, [*colour, 255])))}", 5)
+
+
+class TestPictures:
+    def test_pictures_are_shown_losslessly_in_any_order(self, desk: Desk) -> None:
+        write_pages(desk.file.parent, "colours", coloured(), "m.zip")
+        desk.open()
+        for i in (0, 1, 2, 3, 4, 5, 0, 5, 3, 1):
+            desk.page.evaluate(f"document.querySelectorAll('.image')[{i}].click()")
+            assert shows(desk, [40 * i, 255 - 40 * i, 90])
+        desk.page.press("h")
+        assert shows(desk, [90, 215, 40])
+
+    def test_hurrying_through_the_list_ends_at_the_last(self, desk: Desk) -> None:
+        write_pages(desk.file.parent, "colours", coloured(), "m.zip")
+        desk.open()
+        late = (  # what is asked for first comes last
+            "(() => { const make = createImageBitmap; let count = 0; window.createImageBitmap = async (...given) => {"
+            " await new Promise((done) => setTimeout(done, Math.max(0, 150 - 15 * count++))); return make(...given); };"
+            "})();"
+        )
+        hurry = "const all = document.querySelectorAll('.image'); for (const i of {}) all[i].click();"
+        for way in ([1, 2, 3, 4, 5], [4, 3, 2, 1, 0, 5, 4, 3, 2], [0, 1, 0, 1, 2, 3, 4, 5, 0]):
+            desk.page.evaluate(f"(() => {{ {late} {hurry.format(way)} }})()")
+            assert shows(desk, [40 * way[-1], 255 - 40 * way[-1], 90])
+            time.sleep(0.6)
+            assert shows(desk, [40 * way[-1], 255 - 40 * way[-1], 90])
+
+    def test_few_pictures_are_held_decoded(self, desk: Desk) -> None:
+        count = (
+            "var open = 0, most = 0; const make = createImageBitmap, close = ImageBitmap.prototype.close;"
+            "window.createImageBitmap = async (...a) => { const b = await make(...a);"
+            " if (b.width === 300) most = Math.max(most, ++open); return b; };"
+            "ImageBitmap.prototype.close = function () { if (this.width === 300) open--; close.call(this); };"
+        )
+        write_pages(desk.file.parent, "colours", coloured(), "m.zip")
+        with before_load(desk.page, count):
+            desk.open()
+        assert shows(desk, [0, 255, 90])
+        for i in (1, 2, 3, 4, 5, 0):
+            desk.page.press("n") if i else desk.page.evaluate("document.querySelectorAll('.image')[0].click()")
+            assert shows(desk, [40 * i, 255 - 40 * i, 90])
+        time.sleep(0.1)
+        assert desk.page.evaluate("open") == 6  # pictures and maps of three
+        assert desk.page.evaluate("most") <= 8
+
+    def test_a_picture_that_cannot_be_decoded_is_told_and_the_others_work(self, desk: Desk) -> None:
+        (page,) = write_pages(desk.file.parent, "colours", coloured(3), "m.zip")
+        text = page.read_text()
+        at = text.index('id="picture-1">')
+        page.write_text(text[: at + 15] + "AAAA" + text[at + 19 :])
+        desk.open()
+        desk.page.press("n")
+        desk.page.wait("document.querySelector('#say').textContent.includes('cannot be shown')")
+        desk.page.press("n")
+        assert shows(desk, [80, 175, 90])
+
+
+def test_a_page_larger_than_any_text_shows_its_pictures(desk: Desk) -> None:
+    """Beyond 2^29 letters, where a text is empty; by the bound on pages none grows so large."""
+    noise = png(np.random.default_rng(0).integers(0, 255, (2000, 3000, 3), dtype=np.uint8))
+    start = png(np.zeros((2000, 3000), np.uint8))
+    told = [
+        PageImage(str(i), str(i), "benign", held(noise), held(start), i, None, "by lot", held(noise)) for i in range(12)
+    ]
+    (page,) = write_pages(desk.file.parent, "large", told, "m.zip", most_bytes=2**40)
+    assert page.stat().st_size > 2**29
+    desk.page.open(page)
+    desk.page.wait("document.querySelector('#opening')?.hidden", 90)
+    for _ in range(2):
+        desk.page.wait(f"{MIDDLE}[3] === 255", 10)
+        desk.page.press("n")
+    page.unlink()
+
+
+class TestFaultsAtTheStart:
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [('id="data">{', 'id="data">'), ('id="data"', 'id="gone"'), ('id="start-0"', 'id="gone"')],
+    )
+    def test_nobody_is_asked_to_save_what_is_not_there(self, desk: Desk, old: str, new: str) -> None:
+        desk.file.write_text(desk.file.read_text().replace(old, new, 1))
+        desk.page.open(desk.file)
+        desk.page.wait("document.querySelector('#note')?.textContent")
+        assert "cannot be opened" in desk.text("#note") and "Save" not in desk.text("#note")
+        assert desk.page.evaluate("document.querySelector('#opening').hidden")
+        desk.page.events.clear()
+
+    def test_a_file_that_was_cut_says_so(self, desk: Desk) -> None:
+        content = desk.file.read_bytes()
+        desk.file.write_bytes(content[: content.rindex(b"<script>") + 100])
+        desk.page.open(desk.file)
+        desk.page.wait("document.readyState === 'complete'")
+        assert "not complete" in desk.text("#opening")
+        assert not desk.page.evaluate("document.querySelector('#opening').hidden")
+        desk.page.events.clear()
+
+    def test_a_later_fault_asks_to_save(self, desk: Desk) -> None:
+        desk.page.wait("document.querySelector('#opening').hidden")
+        desk.page.evaluate("setTimeout(() => { throw new Error('made for the test'); })")
+        desk.page.wait("!document.querySelector('#note').hidden")
+        assert "Save the masks" in desk.text("#note")
+        desk.page.events.clear()
+
+
+class TestColour:
+    THUMB = (
+        "(() => { const c = document.querySelector('.image canvas'), x = c.getContext('2d');"
+        " return [...x.getImageData(98, 30, 1, 1).data]; })()"
+    )
+
+    def choose(self, desk: Desk, colour: str) -> None:
+        desk.page.evaluate(
+            f"(() => {{ const c = document.querySelector('#colour'); c.value = {json.dumps(colour)};"
+            " for (const kind of ['input', 'change']) c.dispatchEvent(new Event(kind)); })()"
+        )
+
+    def test_a_chosen_colour_is_that_of_thumbnails_and_stays(self, desk: Desk) -> None:
+        desk.page.wait(f"{self.THUMB}[3] === 255")
+        before = desk.page.evaluate(self.THUMB)
+        self.choose(desk, "#ff0000")
+        red = desk.page.evaluate(self.THUMB)
+        assert red[0] > before[0] + 30 and red[1] < before[1] - 30
+        desk.open()
+        desk.page.wait(f"{self.THUMB}[3] === 255 && document.querySelector('#opening').hidden")
+        assert desk.page.evaluate("document.querySelector('#colour').value") == "#ff0000"
+        assert np.abs(np.subtract(desk.page.evaluate(self.THUMB), red)).max() <= 2
+        self.choose(desk, "#56dcff")
+
+    def test_without_storage_it_lasts_as_long_as_the_page(self, desk: Desk) -> None:
+        with before_load(desk.page, DENIED.format("localStorage")):
+            desk.open()
+            self.choose(desk, "#00ff00")
+            assert desk.page.evaluate("document.querySelector('#note').hidden")
+            desk.open()
+            assert desk.page.evaluate("document.querySelector('#colour').value") == "#56dcff"
+
+    @pytest.mark.parametrize("kept", ["red", "#12345", "", "#1234567", "url(x)"])
+    def test_what_is_no_colour_is_passed_over(self, desk: Desk, kept: str) -> None:
+        desk.page.evaluate(f"localStorage.setItem('annotate/colour', {json.dumps(kept)})")
+        desk.open()
+        assert desk.page.evaluate("document.querySelector('#colour').value") == "#56dcff"
+        desk.page.evaluate("localStorage.removeItem('annotate/colour')")
+
+
+@pytest.mark.parametrize(("width", "height"), [(360, 640), (320, 480), (800, 500), (640, 360)])
+def test_there_is_room_to_draw_on_a_small_window(desk: Desk, width: int, height: int) -> None:
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    desk.page.call("Emulation.setDeviceMetricsOverride", **size)
+    desk.open()
+    box = desk.page.evaluate("document.querySelector('#stage').getBoundingClientRect().toJSON()")
+    name = desk.page.evaluate("document.querySelector('.about h2').getBoundingClientRect().toJSON()")
+    decide = desk.page.evaluate("document.querySelector('.decide').getBoundingClientRect().toJSON()")
+    aside = desk.page.evaluate("document.querySelector('aside').getBoundingClientRect().toJSON()")
+    desk.page.call("Emulation.setDeviceMetricsOverride", **(size | {"width": 1280, "height": 800}))
+    assert box["height"] >= 240 and box["width"] >= 300
+    assert name["width"] > 100
+    assert box["bottom"] <= decide["top"] and decide["bottom"] <= aside["top"]

@@ -5,7 +5,8 @@ const LARGEST_BRUSH = 300;
 
 class App {
   constructor(data, store) {
-    Object.assign(this, { data, store, index: -1, recent: [], frame: new Frame() });
+    Object.assign(this, { data, store, index: -1, recent: [], turn: 0, frame: new Frame(data) });
+    this.pictures = new Pictures();
     const layers = { picture: element("picture"), mask: element("mask"), marks: element("marks") };
     this.view = new View(element("stage"), layers, (context, view) => this.pointers.marks(context, view));
     this.surface = new Surface(this.view, {
@@ -14,8 +15,12 @@ class App {
       waits: () => { element("open-outline").hidden = !this.pointers?.outline?.waits; },
     });
     this.pointers = new Pointers(element("stage"), this.view, this.surface);
-    this.clock = new Clock();
-    this.keeper = new Keeper(store, () => this.frame.showKept(this.keeper));
+    this.clock = new Clock(!document.hidden);
+    this.keeper = new Keeper(store, {
+      told: () => this.frame.showKept(this.keeper),
+      kept: (work) => this.sharing.kept(work),
+      refused: (work, record) => this.sharing.take(work, record),
+    });
   }
 
   get work() {
@@ -26,16 +31,19 @@ class App {
     const records = await Promise.all(this.data.images.map((image) => this.store.get(image.key)));
     this.works = this.data.images.map((image, i) => new Work(image, records[i]));
     element("annotator").value = (await this.store.get("annotator")) ?? "";
-    this.list = new ImageList(element("list"), this.works, (index) => this.go(index));
+    this.list = new ImageList(element("list"), this.works, this.view, (index) => this.go(index));
+    this.look = new Look(this.view, () => this.list.repaint());
     this.controls = new Controls(this);
     this.#connect();
     this.frame.showKept(this.keeper);
-    this.#warnOfSecondWindow();
+    this.frame.showPages();
+    this.sharing = new Sharing(this);
     this.chooseTool("brush");
     this.setBrush(this.surface.brush);
     this.works.forEach((_, index) => this.list.refresh(index, false));
     const first = this.works.findIndex((work) => !work.isFinished);
     await this.go(Math.max(0, first));
+    element("opening").hidden = this.isOpen = true;
     await this.list.paint();
   }
 
@@ -52,12 +60,12 @@ class App {
     this.surface.work = work;
     this.refresh();
     this.view.show(null, null, work.mask); // the old picture must not stand under the new mask
+    const turn = ++this.turn;
     try {
-      const { picture, cam } = work.image;
-      const loaded = await Promise.all([loadPicture(picture), cam && loadPicture(cam)]);
-      if (this.work === work) this.view.show(...loaded, work.mask);
+      const loaded = await this.pictures.of(work.image);
+      if (turn === this.turn) this.view.show(...loaded, work.mask); // else somebody went on meanwhile
     } catch {
-      this.frame.say("This picture cannot be shown by this browser.");
+      if (turn === this.turn) this.frame.say("This picture cannot be shown by this browser. Try another browser.");
     }
   }
 
@@ -73,7 +81,7 @@ class App {
   goOn() {
     const order = this.works.map((_, i) => (this.index + 1 + i) % this.works.length);
     const next = order.find((index) => !this.works[index].isFinished);
-    if (next === undefined) this.frame.say("All images are finished. Press Save masks.");
+    if (next === undefined) this.frame.say(allFinishedWords(this.data));
     else this.go(next);
   }
 
@@ -181,6 +189,7 @@ class App {
 
   async saveAll() {
     this.tick();
+    await this.sharing.catchUp(); // another window may have been unable to tell
     const finished = this.works.filter((work) => work.isFinished);
     if (!finished.length) {
       await ask("Nothing to save yet", "No image is finished. Press Done when a mask is right; then save.", "Draw on");
@@ -194,11 +203,12 @@ class App {
       this.keeper.keep(work);
     }
     this.refresh();
-    await ask(`${this.data.archive} is saved`, savedWords(finished, this.works.length), "OK");
+    await ask(`${this.data.archive} is saved`, savedWords(finished, this.works.length, this.data), "OK");
   }
 
   async saveOne() {
     this.tick();
+    await this.sharing.catchUp([this.work.image.key]);
     const annotator = await this.annotator();
     if (!annotator) return;
     const { name, bytes } = await pngOfWork(this.work, annotator);
@@ -218,19 +228,6 @@ class App {
 
   // ---- what is shown around the picture
 
-  /** Two windows with this page would overwrite each other's work; browsers without locks cannot tell. */
-  async #warnOfSecondWindow() {
-    try {
-      await navigator.locks?.request(this.data.images[0].key, { ifAvailable: true }, (lock) => {
-        if (lock) return new Promise(() => {}); // held until the page is closed
-        this.frame.warn("window", "This page is open in another window. Close one of them: they keep the same masks.");
-        return null;
-      });
-    } catch {
-      // No locks for pages opened from a file: nothing to tell.
-    }
-  }
-
   help() {
     answered(element("help-dialog"));
   }
@@ -242,30 +239,37 @@ class App {
 
   #connect() {
     element("size").addEventListener("input", (event) => this.setBrush(LARGEST_BRUSH ** (event.target.value / 100)));
-    element("opacity").addEventListener("input", (event) => this.#setOpacity(event.target.value / 100));
-    element("colour").addEventListener("input", (event) => this.show({ colour: event.target.value }));
-    element("colour").value = this.view.options.colour;
-    element("opacity").value = 100 * this.view.options.opacity;
-    this.#setOpacity(this.view.options.opacity);
     element("annotator").addEventListener("change", (event) => this.keeper.keepName(event.target.value.trim()));
     element("stage").addEventListener("view", () => this.#viewChanged());
     for (const kind of ["pointermove", "pointerdown", "keydown", "wheel"]) {
       addEventListener(kind, () => this.tick(), { passive: true, capture: true });
     }
-    setInterval(() => { if (!document.hidden) this.frame.showTime(this.work); }, 1000);
-    document.addEventListener("visibilitychange", () => {
-      this.work.seconds += this.clock.run(!document.hidden);
-      if (document.hidden) this.keeper.keep(this.work);
-    });
+    setInterval(() => this.#everySecond(), 1000);
+    document.addEventListener("visibilitychange", () => this.#seen(!document.hidden));
+    addEventListener("pagehide", () => this.#seen(false));
+    addEventListener("pageshow", (event) => { if (event.persisted) this.#seen(!document.hidden); });
     addEventListener("beforeunload", (event) => {
+      this.keeper.keepAll();
       if (this.keeper.hasUnkept || this.works.some((work) => work.isFinished && !work.isSaved)) event.preventDefault();
     });
     for (const place of document.querySelectorAll(".archive")) place.textContent = this.data.archive;
   }
 
-  #setOpacity(opacity) {
-    element("opacity-text").textContent = `${Math.round(100 * opacity)} %`;
-    this.show({ opacity });
+  #everySecond() {
+    this.clock.beat();
+    if (this.work && !document.hidden) this.frame.showTime(this.work);
+  }
+
+  /** The page was brought to the front, or hidden, or is about to be closed. */
+  #seen(isSeen) {
+    const seconds = this.clock.run(isSeen);
+    if (this.work) this.work.seconds += seconds;
+    if (isSeen) {
+      this.sharing.seen();
+    } else {
+      if (this.work) this.keeper.keep(this.work);
+      this.keeper.keepAll();
+    }
   }
 
   #viewChanged() {
@@ -274,12 +278,3 @@ class App {
     Object.assign(element("stage").dataset, { zoom, left, top }); // for tests, which point at pixels
   }
 }
-
-(async () => {
-  const fault = "Something went wrong on this page. Save the masks, then open it anew.";
-  for (const kind of ["error", "unhandledrejection"]) {
-    addEventListener(kind, (event) => { if (event.error ?? event.reason) new Frame().warn("fault", fault); });
-  }
-  const data = JSON.parse(element("data").textContent);
-  await new App(data, await openStore()).start();
-})();

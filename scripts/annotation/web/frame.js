@@ -3,7 +3,9 @@
 const SAY_MS = 7000;
 
 class Frame {
-  constructor() {
+  /** `data`: of the page; a frame that only warns needs none. */
+  constructor(data) {
+    this.data = data;
     this.warnings = new Map();
   }
 
@@ -11,7 +13,7 @@ class Frame {
   show(works, index) {
     const work = works[index], { image, history } = work;
     element("image-name").textContent = image.id;
-    element("image-place").textContent = placeWords(image, works.length);
+    element("image-place").textContent = placeWords(image, this.data.count);
     element("image-class").textContent = image.label;
     element("image-why").textContent = whyWords(image);
     element("heat").hidden = !image.cam;
@@ -34,6 +36,18 @@ class Frame {
     line.classList.toggle("failed", !isKept);
     line.textContent = isKept ? "Your work is kept in this browser" : "Not kept in this browser";
     this.warn("kept", isKept ? "" : keeper.cure);
+  }
+
+  /** Show where the other images of the round are, when one page cannot hold all. */
+  showPages() {
+    const { page, pages } = this.data;
+    element("pages").hidden = pages.length < 2;
+    const links = pages.map((name, i) => {
+      const attributes = { href: name, textContent: String(i + 1), title: name };
+      if (i + 1 !== page) return Object.assign(document.createElement("a"), attributes);
+      return Object.assign(document.createElement("b"), { textContent: String(page) });
+    });
+    element("page-links").replaceChildren(...links.flatMap((link, i) => (i ? [" ", link] : [link])));
   }
 
   /** Show a warning above the page until it is taken back with "". */
@@ -63,7 +77,8 @@ class Frame {
   #showProgress(works) {
     const count = works.filter((work) => work.isFinished).length;
     Object.assign(element("progress"), { max: works.length, value: count });
-    element("progress-text").textContent = `${count} of ${works.length} finished`;
+    const where = this.data.pages.length > 1 ? " on this page" : "";
+    element("progress-text").textContent = `${count} of ${works.length} finished${where}`;
   }
 
   #enable(action, isOn) {
@@ -79,4 +94,17 @@ function whyWords({ why }) {
 
 function placeWords({ rank, score }, count) {
   return `${rank + 1} of ${count}${score === null ? "" : `, score ${score.toFixed(4)}`}`;
+}
+
+/** The warning that the page is open elsewhere, too; "" when it is not. */
+function otherWindowsWords(count) {
+  if (!count) return "";
+  const where = count === 1 ? "another window" : `${count} other windows`;
+  return `This page is open in ${where}, too: draw in one only. An image that changes in one is shown so in all.`;
+}
+
+/** What is said when the mask of another window takes the place of what is shown here. */
+function takenWords({ image }, isLost) {
+  const lost = isLost ? " What was just done to it here is not in it." : "";
+  return `${image.id} was changed in another window, and is shown as it is there.${lost}`;
 }

@@ -1,12 +1,15 @@
-// Keeps what is drawn in the browser, soon after each step. Needs store.js, work.js.
+// Keeps what is drawn in the browser, soon after each step, unless another window was faster. Needs store.js, work.js.
 
 const KEEP_AFTER_MS = 400;
 
 class Keeper {
-  /** `tell` is called when it may have changed whether work is kept. */
-  constructor(store, tell) {
+  /**
+   * `listeners`: {told, kept, refused}, called when it may have changed whether work is kept; with an image that was
+   * kept as a new version; and with an image and the newer record of another window, upon which nothing was kept.
+   */
+  constructor(store, listeners) {
     this.store = store;
-    this.tell = tell;
+    this.listeners = listeners;
     this.unkept = new Set();
     this.fault = null;
   }
@@ -32,22 +35,34 @@ class Keeper {
     this.unkept.add(work);
     this.timer ??= setTimeout(() => {
       this.timer = null;
-      for (const each of this.unkept) this.keep(each);
+      this.keepAll();
     }, KEEP_AFTER_MS);
+  }
+
+  /** Keep all that waits, as when the page may be closed the next moment. */
+  keepAll() {
+    for (const each of this.unkept) this.keep(each);
   }
 
   async keep(work) {
     this.unkept.add(work);
-    const record = work.record();
-    const version = (work.version = (work.version ?? 0) + 1);
+    const turn = (work.turn = (work.turn ?? 0) + 1);
+    let before = work.version;
+    const change = (found) => {
+      before = work.version;
+      return work.next(found); // as it is now: an earlier turn may have taken over another window's record
+    };
     try {
-      await this.store.set(work.image.key, record);
-      if (this.store.kept && version === work.version) this.unkept.delete(work);
+      const { isKept, found } = await this.store.update(work.image.key, change);
+      if (this.store.kept && turn === work.turn) this.unkept.delete(work);
       this.fault = null;
+      if (!isKept) this.listeners.refused(work, found);
+      else if (work.version > before) this.listeners.kept(work);
     } catch (error) {
+      work.version = before;
       this.fault = error; // no room, or the browser took the right back: it is tried again at the next step
     }
-    this.tell();
+    this.listeners.told();
   }
 
   async keepName(name) {

@@ -1,36 +1,34 @@
-// The list of images with their thumbnails. Needs view.js, work.js.
+// The list of images with their thumbnails. Needs view.js, work.js, pictures.js.
 
 const THUMB = { width: 72, height: 54 }; // CSS pixels
 const THUMB_DENSITY = 2;
 const BADGES = { todo: "", begun: "✎", done: "✓", skip: "–" };
 
-/** Load a picture of the page's data, base64 of a PNG. */
-async function loadPicture(base64) {
-  const picture = new Image();
-  picture.src = `data:image/png;base64,${base64}`;
-  await picture.decode();
-  return picture;
-}
-
 class ImageList {
-  /** `choose(index)` is called when somebody picks an image. */
-  constructor(list, works, choose) {
+  /** `choose(index)` is called when somebody picks an image; `view` knows the colour of the masks. */
+  constructor(list, works, view, choose) {
+    this.view = view;
     this.entries = works.map((work, index) => this.#entry(work, () => choose(index)));
     list.replaceChildren(...this.entries.map((entry) => entry.item));
   }
 
-  /** Paint all thumbnails, one after the other: decoding several large pictures at once would stall the page. */
+  /** Paint all thumbnails, one after the other, so that the page can be used meanwhile. */
   async paint() {
     for (const entry of this.entries) {
       try {
         const base = thumbCanvas();
-        fitted(base, await loadPicture(entry.work.image.picture), entry.work.image);
+        fitted(base, await decoded(entry.work.image.thumb), entry.work.image);
         entry.base = base;
         this.#draw(entry);
       } catch {
         // No thumbnail: opening the image will tell.
       }
     }
+  }
+
+  /** Paint all masks anew, as in another colour. */
+  repaint() {
+    for (const entry of this.entries) if (entry.base) this.#draw(entry);
   }
 
   /** Show state and mask of an image as they are now. */
@@ -65,8 +63,8 @@ class ImageList {
     context.clearRect(0, 0, thumb.width, thumb.height);
     context.drawImage(base, 0, 0);
     const shown = context.createImageData(frame.width, frame.height), words = new Uint32Array(shown.data.buffer);
-    const inside = rgbaWord(MASK_COLOUR, 0.55), { width, height } = work.image;
-    const pixels = work.mask?.pixels, { bits } = work;
+    const inside = rgbaWord(this.view.options.colour, 0.55), { width, height } = work.image;
+    const pixels = work.mask?.pixels, bits = pixels ? null : work.bits;
     for (let y = 0, i = 0; y < frame.height; y++) {
       const row = Math.floor(((y + 0.5) * height) / frame.height) * width;
       for (let x = 0; x < frame.width; x++, i++) {

@@ -23,7 +23,7 @@ async function zipOfWorks(finished, annotator) {
   return zipOf(files);
 }
 
-function savedWords(finished, count) {
+function savedWords(finished, count, data) {
   const skips = finished.filter((work) => work.state === "skip").length, masks = finished.length - skips;
   const content = [
     masks && number(masks, "mask", "masks"),
@@ -32,5 +32,14 @@ function savedWords(finished, count) {
   const rest = count - finished.length;
   const missing = `${number(rest, "image is", "images are")} not finished yet and not in it; save again later.`;
   return `Look for it in the folder Downloads and put it into the folder masks beside this page. It holds `
-    + `${content.filter(Boolean).join(" and ")}. ${rest ? missing : ""}`;
+    + `${content.filter(Boolean).join(" and ")}. ${rest ? missing : nextPageWords(data)}`;
+}
+
+/** Which page comes next, where the images of a round are on several. */
+function nextPageWords({ page, pages }) {
+  return page < pages.length ? `Then go on with ${pages[page]}.` : "";
+}
+
+function allFinishedWords(data) {
+  return `All images are finished. Press Save masks. ${nextPageWords(data)}`.trim();
 }

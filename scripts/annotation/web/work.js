@@ -1,5 +1,4 @@
-// One image and what was done about it, and the clock that counts the seconds. Needs mask.js,
-// history.js.
+// One image and what was done about it. Needs mask.js, history.js, store.js, pictures.js.
 
 /** The states of an image, in the words of the page. Finished are those that a zip takes. */
 const STATES = {
@@ -9,24 +8,41 @@ const STATES = {
   skip: { word: "cannot be drawn", isFinished: true },
 };
 
+/**
+ * What is kept of an image carries a version, which counts the changes of mask, state and reason in all windows. A
+ * window writes only upon the version that it has: else it would overwrite what another window has drawn.
+ */
 class Work {
   /** `image`: an entry of the page's data; `record`: what was kept of it, or undefined. */
   constructor(image, record = {}) {
     this.image = image;
+    this.mask = this.history = null;
+    this.#read(record);
+    this.seconds = record.seconds ?? 0;
+  }
+
+  #read(record) {
+    this.version = record.version ?? 0;
     this.state = record.state ?? "todo";
     this.reason = record.reason ?? "";
-    this.seconds = record.seconds ?? 0;
     this.isSaved = record.isSaved ?? false; // in a zip as it is now
-    this.bits = record.bits ?? this.proposal;
-    this.mask = this.history = null;
+    this.drawnBits = record.bits ?? null; // null as long as nobody has drawn: then the proposal is the mask
+    this.isDrawn = this.drawnBits !== null;
+    this.isChanged = false; // since it was read or kept
   }
 
   get proposal() {
-    return bytesOf(this.image.start);
+    return bytesOf(held("start", this.image));
   }
 
   get isFinished() {
     return STATES[this.state].isFinished;
+  }
+
+  /** The mask as bits, for reading. */
+  get bits() {
+    if (this.isDrawn && this.mask) this.drawnBits = packBits(this.mask.pixels);
+    return this.drawnBits ?? this.proposal;
   }
 
   /** Make mask and history ready for drawing. */
@@ -38,7 +54,7 @@ class Work {
 
   /** Give the memory of mask and history back; what was drawn stays, its steps cannot be undone any more. */
   close() {
-    if (this.mask) this.bits = packBits(this.mask.pixels);
+    if (this.isDrawn && this.mask) this.drawnBits = packBits(this.mask.pixels);
     this.mask = this.history = null;
   }
 
@@ -51,44 +67,48 @@ class Work {
   /** Note that the mask has changed. */
   drawn() {
     if (this.state === "todo") this.state = "begun";
+    this.isDrawn = this.isChanged = true;
     this.isSaved = false;
   }
 
   mark(state, reason = "") {
     this.state = state;
     this.reason = reason;
+    this.isChanged = true;
     this.isSaved = false;
   }
 
-  /** What is to be kept; the opposite of the constructor. */
-  record() {
-    if (this.mask) this.bits = packBits(this.mask.pixels);
-    const { state, reason, seconds, isSaved, bits } = this;
-    return { state, reason, seconds, isSaved, bits };
+  isOlderThan(record) {
+    return (record?.version ?? 0) > this.version;
+  }
+
+  /** Take over what another window has kept; steps made here cannot be undone any more. */
+  take(record) {
+    this.#read(record);
+    this.seconds = Math.max(this.seconds, record.seconds ?? 0);
+    if (!this.mask) return;
+    this.mask.replace(unpackBits(this.drawnBits ?? this.proposal, this.mask.pixels.length));
+    this.history = new History(this.mask);
+  }
+
+  /**
+   * What is to be kept upon what lies there, and from then on the version of this window; undefined when another window
+   * was faster. Seconds alone are no new version: who only looks at an image does not get in the way of who draws.
+   */
+  next(found) {
+    if (this.isOlderThan(found)) return undefined;
+    const bits = this.isDrawn ? this.bits : undefined, { state, reason } = this;
+    const before = found ?? { state: "todo", reason: "" };
+    const isSame = before.state === state && before.reason === reason && sameBytes(before.bits, bits);
+    if (!isSame) this.version += 1;
+    this.isChanged = false;
+    this.isSaved ||= isSame && Boolean(found?.isSaved);
+    this.seconds = Math.max(this.seconds, found?.seconds ?? 0);
+    const { version, seconds, isSaved } = this;
+    return { version, state, reason, seconds, isSaved, bits };
   }
 }
 
-const IDLE_S = 60;
-
-/** Counts the time in which somebody works: not while the page is hidden, and at most a minute after the last input. */
-class Clock {
-  constructor(now = () => performance.now() / 1000) {
-    this.now = now;
-    this.last = now();
-    this.isRunning = true;
-  }
-
-  /** Seconds worked since the last call. */
-  tick() {
-    const now = this.now(), passed = this.isRunning ? Math.min(IDLE_S, now - this.last) : 0;
-    this.last = now;
-    return passed;
-  }
-
-  /** Start or stop; returns the seconds worked until now. */
-  run(isRunning) {
-    const passed = this.tick();
-    this.isRunning = isRunning;
-    return passed;
-  }
+function sameBytes(a, b) {
+  return a === b || (a?.length === b?.length && Boolean(a?.every((byte, i) => byte === b[i])));
 }
