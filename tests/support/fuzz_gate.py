@@ -1,8 +1,8 @@
 """What people hand in, spoiled, by the way that it comes: a folder of masks, the gate, the desk of a run.
 
 Each case is one file in the folder of a run that asks for all its training images. It must end as a mask in the state
-or as a refusal. Anything else is a finding, and so is a refusal because memory ran out: what a file costs has to be
-bounded before. A run is copied for each case, so that no case depends on those before it.
+or as a refusal. Anything else is a finding, and so is a gigabyte in memory, whether the file is taken or refused. A run
+is copied for each case, so that no case depends on those before it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,8 @@ from tests.support.fuzz_xml import spoiled_xml
 from tests.support.people import asking_run
 from tests.support.tiny_runs import make_images, open_tiny
 
+MOST_BYTES = 2**30
+"""What a case may take in memory."""
 KINDS = {"geojson": 6, "json": 2, "xml": 6, "zip": 6, "skip": 1, "mask": 4}
 """Kind -> how often it comes."""
 IDS = tuple(f"train_{number:02d}" for number in range(4))
@@ -105,7 +108,7 @@ def read_case(case: Case, folder: Path, number: int) -> str:
     Raises:
         AssertionError: neither of the two, or the state has what it must not have.
     """
-    run, gate = folder / f"case{number % 100}", gate_of(folder)
+    run, gate, before = folder / f"case{number % 100}", gate_of(folder), _peak()
     shutil.copytree(folder / "run", run)
     path = run / RunFile.TO_ANNOTATE / "round_00" / "masks" / case.place
     path.parent.mkdir(parents=True)
@@ -121,11 +124,17 @@ def read_case(case: Case, folder: Path, number: int) -> str:
         told = [text for _, text in oracle._told]
     finally:
         shutil.rmtree(run)
+    assert _peak() - before < MOST_BYTES, f"took {(_peak() - before) // 2**20} MiB"
     for text in told:
         assert text.encode()
         assert "memory" not in text, text
     assert taken or told, "neither taken nor refused"
     return "read" if taken else "refused"
+
+
+def _peak() -> int:
+    """Most bytes that this process has had in memory so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _taken(run: Path, gate: Gate) -> list[str]:

@@ -78,6 +78,13 @@ class TestGate:
         with pytest.raises(AssertionError, match="neither taken nor refused"):
             fuzz_gate.read_case(case, tmp_path, 1)
 
+    def test_a_case_that_takes_too_much_memory_is_found(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        fuzz_gate.prepare(tmp_path)
+        case = Case("mask", "png", whole_masks("png")[0][1], "", f"{fuzz_gate.IDS[0]}.png")
+        monkeypatch.setattr(fuzz_gate, "MOST_BYTES", -1)
+        with pytest.raises(AssertionError, match=r"took .* MiB"):
+            fuzz_gate.read_case(case, tmp_path, 1)
+
     def test_a_refusal_because_memory_ran_out_is_found(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def hungry(*_: Any, **__: Any) -> None:
             raise MemoryError
