@@ -180,7 +180,7 @@ def _unfit(members: Sequence[zipfile.ZipInfo], origin: str) -> Iterator[Problem]
         if not _is_plain(name):
             yield Problem("archive holds more than plain files", origin, "names without folders", repr(name))
         elif info.compress_type not in _METHODS:
-            found = f"{name}, {zipfile.compressor_names.get(info.compress_type, info.compress_type)}"  # type: ignore[attr-defined]
+            found = f"{name}, method {info.compress_type}"
             cure = "Save it again as a usual zip file."
             yield Problem("archive is packed in a way that cannot be read", origin, "stored or deflated", found, cure)
         elif info.file_size > _MEMBER_BYTES:

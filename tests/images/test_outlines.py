@@ -101,7 +101,7 @@ class TestGeoJson:
     def test_values_that_cannot_be_accepted_are_not_even_parsed(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Of two bytes each, 16 MiB of them would take a gigabyte and 20 seconds."""
+        """Of two bytes each, 16 MiB of them would take half a gigabyte and 20 seconds."""
         monkeypatch.setattr("scripts.images.outlines.json.loads", None)
         for content in ("[" + "0," * 2_500_001, "[" + "[]," * 1_300_000, "[" + "{}," * 1_300_000):
             with pytest.raises(InputError, match=r"too many outlines.*values"):
@@ -160,7 +160,7 @@ class TestAsap:
             read_outlines(tmp_path / "a.xml")
 
     def test_annotations_within_annotations_have_points_of_their_own(self, tmp_path: Path) -> None:
-        """Each had those of all inner ones, so that a file of 100 kB took a minute."""
+        """Each had those of all inner ones, so that a file of 2 MB took a minute."""
         points = "".join(f'<Coordinate X="{x}" Y="{y}"/>' for x, y in ((0, 0), (4, 0), (4, 4)))
         begin, end = f"<Annotation><Coordinates>{points}</Coordinates>", "</Annotation>"
         (tmp_path / "a.xml").write_text(begin * 2000 + end * 2000)

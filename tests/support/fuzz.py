@@ -147,14 +147,15 @@ def child(course: Course, seed: int, numbers: Sequence[int], answers: int, folde
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
     for number in numbers:
-        case = course.make(seed, number)
-        began = time.monotonic()
+        began, row = time.monotonic(), "not made"
         try:
+            case = course.make(seed, number)
+            began, row = time.monotonic(), case.row
             result, text = course.read(case, folder, number), ""
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is a finding
             last = traceback.extract_tb(error.__traceback__)[-1]
             result, text = "error", f"{type(error).__name__}: {str(error)[:200]} ({last.filename}:{last.lineno})"
-        line = Outcome(number, result, time.monotonic() - began, text, case.row)
+        line = Outcome(number, result, time.monotonic() - began, text, row)
         os.write(answers, (json.dumps(asdict(line)) + "\n").encode())
 
 
