@@ -69,7 +69,7 @@ def _texts(data: bytes, rng: random.Random, _: str) -> bytes:
                 add = info.add_itxt if rng.random() < 0.5 else info.add_text
                 add(name, text, zip=rng.random() < 0.3)
             picture.save(target, "PNG", pnginfo=info)
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return data
     return target.getvalue()
 
