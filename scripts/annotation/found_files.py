@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import lzma
 import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 from urllib.parse import unquote
 
 from scripts.core.errors import InputError, Problem, StateError
@@ -29,6 +31,10 @@ _DAMAGED = (
 """What Python's reader raises on damaged archives; for a password it is a ``RuntimeError``."""
 _LONGEST_NAME = 255  # bytes, what file systems take
 _MEMBER_BYTES, _ARCHIVE_BYTES, _MEMBERS = 64 * 1024**2, 1024**3, 10_000
+_DIRECTORY_BYTES = _MEMBERS * 512
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""What can be unpacked piece by piece; Python unpacks the others whole, however much that is."""
+_MOST_PROBLEMS = 20
 
 
 def key_of(name: str) -> str:
@@ -124,11 +130,14 @@ def _members(path: Path, origin: str, user: str, problems: list[Problem]) -> Ite
     try:
         with contextlib.ExitStack() as stack:
             folder = stack.enter_context(temporary_folder("masks-"))
-            archive = stack.enter_context(zipfile.ZipFile(stack.enter_context(plain_file(path))))
-            members = [info for info in archive.infolist() if not info.is_dir()]
-            problems += (refused := list(_unfit(members, origin)))
+            file = stack.enter_context(plain_file(path))
+            _refuse_large_directory(file, origin)
+            archive = stack.enter_context(zipfile.ZipFile(file))
+            members = [info for info in archive.infolist() if not info.filename.endswith("/")]
+            problems += (refused := list(itertools.islice(_unfit(members, origin), _MOST_PROBLEMS)))
             for info in [] if refused else sorted(members, key=lambda info: info.filename):
-                data = archive.read(info)
+                with archive.open(info) as member:
+                    data = member.read(info.file_size + 1)  # else all is unpacked at once, whatever its size
                 target = folder / info.filename  # a plain name, see _unfit
                 with writing(target):
                     target.write_bytes(data)
@@ -136,21 +145,46 @@ def _members(path: Path, origin: str, user: str, problems: list[Problem]) -> Ite
                 target.unlink()
     except StateError:
         raise
+    except InputError as error:
+        problems += error.problems
     except _DAMAGED as error:
         cure = "Save it again, or unpack it here."
         problems.append(Problem("archive cannot be read", origin, "an intact zip file", str(error), cure))
 
 
-def _unfit(members: Iterable[zipfile.ZipInfo], origin: str) -> Iterator[Problem]:
+def _refuse_large_directory(file: BinaryIO, origin: str) -> None:
+    """Raise InputError before an archive's directory is read, which may name millions of files."""
+    end = zipfile._EndRecData(file)  # type: ignore[attr-defined]
+    size = end[zipfile._ECD_SIZE] if end else 0  # type: ignore[attr-defined]
+    if size > _DIRECTORY_BYTES:
+        expected = f"{_MEMBERS} files, a directory of {_DIRECTORY_BYTES} bytes"
+        raise InputError(Problem("archive is too large", origin, expected, f"{size} bytes"))
+
+
+def _is_plain(name: str) -> bool:
+    return (
+        Path(name).name == name
+        and name[:1] not in ("", ".")
+        and name.isprintable()
+        and not set(name) & set("\\:")
+        and len(name.encode()) <= _LONGEST_NAME
+    )
+
+
+def _unfit(members: Sequence[zipfile.ZipInfo], origin: str) -> Iterator[Problem]:
     """Yield what speaks against an archive; sizes are those its directory states, which reading does not exceed."""
-    members = list(members)
+    if not members:
+        yield Problem("archive is empty", origin, "masks")
     for info in members:
         name = info.filename
-        plain = Path(name).name == name and name.isprintable() and not set(name) & set("\\:") and name[:1] != "."
-        if not plain or len(name.encode()) > _LONGEST_NAME:
-            yield Problem("archive holds more than plain files", origin, "names without folders", repr(info.filename))
+        if not _is_plain(name):
+            yield Problem("archive holds more than plain files", origin, "names without folders", repr(name))
+        elif info.compress_type not in _METHODS:
+            found = f"{name}, method {info.compress_type}"
+            cure = "Save it again as a usual zip file."
+            yield Problem("archive is packed in a way that cannot be read", origin, "stored or deflated", found, cure)
         elif info.file_size > _MEMBER_BYTES:
-            found = f"{info.filename}, {info.file_size} bytes"
+            found = f"{name}, {info.file_size} bytes"
             yield Problem("file in an archive is too large", origin, f"at most {_MEMBER_BYTES} bytes", found)
     total = sum(info.file_size for info in members)
     if len(members) > _MEMBERS or total > _ARCHIVE_BYTES:

@@ -24,6 +24,7 @@ FARTHEST_PX = 1e7
 _MOST_BYTES = 16 * 1024**2
 _MOST_SHAPES = 20_000
 _MOST_POINTS = 500_000
+_MOST_VALUES = 5 * _MOST_POINTS  # an x, a y, a height and their brackets, and as much again of other things
 _DEEPEST = 32  # of collections within collections; QuPath writes three
 _MOST_PROBLEMS = 20
 _LINE = "lines and points have no area; draw polygons"
@@ -63,6 +64,7 @@ def read_outlines(path: Path, content: bytes | None = None) -> list[Outline]:
         text = (path.read_bytes() if content is None else content).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(Problem("outlines cannot be read", path.name, "UTF-8 text", str(error))) from error
+    _refuse_dense(path, text)
     problems: list[Problem] = []
     outlines = _of_xml(path, text, problems) if path.suffix.lower() == ".xml" else _of_geojson(path, text, problems)
     if problems:
@@ -79,12 +81,22 @@ def _are_enough(problems: list[Problem], path: Path) -> bool:
     return True
 
 
+def _refuse_dense(path: Path, text: str) -> None:
+    """Refuse before parsing what could not be accepted after it: a value of two bytes takes a hundred in memory."""
+    values = sum(map(text.count, ",[{<"))
+    if values > _MOST_VALUES:
+        raise InputError(_too_many(path, f"{values} values"))
+
+
 def _refuse_many(path: Path, outlines: list[Outline]) -> None:
     points = sum(len(ring) for outline in outlines for ring in outline.rings)
     if len(outlines) > _MOST_SHAPES or points > _MOST_POINTS:
-        expected = f"at most {_MOST_SHAPES} shapes with {_MOST_POINTS} points"
-        found = f"{len(outlines)} shapes with {points} points"
-        raise InputError(Problem("too many outlines", path.name, expected, found, "Simplify them, or send a PNG."))
+        raise InputError(_too_many(path, f"{len(outlines)} shapes with {points} points"))
+
+
+def _too_many(path: Path, found: str) -> Problem:
+    expected = f"at most {_MOST_SHAPES} shapes with {_MOST_POINTS} points"
+    return Problem("too many outlines", path.name, expected, found, "Simplify them, or send a PNG.")
 
 
 # ---- GeoJSON ---------------------------------------------------------------------------------------------------------
@@ -94,7 +106,7 @@ def _of_geojson(path: Path, text: str, problems: list[Problem]) -> list[Outline]
     try:
         # Whole numbers as floats: one of 400 digits is infinite then, and no error.
         content = json.loads(text, parse_int=float)
-        shapes = list(_geometries(content, ""))
+        shapes = list(_geometries(content))
     except (ValueError, RecursionError) as error:
         problems.append(Problem("not GeoJSON", path.name, found=str(error)))
         return []
@@ -106,41 +118,50 @@ def _of_geojson(path: Path, text: str, problems: list[Problem]) -> list[Outline]
         kind = geometry.get("type") if isinstance(geometry, Mapping) else None
         parts = geometry.get("coordinates") if isinstance(geometry, Mapping) else None
         if kind not in ("Polygon", "MultiPolygon") or not isinstance(parts, list):
-            problems.append(Problem("not a polygon", where, "Polygon or MultiPolygon", str(kind)[:80], f"{_LINE}."))
+            found = kind[:80] if isinstance(kind, str) else "no type"
+            problems.append(Problem("not a polygon", where, "Polygon or MultiPolygon", found, f"{_LINE}."))
             continue
-        for part in [parts] if kind == "Polygon" else parts:
-            rings = _rings(part)
-            if rings is None:
-                problems.append(Problem("coordinates are no outline", where, _RING))
-            else:
-                outlines.append(Outline(rings, name))
+        polygons = [_rings(part) for part in ([parts] if kind == "Polygon" else parts)]
+        outlines += [Outline(rings, name) for rings in polygons if rings is not None]
+        if None in polygons:  # said once: a shape may have millions of bad parts
+            problems.append(Problem("coordinates are no outline", where, _RING))
     return outlines
 
 
-def _geometries(content: Any, name: str, depth: int = 0) -> Iterator[tuple[Any, str]]:
+def _geometries(content: Any) -> Iterator[tuple[Any, str]]:
     """Yield (geometry, class name) of what GeoJSON nests: collections, features, lists of features.
 
     Raises:
         ValueError: it is nested deeper than any program writes it.
     """
-    if depth > _DEEPEST:
-        raise ValueError(f"collections are nested more than {_DEEPEST} deep")
+    # Open lists, the innermost last. Generators within generators would hand each geometry through all of them.
+    waiting = [(iter([content]), "")]
+    while waiting:
+        parts, name = waiting[-1]
+        for part in parts:
+            inner = _inner(part, name)
+            if inner is None:
+                yield part, name
+            elif len(waiting) > _DEEPEST:
+                raise ValueError(f"collections are nested more than {_DEEPEST} deep")
+            else:
+                waiting.append((iter(inner[0]), inner[1]))
+                break
+        else:
+            waiting.pop()
+
+
+def _inner(content: Any, name: str) -> tuple[list[Any], str] | None:
+    """Return what a collection or a feature holds, and the class name of that; None for a geometry."""
     kind = content.get("type") if isinstance(content, Mapping) else None
     if isinstance(content, list):
-        yield from _all_geometries(content, name, depth)
-    elif kind == "FeatureCollection":
-        yield from _all_geometries(content.get("features") or [], name, depth)
-    elif kind == "GeometryCollection":
-        yield from _all_geometries(content.get("geometries") or [], name, depth)
-    elif kind == "Feature":
-        yield from _geometries(content.get("geometry"), _class_name(content.get("properties")), depth + 1)
-    else:
-        yield content, name
-
-
-def _all_geometries(parts: Any, name: str, depth: int) -> Iterator[tuple[Any, str]]:
-    for part in parts if isinstance(parts, list) else [parts]:
-        yield from _geometries(part, name, depth + 1)
+        return content, name
+    if kind == "Feature":
+        return [content.get("geometry")], _class_name(content.get("properties"))
+    if kind not in ("FeatureCollection", "GeometryCollection"):
+        return None
+    parts = content.get("features" if kind == "FeatureCollection" else "geometries") or []
+    return parts if isinstance(parts, list) else [parts], name
 
 
 def _class_name(properties: Any) -> str:
@@ -203,9 +224,10 @@ def _of_xml(path: Path, text: str, problems: list[Problem]) -> list[Outline]:
 
 
 def _asap_ring(element: ElementTree.Element) -> np.ndarray | None:
+    # Not all that is below it: of annotations within annotations each would have the points of all inner ones.
+    coordinates = [*element.findall("Coordinate"), *element.findall("Coordinates/Coordinate")]
     try:
-        points = sorted((float(c.get("Order", 0)), float(c.attrib["X"]), float(c.attrib["Y"]))
-                        for c in element.iter("Coordinate"))  # fmt: skip
+        points = sorted((float(c.get("Order", 0)), float(c.attrib["X"]), float(c.attrib["Y"])) for c in coordinates)
     except (KeyError, ValueError):
         return None
     return (_rings([[point[1:] for point in points]]) or (None,))[0]

@@ -69,7 +69,7 @@ _DECODING_ERRORS = (
 _EXIF_ORIENTATION = 0x0112
 _TURNED = (5, 6, 7, 8)
 _NIFTI_BYTES = 4  # per pixel, of the largest file that is read; with 8-byte numbers it has half as many pixels
-_NIFTI_HEADER = 2**20
+_NIFTI_HEADER = 2**24  # with extensions
 _NIFTI2_BYTES = 540  # of its header; that of the first version has 348
 _NIFTI2_HEADER = _NIFTI2_BYTES.to_bytes(4, "little")  # its size is what tells the second version from the first
 
@@ -246,10 +246,11 @@ def _refuse_unfit(path: Path, picture: Image.Image) -> None:
         raise InputError(
             Problem("the content is not what the suffix says", str(path), expected[0], str(picture.format), cure)
         )
-    pages = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
-    if pages > 1:
+    # Not how many there are: of a TIFF all would be read, each compared with all before it.
+    if picture.format != "MPO" and getattr(picture, "is_animated", False):
+        found = "several pages"
         raise InputError(
-            Problem("animated or multi-page file", str(path), "one picture", f"{pages} pages", "Save one page alone.")
+            Problem("animated or multi-page file", str(path), "one picture", found, "Save one page alone.")
         )
 
 
@@ -274,9 +275,13 @@ def _opened_nifti(path: Path, content: bytes | None = None) -> Iterator[Any]:
         begin = source.read(_NIFTI2_BYTES)
         header = _nifti_header(path, begin)
         promised = math.prod(header.get_data_shape()) * header.get_data_dtype().itemsize
-        most = max(0, int(header.get_data_offset())) + promised
-        if Image.MAX_IMAGE_PIXELS is not None and most > 2 * Image.MAX_IMAGE_PIXELS * _NIFTI_BYTES + _NIFTI_HEADER:
-            raise InputError(_too_large(path, f"{most} bytes"))
+        offset = max(0, int(header.get_data_offset()))
+        if Image.MAX_IMAGE_PIXELS is not None and promised > 2 * Image.MAX_IMAGE_PIXELS * _NIFTI_BYTES:
+            raise InputError(_too_large(path, f"{promised} bytes"))
+        if offset > _NIFTI_HEADER:  # of few pixels, yet all before them would be unpacked
+            expected = f"within {_NIFTI_HEADER} bytes"
+            raise InputError(Problem("pixels begin far behind the header", str(path), expected, f"at byte {offset}"))
+        most = offset + promised
         # As much as the header promises and no more; all of it in memory, where nibabel looks for no other file.
         unpacked = begin + source.read(max(0, most - len(begin)))
         if promised > len(unpacked):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -87,6 +89,44 @@ class TestFound:
         monkeypatch.undo()
         monkeypatch.setattr("scripts.annotation.found_files._ARCHIVE_BYTES", 199)
         assert "archive is too large" in str(found(tmp_path)[1][0])
+
+    def test_a_file_that_unpacks_to_more_than_its_archive_says(self, tmp_path: Path) -> None:
+        path = archive(tmp_path / "m.zip")
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+            file.writestr("a.png", bytes(2**26))
+        said = struct.pack("<I", 10)
+        path.write_bytes(path.read_bytes().replace(struct.pack("<I", 2**26), said))
+        tracemalloc.start()
+        try:
+            files, problems = found(tmp_path)
+            assert tracemalloc.get_traced_memory()[1] < 2**22
+        finally:
+            tracemalloc.stop()
+        assert files == []
+        assert "m.zip: archive cannot be read" in str(problems[0])
+
+    @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+    def test_what_cannot_be_unpacked_piece_by_piece(self, tmp_path: Path, method: int) -> None:
+        with zipfile.ZipFile(tmp_path / "m.zip", "w", method) as file:
+            file.writestr("a.png", b"A")
+        files, problems = found(tmp_path)
+        assert files == []
+        assert "m.zip: archive is packed in a way that cannot be read" in str(problems[0])
+
+    def test_a_directory_of_very_many_names_is_not_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        archive(tmp_path / "m.zip", **{f"{number}.png": b"" for number in range(3)})
+        monkeypatch.setattr("scripts.annotation.found_files._DIRECTORY_BYTES", 100)
+        monkeypatch.setattr(zipfile, "ZipFile", None)
+        assert "m.zip: archive is too large" in str(found(tmp_path)[1][0])
+
+    def test_only_the_first_of_many_bad_names_are_named(self, tmp_path: Path) -> None:
+        archive(tmp_path / "m.zip", **{f"a/{number}.png": b"" for number in range(100)})
+        assert len(found(tmp_path)[1]) == 20
+
+    @pytest.mark.parametrize("folders", [(), ("a/", "b/")])
+    def test_an_archive_without_files_is_told(self, tmp_path: Path, folders: tuple[str, ...]) -> None:
+        archive(tmp_path / "m.zip", **dict.fromkeys(folders, b""))
+        assert [problem.what for problem in found(tmp_path)[1]] == ["archive is empty"]
 
     @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut", b"\0" * 200])
     def test_broken_archives(self, tmp_path: Path, content: bytes) -> None:

@@ -98,6 +98,27 @@ class TestGeoJson:
         with pytest.raises(InputError, match=r"too many outlines.*3 shapes with 15 points\. Simplify"):
             read_outlines(geojson(tmp_path, [polygon] * 3))
 
+    def test_values_that_cannot_be_accepted_are_not_even_parsed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Of two bytes each, 16 MiB of them would take half a gigabyte and 20 seconds."""
+        monkeypatch.setattr("scripts.images.outlines.json.loads", None)
+        for content in ("[" + "0," * 2_500_001, "[" + "[]," * 1_300_000, "[" + "{}," * 1_300_000):
+            with pytest.raises(InputError, match=r"too many outlines.*values"):
+                read_outlines(geojson(tmp_path, content))
+
+    def test_a_shape_with_very_many_bad_parts_is_named_once(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError) as caught:
+            read_outlines(geojson(tmp_path, {"type": "MultiPolygon", "coordinates": [1] * 1000}))
+        assert [problem.what for problem in caught.value.problems] == ["coordinates are no outline"]
+
+    def test_shapes_keep_their_order_and_names_however_they_are_nested(self, tmp_path: Path) -> None:
+        a, b, c = ({"type": "Polygon", "coordinates": [[[i, 0], [i + 3, 0], [i, 3]]]} for i in range(3))
+        inner = feature({"type": "GeometryCollection", "geometries": [a, [b]]}, "x")
+        content = [[inner, {"type": "FeatureCollection", "features": feature(c, "y")}], a]
+        found = [(one.name, one.rings[0][0][0]) for one in read_outlines(geojson(tmp_path, content))]
+        assert found == [("x", 0), ("x", 1), ("y", 2), ("", 0)]
+
     def test_missing_and_huge_files(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(InputError, match="cannot be read"):
             read_outlines(tmp_path / "none.geojson")
@@ -137,3 +158,10 @@ class TestAsap:
         (tmp_path / "a.xml").write_text(self.XML.replace(old, new))
         with pytest.raises(InputError, match=message):
             read_outlines(tmp_path / "a.xml")
+
+    def test_annotations_within_annotations_have_points_of_their_own(self, tmp_path: Path) -> None:
+        """Each had those of all inner ones, so that a file of 2 MB took a minute."""
+        points = "".join(f'<Coordinate X="{x}" Y="{y}"/>' for x, y in ((0, 0), (4, 0), (4, 4)))
+        begin, end = f"<Annotation><Coordinates>{points}</Coordinates>", "</Annotation>"
+        (tmp_path / "a.xml").write_text(begin * 2000 + end * 2000)
+        assert {len(one.rings[0]) for one in read_outlines(tmp_path / "a.xml")} == {3}

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gzip
+import struct
 from pathlib import Path
 
 import nibabel
@@ -180,6 +182,24 @@ def test_decompression_bombs_are_refused_by_pillows_own_limit(tmp_path: Path, mo
     monkeypatch.setattr(reading.Image, "MAX_IMAGE_PIXELS", 17)  # 35 pixels are more than twice that
     assert fault(tmp_path / "a.png") == "too many pixels to be decoded safely"
     assert fault(tmp_path / "a.nii") == "too many pixels to be decoded safely"
+
+
+def test_further_pages_are_not_read_to_be_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow compares each page with all before it: 50 000 of them, which fit into 6 MB, take a quarter of a minute."""
+    Image.fromarray(RGB).save(tmp_path / "a.tif", save_all=True, append_images=[Image.fromarray(RGB)] * 2)
+    monkeypatch.delattr("PIL.TiffImagePlugin.TiffImageFile.n_frames")
+    with pytest.raises(InputError, match="animated or multi-page file"):
+        read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_pixels_far_behind_the_header_of_a_nifti_are_not_unpacked(tmp_path: Path, suffix: str) -> None:
+    """A packed file of 900 kB would take a gigabyte."""
+    whole = bytearray(nibabel.Nifti1Image(GREY.T.copy(), np.eye(4)).to_bytes())
+    whole[108:112] = struct.pack("<f", 5e8)
+    (tmp_path / f"a{suffix}").write_bytes(gzip.compress(whole) if suffix == ".nii.gz" else whole)
+    with pytest.raises(InputError, match="pixels begin far behind the header"):
+        read_image(tmp_path / f"a{suffix}")
 
 
 def test_names_of_images() -> None:

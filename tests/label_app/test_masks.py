@@ -137,7 +137,7 @@ REFUSED: dict[str, tuple[str, bytes, str]] = {
     "empty": ("m.png", as_png(a_mask() * 0), "mask is empty; expected foreground in an image of class"),
     "soft edges": ("m.png", encoded(soft(), "PNG"), "mask has soft edges; expected a sharp edge"),
     "JPEG": ("m.jpg", encoded(a_mask() * 255, "JPEG"), "a JPEG mask has no exact values"),
-    "two pages": ("m.tif", two_pages(), "animated or multi-page file; expected one picture; found 2 pages"),
+    "two pages": ("m.tif", two_pages(), "animated or multi-page file; expected one picture; found several pages"),
     "XML that is none": ("m.xml", b"<a>", "not XML"),
     "XML with entities": ("m.xml", ENTITY, "XML defines entities"),
     "a line": ("m.geojson", LINE, "not a polygon; expected Polygon or MultiPolygon; found LineString"),

@@ -1,7 +1,10 @@
-"""Spoiled images, masks and tables through the loaders: each is read or refused, none crashes, hangs or raises else.
+"""Spoiled files through the loaders and the gate: each is read or refused, none crashes, hangs or raises else.
 
     python -m tests.support.fuzz --n 10000 --seed 0
+    python -m tests.support.fuzz --gate --n 10000 --seed 0
     python -m tests.support.fuzz --seed 0 --only 1234
+
+With ``--gate`` it is what people hand in, by way of the folder of a run (:mod:`tests.support.fuzz_gate`).
 
 Cases are read in a child process with a limit on its memory. A case that takes longer than ``--limit`` seconds is
 killed and counts as a hang; a child that dies counts as a crash; both go on with the next case. Findings are written
@@ -23,8 +26,8 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -37,21 +40,25 @@ from scripts.data.datalist import read_datalist
 from scripts.images.masks import MaskRule, read_mask
 from scripts.images.reading import image_size, read_image
 from scripts.networks.model_file import read_model
+from tests.support import fuzz_gate
 from tests.support.fuzz_cases import MODEL, TABLES, Case, make_case
 
 MEMORY_BYTES = 2 * 2**30
 """What a case may take beside the program."""
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+"""Folder where files need no disk: the state of a run waits for the disk at each write."""
 RULES = (MaskRule(), MaskRule("over:127.5"), MaskRule([1, 2], ignore=3))
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a case: ``"read"``, ``"refused"``, or a finding with its text."""
+    """What became of a case: ``"read"``, ``"refused"``, or a finding with its text; its row in the table."""
 
     number: int
     result: str
     seconds: float
     text: str = ""
+    row: str = ""
 
 
 def read_case(case: Case, folder: Path, number: int) -> str:
@@ -113,7 +120,26 @@ def prepare(folder: Path) -> None:
     (folder / "link.png").symlink_to("/etc/passwd")
 
 
-def child(seed: int, numbers: Sequence[int], answers: int, folder: Path) -> None:
+@dataclass(frozen=True)
+class Course:
+    """What is spoiled, and how it is read.
+
+    Attributes:
+        make: case of a seed and a number.
+        prepare: puts into a folder what cases need beside them.
+        read: reads a case in this folder; ``"read"``, ``"refused"``, or an exception.
+    """
+
+    make: Callable[[int, int], Case]
+    prepare: Callable[[Path], None]
+    read: Callable[[Case, Path, int], str]
+
+
+FILES = Course(make_case, prepare, read_case)
+GATE = Course(fuzz_gate.make_case, fuzz_gate.prepare, fuzz_gate.read_case)
+
+
+def child(course: Course, seed: int, numbers: Sequence[int], answers: int, folder: Path) -> None:
     """Read cases one after the other and write a line about each to a pipe."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     memory = pages * resource.getpagesize() + MEMORY_BYTES
@@ -121,15 +147,16 @@ def child(seed: int, numbers: Sequence[int], answers: int, folder: Path) -> None
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
     for number in numbers:
-        case = make_case(seed, number)
-        began = time.monotonic()
+        began, row = time.monotonic(), "not made"
         try:
-            result, text = read_case(case, folder, number), ""
+            case = course.make(seed, number)
+            began, row = time.monotonic(), case.row
+            result, text = course.read(case, folder, number), ""
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is a finding
             last = traceback.extract_tb(error.__traceback__)[-1]
             result, text = "error", f"{type(error).__name__}: {str(error)[:200]} ({last.filename}:{last.lineno})"
-        line = {"number": number, "result": result, "seconds": time.monotonic() - began, "text": text}
-        os.write(answers, (json.dumps(line) + "\n").encode())
+        line = Outcome(number, result, time.monotonic() - began, text, row)
+        os.write(answers, (json.dumps(asdict(line)) + "\n").encode())
 
 
 class Fuzzer:
@@ -138,18 +165,19 @@ class Fuzzer:
     Args:
         seed: of the cases.
         limit: seconds a case may take.
+        course: what is spoiled.
     """
 
-    def __init__(self, seed: int, limit: float) -> None:
-        self.seed, self.limit = seed, limit
+    def __init__(self, seed: int, limit: float, course: Course = FILES) -> None:
+        self.seed, self.limit, self.course = seed, limit, course
 
     def run(self, numbers: Sequence[int], progress: bool = True) -> list[Outcome]:
         """Return the outcome of each case."""
         done: list[Outcome] = []
         with tqdm(total=len(numbers), unit="file", disable=not progress) as bar:
             while len(done) < len(numbers):
-                with tempfile.TemporaryDirectory() as folder:
-                    prepare(Path(folder))
+                with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+                    self.course.prepare(Path(folder))
                     for outcome in self._until_it_dies(numbers[len(done) :], Path(folder)):
                         done.append(outcome)
                         bar.update()
@@ -161,7 +189,7 @@ class Fuzzer:
         if not process:
             os.close(reading)
             try:
-                child(self.seed, numbers, writing, folder)
+                child(self.course, self.seed, numbers, writing, folder)
             finally:
                 os._exit(0)
         os.close(writing)
@@ -181,17 +209,19 @@ class Fuzzer:
             os.kill(process, signal.SIGKILL)
         status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
         if hangs:
-            yield Outcome(left[0], "hang", self.limit, f"more than {self.limit:g} s")
+            yield self._lost(left[0], "hang", self.limit, f"more than {self.limit:g} s")
         elif left:
-            yield Outcome(left[0], "crash", 0.0, f"the process ended with {status}")
+            yield self._lost(left[0], "crash", 0.0, f"the process ended with {status}")
+
+    def _lost(self, number: int, result: str, seconds: float, text: str) -> Outcome:
+        return Outcome(number, result, seconds, text, self.course.make(self.seed, number).row)
 
 
-def summary(seed: int, done: Sequence[Outcome]) -> str:
+def summary(done: Sequence[Outcome]) -> str:
     """Return a Markdown table, one row per kind of file."""
     rows: dict[str, list[Outcome]] = {}
     for outcome in done:
-        case = make_case(seed, outcome.number)
-        rows.setdefault(case.kind if case.kind in TABLES else f"{case.kind}, {case.suffix}", []).append(outcome)
+        rows.setdefault(outcome.row, []).append(outcome)
     lines = ["| Files | Tried | Read | Refused | Else | Slowest (s) |", "|---|---:|---:|---:|---:|---:|"]
     for name, group in [*sorted(rows.items()), ("**all**", list(done))]:
         counts = Counter(outcome.result for outcome in group)
@@ -209,19 +239,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--limit", type=float, default=10.0, help="seconds a file may take")
     parser.add_argument("--only", type=int, help="this case alone, in this process, with its traceback")
     parser.add_argument("--keep", type=Path, help="folder for the files that were neither read nor refused")
+    parser.add_argument("--gate", action="store_true", help="files that people hand in, by way of a run's folder")
     options = parser.parse_args(arguments)
+    course = GATE if options.gate else FILES
     if options.only is not None:
-        case = make_case(options.seed, options.only)
-        print(case.kind, case.suffix, case.how)  # noqa: T201
+        case = course.make(options.seed, options.only)
+        print(case.kind, case.suffix, case.how, ascii(case.place))  # noqa: T201
         with tempfile.TemporaryDirectory() as folder:
-            prepare(Path(folder))
-            print(read_case(case, Path(folder), options.only))  # noqa: T201
+            course.prepare(Path(folder))
+            print(course.read(case, Path(folder), options.only))  # noqa: T201
         return 0
-    done = Fuzzer(options.seed, options.limit).run(range(options.n))
-    print(summary(options.seed, done))  # noqa: T201
+    done = Fuzzer(options.seed, options.limit, course).run(range(options.n))
+    print(summary(done))  # noqa: T201
     findings = [outcome for outcome in done if outcome.result not in ("read", "refused")]
     for outcome in findings:
-        case = make_case(options.seed, outcome.number)
+        case = course.make(options.seed, outcome.number)
         print(f"{outcome.number}: {case.kind} {case.suffix}, {case.how}: {outcome.result}: {outcome.text}")  # noqa: T201
         if options.keep:
             options.keep.mkdir(parents=True, exist_ok=True)

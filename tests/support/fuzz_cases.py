@@ -44,16 +44,23 @@ class Case:
     """One spoiled file.
 
     Attributes:
-        kind: ``"image"``, ``"mask"``, ``"csv"``, ``"json"`` or ``"model"``.
+        kind: ``"image"``, ``"mask"``, ``"csv"``, ``"json"`` or ``"model"``; :mod:`tests.support.fuzz_gate` has others.
         suffix: of its name, without the dot.
         data: its bytes.
         how: the seed file and what was done to it.
+        place: where it lies in a folder of masks; its characters may be bytes that are no text.
     """
 
     kind: str
     suffix: str
     data: bytes
     how: str
+    place: str = ""
+
+    @property
+    def row(self) -> str:
+        """Row of the table that it counts in."""
+        return self.kind if self.kind in (*TABLES, "misnamed") else f"{self.kind}, {self.suffix}"
 
 
 def make_case(seed: int, number: int) -> Case:
@@ -177,10 +184,18 @@ MODEL = ModelInfo({"_target_": "scripts.networks.joint_net.JointNet"}, ("a", "b"
 # ---- ways to spoil ------------------------------------------------------------------------------------------------
 
 _Way = Callable[[bytes, random.Random, str], bytes]
+MOST_PACKED = 2**18
+"""Of bytes that are unpacked here; what is larger is a bomb already."""
+
+
+def spoiled_bytes(data: bytes, rng: random.Random, suffix: str = "") -> bytes:
+    """Return ``data`` spoiled in a way that looks at bytes alone, or at the structure of a PNG or packed NIfTI."""
+    own = {"png": (_chunk, _chunk, _size), "nii.gz": (_packed, _packed)}.get(suffix, ())
+    return rng.choice((*_ANY, _number, _token, *own))(data, rng, suffix)
 
 
 def _ways(suffix: str) -> tuple[_Way, ...]:
-    common = (_bits, _bytes, _cut, _insert, _remove, _repeat, _zero, _splice)
+    common = (*_ANY, _splice)
     if suffix in TABLES:
         return (_cell, _cell, _cell, _token, _token, _lines, *common)
     own: dict[str, tuple[_Way, ...]] = {"png": (_chunk, _chunk, _size), "nii.gz": (_packed, _packed, _packed)}
@@ -236,6 +251,9 @@ def _zero(data: bytes, rng: random.Random, _: str) -> bytes:
     return data[:at] + bytes(min(size, len(data) - at)) + data[at + size :]
 
 
+_ANY: tuple[_Way, ...] = (_bits, _bytes, _cut, _insert, _remove, _repeat, _zero)
+
+
 def _splice(data: bytes, rng: random.Random, suffix: str) -> bytes:
     files = whole_files(suffix)
     other = files[rng.randrange(len(files))][1]
@@ -288,6 +306,8 @@ def _lines(data: bytes, rng: random.Random, _: str) -> bytes:
 
 def _packed(data: bytes, rng: random.Random, suffix: str) -> bytes:
     """Spoil what is inside and pack it again; gzip's sum would hide most else."""
+    if len(data) > MOST_PACKED:
+        return data
     try:
         inside = gzip.decompress(data)
     except (OSError, EOFError, zlib.error):

@@ -10,6 +10,7 @@ import struct
 import time
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +22,78 @@ from PIL import Image
 from scripts.core.errors import InputError
 from scripts.data.datalist import read_datalist
 from scripts.images.reading import image_size, read_image
-from tests.support import fuzz
-from tests.support.fuzz import Fuzzer, summary
-from tests.support.fuzz_cases import IMAGES, MODELS, TABLES, make_case, whole_files
+from tests.support import fuzz, fuzz_gate
+from tests.support.fuzz import FILES, GATE, Fuzzer, summary
+from tests.support.fuzz_archives import whole_archive
+from tests.support.fuzz_cases import IMAGES, MODELS, TABLES, Case, make_case, whole_files
+from tests.support.fuzz_geojson import whole_geojson
+from tests.support.fuzz_masks import SUFFIXES, whole_masks
+from tests.support.fuzz_xml import whole_xml
 
 
 def test_short_form() -> None:
     done = Fuzzer(seed=7, limit=20.0).run(range(400), progress=False)
     assert [outcome for outcome in done if outcome.result not in ("read", "refused")] == []
     assert sum(outcome.result == "read" for outcome in done) > 40
-    assert "| **all** | 400 |" in summary(7, done)
+    assert "| **all** | 400 |" in summary(done)
 
 
 def test_cases_depend_on_seed_and_number_alone() -> None:
     assert make_case(3, 14) == make_case(3, 14)
     assert len({make_case(seed, number).data for seed in (3, 4) for number in (14, 15)}) == 4
     assert {make_case(0, number).suffix for number in range(200)} >= {*IMAGES, *TABLES, *MODELS}
+
+
+class TestGate:
+    """What people hand in, by way of the folder of a run."""
+
+    def test_short_form(self) -> None:
+        done = Fuzzer(7, 20.0, GATE).run(range(250), progress=False)
+        assert [outcome for outcome in done if outcome.result not in ("read", "refused")] == []
+        outlines = {number for number in range(250) if GATE.make(7, number).kind == "outlines"}
+        assert sum(outcome.result == "read" for outcome in done if outcome.number in outlines) > len(outlines) / 4
+        assert "| outlines, geojson | " in summary(done)
+
+    def test_cases_depend_on_seed_and_number_alone(self) -> None:
+        assert GATE.make(3, 14) == GATE.make(3, 14)
+        assert len({GATE.make(seed, number).data for seed in (3, 4) for number in (14, 15)}) == 4
+        assert {GATE.make(0, number).suffix for number in range(200)} >= {"geojson", "json", "xml", "zip", *SUFFIXES}
+
+    def test_files_that_are_spoiled_are_whole_before(self, tmp_path: Path) -> None:
+        fuzz_gate.prepare(tmp_path)
+        whole = [("geojson", json.dumps(content).encode()) for content in whole_geojson()]
+        whole += [("xml", text.encode()) for text in whole_xml()]
+        whole += [(suffix, data) for suffix in SUFFIXES for _, data in whole_masks(suffix)]
+        whole += [("zip", whole_archive(fuzz_gate.IDS[0], data)) for _, data in whole_masks("png")]
+        for number, (suffix, data) in enumerate(whole):
+            case = Case("", suffix, data, "", f"anna/{fuzz_gate.IDS[0]}.{suffix}")
+            assert fuzz_gate.read_case(case, tmp_path, number) == "read", (suffix, number)
+
+    def test_a_mask_that_is_taken_in_silence_or_lost_is_found(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fuzz_gate.prepare(tmp_path)
+        case = Case("mask", "png", whole_masks("png")[0][1], "", f"{fuzz_gate.IDS[0]}.png")
+        monkeypatch.setattr("scripts.annotation.folder_oracle.found_files", lambda *_: [])
+        with pytest.raises(AssertionError, match="neither taken nor refused"):
+            fuzz_gate.read_case(case, tmp_path, 1)
+
+    def test_a_case_that_takes_too_much_memory_is_found(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        fuzz_gate.prepare(tmp_path)
+        case = Case("mask", "png", whole_masks("png")[0][1], "", f"{fuzz_gate.IDS[0]}.png")
+        monkeypatch.setattr(fuzz_gate, "MOST_BYTES", -1)
+        with pytest.raises(AssertionError, match=r"took .* MiB"):
+            fuzz_gate.read_case(case, tmp_path, 1)
+
+    def test_a_refusal_because_memory_ran_out_is_found(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def hungry(*_: Any, **__: Any) -> None:
+            raise MemoryError
+
+        fuzz_gate.prepare(tmp_path)
+        case = Case("mask", "png", whole_masks("png")[0][1], "", f"{fuzz_gate.IDS[0]}.png")
+        monkeypatch.setattr(Image, "open", hungry)
+        with pytest.raises(AssertionError, match="memory"):
+            fuzz_gate.read_case(case, tmp_path, 1)
 
 
 @pytest.mark.parametrize("suffix", [*IMAGES, *TABLES, *MODELS])
@@ -60,16 +117,13 @@ class TestItFinds:
             (lambda: bytearray(2**33), "error", "MemoryError"),
         ],
     )
-    def test_each_kind_of_fault_and_goes_on(
-        self, monkeypatch: pytest.MonkeyPatch, fault: Callable[[], Any], result: str, text: str
-    ) -> None:
+    def test_each_kind_of_fault_and_goes_on(self, fault: Callable[[], Any], result: str, text: str) -> None:
         def reading(case: fuzz.Case, folder: Path, number: int) -> str:
             if number == 2:
                 fault()
             return "read"
 
-        monkeypatch.setattr(fuzz, "read_case", reading)
-        done = Fuzzer(seed=0, limit=1.0).run(range(5), progress=False)
+        done = Fuzzer(0, 1.0, replace(FILES, read=reading)).run(range(5), progress=False)
         assert [outcome.number for outcome in done] == list(range(5))
         assert [outcome.result for outcome in done] == ["read", "read", result, "read", "read"]
         assert text in done[2].text
