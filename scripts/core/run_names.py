@@ -76,7 +76,7 @@ class RunFile(StrEnum):
     """Files and folders in the folder of a run."""
 
     STATE = "state.sqlite"
-    PEOPLE = "people.jsonl"
+    JOURNAL = "journal.jsonl"
     BLOBS = "blobs"
     SET_ASIDE = "set_aside"
     LOCK = "lock"

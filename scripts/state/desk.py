@@ -7,7 +7,6 @@ comes in belongs to no round yet; the next round takes it in its oracle phase, s
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -15,15 +14,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from scripts.core.errors import InputError, Problem, StateError
+from scripts.core.errors import InputError, Problem
 from scripts.state import journal
 from scripts.state.blob_store import DRAWN
 from scripts.state.database import Database
 from scripts.state.reader import StateReader, state_file
 from scripts.state.rows import LabelRow, LeaseRow, RefusalRow, SkipRow
 from scripts.state.writes import insert_labels, numbers_of, require_finite, require_train
-
-logger = logging.getLogger(__name__)
 
 LEASE_S = 1800.0
 
@@ -51,22 +48,23 @@ class Desk(StateReader):
 
     @classmethod
     def restore(cls, run_dir: Path | str) -> list[LabelRow]:
-        """Take in again the masks that people were told are kept and that an older state does not know.
+        """Make an older state fit to go on: take in again the masks that people were told are kept. Return them.
 
-        They get the versions they had, and wait for the next round. Return them.
+        They get the versions they had, and wait for the next round. Phases that it does not know are done anew.
 
         Raises:
             StateError: as :meth:`open`; the file of a mask is lost too.
         """
         answered = journal.read(Path(run_dir))
         with cls(Path(run_dir), Database.open_beside(state_file(run_dir))) as desk:
-            missing = journal.lost(answered, desk._stored_masks())
+            missing = desk._lacking(answered).masks
             for row in missing:
                 desk.read_blob(row.blob)
             with desk._database.transaction() as db:
                 require_train(db, [row.id for row in missing])
                 insert_labels(db, [replace(row, round=None) for row in missing])
-            return missing
+            journal.rewrite(desk.run_dir, desk._for_journal())
+            return list(missing)
 
     # ---- handing out ---------------------------------------------------------------------------------------------
 
@@ -143,10 +141,7 @@ class Desk(StateReader):
             # A mask says that the image can be drawn after all.
             db.execute("UPDATE skips SET undone = ? WHERE id = ? AND undone = ''", (row.at, row.id))
         row = replace(row, version=version)
-        try:
-            journal.append(self.run_dir, [row])
-        except StateError as error:  # the mask is kept all the same; the next start of the run adds it
-            logger.warning("%s", error)
+        journal.append(self.run_dir, journal.Entries((row,)))  # fails it, the mask is kept, and may be sent again
         return row
 
     def refuse(self, row: RefusalRow) -> None:

@@ -67,14 +67,21 @@ class StateReader:
         answered = journal.read(Path(run_dir))  # before the state is opened, to which masks may come meanwhile
         state = cls(Path(run_dir), opened(state_file(run_dir)))
         try:
-            journal.refuse_older_state(Path(run_dir), journal.lost(answered, state._stored_masks()))
+            journal.refuse_older_state(Path(run_dir), state._lacking(answered))
         except BaseException:
             state.close()
             raise
         return state
 
-    def _stored_masks(self) -> set[tuple[str, int, str]]:
-        return {(row[0], row[1], row[2]) for row in self._rows("SELECT id, version, blob FROM labels")}
+    def _lacking(self, answered: journal.Entries) -> journal.Entries:
+        """Return what of a journal this state does not know."""
+        masks = {(row[0], row[1], row[2]) for row in self._rows("SELECT id, version, blob FROM labels")}
+        return answered.beyond(masks, {(row[0], row[1]) for row in self._rows("SELECT round, phase FROM phases")})
+
+    def _for_journal(self) -> journal.Entries:
+        """Return what a journal of this state holds: masks that people drew, and phases."""
+        phases = tuple((row[0], row[1]) for row in self._rows("SELECT round, phase FROM phases ORDER BY seq"))
+        return journal.Entries(tuple(row for row in self.labels() if row.user != SIMULATED), phases)
 
     def close(self) -> None:
         """Close the state; a second call does nothing."""

@@ -26,7 +26,7 @@ from scripts.state.blob_store import DRAWN, BlobStore
 from scripts.state.database import Database
 from scripts.state.lock import RunLock
 from scripts.state.reader import StateReader
-from scripts.state.rows import SIMULATED, ImageRow, LabelRow, PseudoRow, QueryRow
+from scripts.state.rows import ImageRow, LabelRow, PseudoRow, QueryRow
 from scripts.state.settings_checks import (
     OTHER_DATA,
     changed_images,
@@ -84,9 +84,9 @@ class RunState(StateReader):
             database = Database.open(path)
             undo.callback(database.close)
             state = cls(run_dir, database, lock)
-            journal.refuse_older_state(run_dir, journal.lost(answered, state._stored_masks()))
-            drawn = [row for row in state.labels() if row.user != SIMULATED]
-            journal.append(run_dir, journal.lost(drawn, set(map(journal.key_of, answered))))
+            journal.refuse_older_state(run_dir, state._lacking(answered))
+            known = set(map(journal.key_of, answered.masks)), set(answered.phases)
+            journal.append(run_dir, state._for_journal().beyond(*known))  # of an older run, or of a kill before
             state._require_blobs(state.named_blobs())  # before hours of work end at a missing one
             state.gc()
             undo.pop_all()
@@ -243,6 +243,8 @@ class RunState(StateReader):
             insert_pseudo(db, pseudo)
             db.executemany("INSERT INTO metrics VALUES (?, ?, ?)", [(round, k, float(v)) for k, v in metrics.items()])
             db.executemany("INSERT INTO artifacts VALUES (?, ?, ?)", [(round, k, v) for k, v in artifacts.items()])
+        # If this fails the phase is done all the same, and the next start of the run adds the line.
+        journal.append(self.run_dir, journal.Entries(phases=((round, phase),)))
 
     # ---- inside --------------------------------------------------------------------------------------------------
 

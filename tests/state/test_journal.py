@@ -54,9 +54,8 @@ class TestOlderState:
             opened(older)
         text = str(caught.value)
         assert "state is older than its files" in text
-        assert (
-            "5 masks that it does not know, of train_05, train_06, train_07, train_08, train_09, drawn by ann" in text
-        )
+        images = "train_05, train_06, train_07, train_08, train_09"
+        assert f"it does not know 5 masks, of {images}, drawn by ann" in text
         assert f"python -m scripts.annotation restore {older}" in text
         assert blobs(older) == before
         assert len(before) == 10
@@ -70,12 +69,12 @@ class TestOlderState:
         reader.close()
         for suffix in ("-wal", "-shm"):
             (tmp_path / "copy" / f"state.sqlite{suffix}").unlink()
-        with pytest.raises(StateError, match=r"3 masks that it does not know"):
+        with pytest.raises(StateError, match=r"does not know 3 masks"):
             RunState.open(tmp_path / "copy")
         assert len(blobs(tmp_path / "copy")) == 3
 
     def test_restored_as_they_were(self, older: Path) -> None:
-        expected = journal.read(older)
+        expected = list(journal.read(older).masks)
         assert [row.id for row in Desk.restore(older)] == TRAIN[5:10]
         with RunState.open(older) as state:
             assert state.labels() == expected
@@ -84,7 +83,7 @@ class TestOlderState:
         assert Desk.restore(older) == []
 
     def test_a_mask_whose_file_is_lost_too(self, older: Path) -> None:
-        (name,) = [row.blob for row in journal.read(older) if row.id == "train_07"]
+        (name,) = [row.blob for row in journal.read(older).masks if row.id == "train_07"]
         (older / "blobs" / name[:2] / name).unlink()
         with pytest.raises(StateError, match=r"cannot be read"):
             Desk.restore(older)
@@ -93,48 +92,89 @@ class TestOlderState:
         connection.close()
 
 
+class TestOlderPhases:
+    @pytest.fixture()
+    def fallen(self, folder: Path, tmp_path: Path) -> Path:
+        """A run whose state has lost two phases, with the weights that one of them named."""
+        hand_in(folder, range(12))
+        shutil.copy(folder / "state.sqlite", tmp_path / "copy")
+        with RunState.open(folder) as state:
+            state.commit(0, "oracle", claim=True)
+            weights = state.put_blob(b"weights", ".pt")
+            state.commit(0, "cycle0", artifacts={"weights_cycle0": weights})
+        shutil.copy(tmp_path / "copy", folder / "state.sqlite")
+        return folder
+
+    def test_are_named_and_nothing_is_removed(self, fallen: Path) -> None:
+        with pytest.raises(StateError, match=r"does not know 2 phases: round 0 oracle, round 0 cycle0\."):
+            RunState.open(fallen)
+        assert list((fallen / "blobs").rglob("*.pt"))
+
+    def test_are_done_anew_after_restore(self, fallen: Path) -> None:
+        assert Desk.restore(fallen) == []
+        with RunState.open(fallen) as state:
+            assert state.last() == (0, "query")
+            assert len(state.pending()) == 12
+            state.commit(0, "oracle", claim=True)
+        assert journal.read(fallen).phases == ((0, "query"), (0, "oracle"))
+
+    def test_a_simulated_run_too(self, folder: Path, tmp_path: Path) -> None:
+        shutil.copy(folder / "state.sqlite", tmp_path / "copy")
+        with RunState.open(folder) as state:
+            blob = state.put_blob(png(), ".png")
+            state.commit(0, "oracle", labels=[LabelRow("train_00", 0, blob, 400, 76, 0.0)])
+        shutil.copy(tmp_path / "copy", folder / "state.sqlite")
+        with pytest.raises(StateError, match=r"does not know 1 phases: round 0 oracle"):
+            StateReader.open(folder)
+
+
 class TestJournal:
     def test_a_run_of_before_gets_one_at_its_next_start(self, folder: Path) -> None:
         hand_in(folder, range(2))
-        (folder / "people.jsonl").unlink()
+        (folder / "journal.jsonl").unlink()
         with RunState.open(folder):
             pass
-        assert [row.id for row in journal.read(folder)] == TRAIN[:2]
+        assert [row.id for row in journal.read(folder).masks] == TRAIN[:2]
+        assert journal.read(folder).phases == ((0, "query"),)
         with RunState.open(folder):
             pass
-        assert (folder / "people.jsonl").read_bytes().count(b"train_00") == 1
+        assert (folder / "journal.jsonl").read_bytes().count(b"train_00") == 1
 
     def test_a_line_that_was_cut_off_spoils_no_other(self, folder: Path) -> None:
         hand_in(folder, range(1))
-        with (folder / "people.jsonl").open("ab") as file:
-            file.write(b'\n{"id": "train_0')
+        with (folder / "journal.jsonl").open("ab") as file:
+            file.write(b'\n{"mask": {"id": "train_0')
         hand_in(folder, range(1, 2))
-        assert [row.id for row in journal.read(folder)] == TRAIN[:2]
+        assert [row.id for row in journal.read(folder).masks] == TRAIN[:2]
+        assert journal.read(folder).phases == ((0, "query"),)
 
-    @pytest.mark.parametrize("line", [b"7", b"[]", b"{}", b'{"id": 3}', b"\xff", b"[" * 100_000])
+    @pytest.mark.parametrize("line", [b"7", b"[]", b"{}", b'{"mask": {"id": 3}}', b'{"phase": [1]}', b'{"phase": "x"}',
+                                      b'{"mask": []}', b"\xff", b"[" * 100_000])  # fmt: skip
     def test_lines_that_are_none(self, folder: Path, line: bytes) -> None:
-        (folder / "people.jsonl").write_bytes(line)
-        assert journal.read(folder) == []
+        (folder / "journal.jsonl").write_bytes(line)
+        assert journal.read(folder) == journal.Entries()
 
-    def test_a_journal_that_cannot_be_written_keeps_no_mask_out(
-        self, folder: Path, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        (folder / "people.jsonl").mkdir()
-        with pytest.raises(StateError, match="journal of the masks cannot be read"):
+    def test_a_journal_that_cannot_be_written_is_told_and_keeps_no_mask_out(self, folder: Path) -> None:
+        (folder / "journal.jsonl").rename(folder / "aside")
+        (folder / "journal.jsonl").mkdir()
+        with pytest.raises(StateError, match="journal of the run cannot be read"):
             Desk.open(folder)
-        (folder / "people.jsonl").rmdir()
+        (folder / "journal.jsonl").rmdir()
         with Desk.open(folder) as desk:
-            (folder / "people.jsonl").mkdir()
-            assert desk.submit(a_label("train_00"), png()).version == 1
-            assert "people.jsonl: cannot be written" in caplog.text
+            (folder / "journal.jsonl").mkdir()
+            with pytest.raises(StateError, match=r"journal.jsonl: cannot be written"):
+                desk.submit(a_label("train_00"), png())
             assert len(desk.pending()) == 1
+            (folder / "journal.jsonl").rmdir()
+        with RunState.open(folder):  # adds what is not in it
+            assert [row.id for row in journal.read(folder).masks] == ["train_00"]
 
     def test_simulated_masks_are_not_in_it(self, folder: Path) -> None:
         with RunState.open(folder) as state:
             blob = state.put_blob(png(), ".png")
             state.commit(0, "oracle", labels=[LabelRow("train_00", 0, blob, 400, 76, 0.0)])
         with RunState.open(folder):
-            assert journal.read(folder) == []
+            assert journal.read(folder).masks == ()
 
 
 class TestDrawnMasksWithoutARow:
