@@ -1,14 +1,12 @@
-"""Whole rounds over HTTP, played by a person with the true masks; kills, leases that end, authentication."""
+"""Whole rounds over HTTP, played by a person with the true masks; kills, and leases that end."""
 
 from __future__ import annotations
 
 import csv
-import http.server
 import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +22,7 @@ from scripts.state.lock import holder_of
 from scripts.state.reader import StateReader
 from scripts.state.run_state import RunState
 from tests.conftest import SHARED
-from tests.support.label_server import ROOT, Person, Server, as_mask, as_png, encoded, require_monailabel, serving
+from tests.support.label_server import ROOT, Person, Server, as_png, encoded, require_monailabel, serving
 from tests.support.load import Predictions, slowest
 from tests.support.people import a_mask, asking_run
 from tests.support.tiny_runs import make_images, open_tiny
@@ -348,63 +346,3 @@ def test_what_cannot_be_served_is_told_without_frames(tmp_path: Path) -> None:
     assert "nothing.png: file is missing" in text or "nothing.png: file cannot be read" in text
     assert "\nerror: " in text
     assert "Traceback" not in text
-
-
-@pytest.fixture()
-def realm() -> Iterator[tuple[str, Any]]:
-    """A Keycloak realm as far as MONAI Label asks it: its public key. And a maker of tokens."""
-    jwt = pytest.importorskip("jwt")
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    public = key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    ).decode()  # fmt: skip
-    body = json.dumps(
-        {"public_key": "".join(public.strip().splitlines()[1:-1]), "token_endpoint": "http://x/"}
-    ).encode()
-
-    class Answer(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    def token(name: str, *roles: str, **how: Any) -> str:
-        claims = {"preferred_username": name, "realm_access": {"roles": [f"monailabel-{role}" for role in roles]}}
-        return str(jwt.encode(claims, how.get("key", key), algorithm=how.get("algorithm", "RS256")))
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/realm", token
-        server.shutdown()
-
-
-def test_authentication(tmp_path: Path, realm: tuple[str, Any]) -> None:
-    """Who has proved their name is known by it, whatever they or a PNG say; without a role nothing is done."""
-    uri, token = realm
-    studies = make_images(tmp_path / "studies")
-    asking_run(tmp_path / "runs" / "label_prop_seed0", open_tiny(studies), ("train_00", "train_01"))
-    server = Server(studies, tmp_path / "runs", words=["--host", "0.0.0.0"])
-    server.env |= {"MONAI_LABEL_AUTH_ENABLE": "true", "MONAI_LABEL_AUTH_REALM_URI": uri}
-    try:
-        server.start()
-        assert "listening on 0.0.0.0; authentication is on" in server.text()
-        assert Person(server).get("/annotation/status").status_code == 401
-        forged = Person(server, token=token("eve", "admin", key="x" * 32, algorithm="HS256"))
-        assert forged.get("/annotation/status").status_code == 401
-        reader = Person(server, token=token("rita", "user"))
-        assert reader.get("/annotation/status").status_code == 200
-        assert reader.send("train_00", as_png(a_mask())).status_code == 403
-        drawer = Person(server, "somebody else", token=token("dr-dee", "user", "annotator"))
-        assert drawer.next()["user"] == "dr-dee"
-        assert drawer.send("train_00", as_png(a_mask())).json()["annotator"] == "dr-dee"
-        assert drawer.http.post(f"{server.url}/train/joint", timeout=60).status_code == 403
-        content = drawer.get("/datastore/label", label="train_00", tag="final").content
-        np.testing.assert_array_equal(as_mask(content), a_mask())
-    finally:
-        server.close()

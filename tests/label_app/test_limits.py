@@ -20,9 +20,11 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from tests.support.label_server import APP, ROOT, Person, Server, require_monailabel
+from tests.support.label_server import APP, ROOT, Person, Server, encoded, require_monailabel
 from tests.support.load import Predictions, slowest
+from tests.support.people import a_mask
 from tests.support.served import Served, make_served
 
 requests = require_monailabel()
@@ -315,3 +317,34 @@ class TestDatabaseOfAnother:
             other.execute("ROLLBACK")
             other.close()
             waiting.join(30)
+
+
+def test_no_room_for_temporary_files(tmp_path: Path) -> None:
+    """Masks need none; a picture that is sent for prediction is refused with the folder's cure."""
+    served = make_served(tmp_path)
+    full = tmp_path / "tmp"
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(full)]
+    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no right to mount a small disk: {mounted.stderr.strip()}")
+    try:
+        served.server.start()
+        with contextlib.suppress(OSError):
+            (full / "fill").write_bytes(b"x" * 10**6)
+        anna = Person(served.server)
+        noise = np.random.default_rng(0).integers(0, 255, (700, 700, 3), dtype=np.uint8)
+        answer = anna.http.post(f"{served.server.url}/infer/joint", files={"file": ("x.png", encoded(noise, "PNG"))})
+        assert answer.status_code in (503, 507)
+        assert "No space left" in answer.json()["detail"]
+        assert anna.infer("train_02", "image").shape == (64, 64)
+        mask = a_mask()
+        large = io.BytesIO()
+        info = PngInfo()
+        info.add_text("comment", "x" * 900_000)
+        info.add_text("more", "x" * 900_000)
+        Image.fromarray(mask * 255).save(large, format="PNG", pnginfo=info)
+        assert len(large.getvalue()) > 2**20
+        assert anna.send("train_02", large.getvalue()).status_code == 200
+    finally:
+        served.server.close()
+        subprocess.run(["umount", str(full)], check=False)

@@ -67,7 +67,12 @@ def _of_the_run(order: Mapping[str, Any]) -> dict[str, Any]:
     from lib.infer import JointInfer
 
     infer = JointInfer(run, AnsweringModel(run))
-    return {key: infer(run.image_path(key), Region()).told for key in order["images"]}
+
+    def told(key: str) -> dict[str, Any]:
+        problem = run.unusable(key)  # another picture lies there, say; the rest goes on
+        return {"error": problem} if problem else infer(run.image_path(key), Region()).told
+
+    return {key: told(key) for key in order["images"]}
 
 
 if __name__ == "__main__":
