@@ -210,7 +210,7 @@ def _contents(image: PageImage) -> Iterator[tuple[str, bytes]]:
             content = _content(read, f"{kind} of {image.id}", problems)
             if problems:
                 raise InputError(problems)
-            yield kind, _bits(Image.open(io.BytesIO(content))) if kind == "start" else content
+            yield kind, _bits(Image.open(io.BytesIO(content), formats=["PNG"])) if kind == "start" else content
 
 
 def _bits(mask: Image.Image) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from scripts.core.errors import InputError, UserError
+from scripts.core.errors import InputError, StateError, UserError
 from scripts.networks.model_file import ModelInfo, write_model
 from scripts.state.run_state import RunState
 from tests.support.people import asking_run
@@ -105,16 +105,30 @@ class TestRun:
         with pytest.raises(UserError, match="the run began with other data"):
             run.refuse_other_data()
 
-    def test_a_new_run_in_the_place_of_the_old_is_noticed(self, lib: Any, tmp_path: Path) -> None:
+    def test_a_run_that_went_away_is_no_new_one_and_another_in_its_place_is_noticed(
+        self, lib: Any, tmp_path: Path
+    ) -> None:
         studies = make_images(tmp_path / "studies")
         data = open_tiny(studies)
         folder = asking_run(tmp_path / "runs" / "label_prop_seed0", data)
         run = lib.run.ServedRun(settings(lib, studies, {"output_dir": tmp_path / "runs"}))
         assert run.situation().waiting == ("train_00", "train_01")
         folder.rename(tmp_path / "old")
-        assert run.situation().kind == "new"
+        with pytest.raises(StateError, match="the folder of the run is gone"):
+            run.situation()
         asking_run(folder, data, ("train_07",))
         assert run.situation().waiting == ("train_07",)
+
+    def test_a_run_of_other_data_in_its_place_is_refused(self, lib: Any, tmp_path: Path) -> None:
+        studies = make_images(tmp_path / "studies")
+        folder = asking_run(tmp_path / "runs" / "label_prop_seed0", open_tiny(studies))
+        run = lib.run.ServedRun(settings(lib, studies, {"output_dir": tmp_path / "runs"}))
+        assert run.situation().kind == "draw"
+        folder.rename(tmp_path / "old")
+        asking_run(folder, open_tiny(make_images(tmp_path / "others", side=48)), ("train_01",))
+        for _ in range(2):
+            with pytest.raises(StateError, match="the run began with other data"):
+                run.situation()
 
 
 class TestAnswering:

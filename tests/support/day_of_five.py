@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 import requests
 
+from scripts.core.run_names import Phase
 from scripts.images.png import png_to_mask
 from scripts.state.desk import Desk
 from tests.support.label_server import Person, Server, as_png
@@ -50,6 +51,8 @@ class Tally:
         sent: masks, each once however often it was sent anew.
         answered: those that were answered with 200: image, version, hash of the file, pixels.
         refused: masks with a mistake, which were refused.
+        kills: of a server.
+        rounds: that were trained.
         faults: answers of 500 and above other than 503, and images that two people held at once.
     """
 
@@ -57,7 +60,7 @@ class Tally:
     answered: list[tuple[str, int, str, np.ndarray]] = field(default_factory=list)
     refused: int = 0
     kills: int = 0
-    trainings: int = 0
+    rounds: int = 0
     faults: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -181,14 +184,15 @@ def day(served: Served, seconds: float, seed: int) -> Tally:
             try:
                 state = lead.status()["state"]
                 if state in ("ready", "stopped"):
-                    ordered = lead.http.post(f"{served.server.url}/train/joint", timeout=30).status_code == 200
-                    tally.trainings += ordered
+                    lead.http.post(f"{served.server.url}/train/joint", timeout=30)
                 held = [row["id"] for row in lead.status()["leases"]]
                 if len(set(held)) != len(held):
                     tally.faults.append(f"held twice: {held}")
             except requests.RequestException:
                 continue
     served.server.close()
+    with Desk.open(served.run) as desk:
+        tally.rounds = sum(desk.is_done(at, Phase.EVALUATE) for at in desk.metrics())
     return tally
 
 
@@ -234,7 +238,7 @@ def main(words: list[str] | None = None) -> int:
     options = parser.parse_args(words)
     seconds, kills = (90.0, 20) if options.full else (12.0, 3)
     bad = 0
-    print("| | sent | answered | kept | lost | refused | kills | trainings |")  # noqa: T201
+    print("| | sent | answered | kept | lost | refused | kills | rounds trained |")  # noqa: T201
     print("|---|---:|---:|---:|---:|---:|---:|---:|")  # noqa: T201
     parts = (
         ("five people, one server", lambda served: day(served, seconds, options.seed)),
@@ -250,7 +254,7 @@ def main(words: list[str] | None = None) -> int:
             gone = lost(served, tally)
             answered = len(tally.answered)
             print(f"| {name} | {tally.sent} | {answered} | {answered - len(gone)} | {len(gone)} | "  # noqa: T201
-                  f"{tally.refused} | {tally.kills} | {tally.trainings} |", flush=True)  # fmt: skip
+                  f"{tally.refused} | {tally.kills} | {tally.rounds} |", flush=True)  # fmt: skip
             for text in (*gone[:5], *tally.faults[:5]):
                 print(f"  {text}"[:500])  # noqa: T201
             bad += len(gone) + len(tally.faults) + (answered < 10)

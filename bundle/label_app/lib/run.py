@@ -169,9 +169,11 @@ class ServedRun:
         Raises:
             StateError: they differ.
         """
-        if not is_run(self.folder):
-            return
-        stored = self.looking().data_sha256()
+        if is_run(self.folder):
+            self.looking()
+
+    def _refuse_other_data(self, desk: Desk) -> None:
+        stored = desk.data_sha256()
         if stored is not None and stored != self.data.datalist.sha256:
             cure = "Bring the data back as they were, or name another folder with --conf output_dir."
             found = self.data.datalist.sha256
@@ -199,12 +201,17 @@ class ServedRun:
                 found = os.stat(path)
             except OSError as error:
                 raise self._absent(error) from None
-            if self._state_file != (found.st_dev, found.st_ino):  # brought back from a copy
+            if self._state_file != (found.st_dev, found.st_ino):  # the first, or one brought back from a copy
                 while self._desks:
                     self._desks.popitem()[1].close()
             if use not in self._desks:
-                self._desks[use] = Desk.open(self.folder)
-                self._state_file = found.st_dev, found.st_ino
+                desk = Desk.open(self.folder)
+                try:
+                    self._refuse_other_data(desk)
+                except StateError:
+                    desk.close()
+                    raise
+                self._desks[use], self._state_file = desk, (found.st_dev, found.st_ino)
             return self._desks[use]
 
     def _absent(self, error: OSError) -> StateError:
