@@ -47,7 +47,7 @@ class WeakAnnotatorApp(MONAILabelApp):
 
     def on_init_complete(self) -> None:
         """Called in the server before it opens its port: our routes and limits go in."""
-        from lib.access import server  # only the server needs them
+        from lib import server  # only the server needs them
         from lib.routes.everything import ROUTERS
         from monailabel.app import app as fastapi_app
 

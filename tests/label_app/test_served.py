@@ -36,7 +36,7 @@ def equipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """MONAI Label's application with our routes, in this process, and MONAI Label's routes as they were."""
     sys.path.insert(0, str(APP))
     try:
-        from lib.access import server
+        from lib import server
         from lib.routes.everything import ROUTERS
         from lib.service import Service
         from lib.settings import Settings
