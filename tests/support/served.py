@@ -54,11 +54,16 @@ def make_studies(folder: Path) -> Path:
     return folder
 
 
-def make_served(base: Path, config: Sequence[str] = ()) -> Served:
-    """Data, run and model in a folder, and their server with overlays, which is not started."""
+def make_served(base: Path, config: Sequence[str] = (), begun: bool = True) -> Served:
+    """Data, run and model in a folder, and their server with overlays, which is not started.
+
+    With ``begun`` the run asks for images and can only be drawn for: it has no settings to train with.
+    """
     studies = make_studies(base / "studies")
     data = open_tiny(studies)
-    run = asking_run(base / "runs" / "label_prop_seed0", data, ASKED, reserves=[("train_17", None), ("train_16", None)])
+    run = base / "runs" / "label_prop_seed0"
+    if begun:
+        asking_run(run, data, ASKED, reserves=[("train_17", None), ("train_16", None)])
     net = tiny_net(2)
     arguments = {"_target_": "scripts.networks.joint_net.JointNet", "num_classes": 2, "decoder_channels": [8] * 5}
     info = ModelInfo({**arguments, "pretrained": False}, ("a", "b"), (64, 64), 0.5)
