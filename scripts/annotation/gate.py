@@ -15,7 +15,7 @@ from scripts.core.errors import InputError, Problem
 from scripts.data.run_data import RunData
 from scripts.images.mask_grid import on_grid_of_image, refuse_other_size
 from scripts.images.masks import NONZERO, MaskRule, read_mask
-from scripts.images.outline_drawing import draw_outlines, refuse_costly, spoken_class
+from scripts.images.outline_drawing import draw_outlines, refuse_costly, refuse_outside, spoken_class
 from scripts.images.outlines import SUFFIXES, read_outlines
 from scripts.images.reading import FORMATS, NIFTI_SUFFIXES, image_suffix
 from scripts.images.values import BACKGROUND, FOREGROUND
@@ -104,6 +104,7 @@ class Gate:
         size = self.data.store.original_size(key)
         if path.suffix.lower() in SUFFIXES:
             outlines = read_outlines(path, content)
+            refuse_outside(outlines, size, path.name)
             refuse_costly(outlines, size, path.name)
             said, drawn = spoken_class(outlines, self.data.classes, size)
             return draw_outlines(drawn, size), said

@@ -81,6 +81,26 @@ def refuse_costly(outlines: Sequence[Outline], size: tuple[int, int], where: str
             raise InputError(Problem("outlines take too long to draw", where, expected, "more", cure))
 
 
+def refuse_outside(outlines: Sequence[Outline], size: tuple[int, int], where: str) -> None:
+    """Raise InputError for a shape of which nothing is in the image: its coordinates are those of something else.
+
+    Args:
+        outlines: of one image.
+        size: (H, W) of the image.
+        where: file that they come from.
+    """
+    for number, outline in enumerate(outlines):
+        points = np.concatenate(outline.rings)
+        low, high = points.min(axis=0), points.max(axis=0)
+        if (high < 0).any() or low[0] > size[1] or low[1] > size[0]:
+            found = f"x {low[0]:.0f} to {high[0]:.0f}, y {low[1]:.0f} to {high[1]:.0f}"
+            cure = "Save it in pixels of the picture, or take the shape out."
+            expected = f"within {size[1]} x {size[0]} pixels"
+            raise InputError(
+                Problem("shape lies outside the image", f"{where} shape {number + 1}", expected, found, cure)
+            )
+
+
 def _is_around(outline: Outline, size: tuple[int, int]) -> bool:
     """Tell whether an outline holds 99 % of the image; its frame is looked at before it is drawn."""
     whole = _WHOLE * size[0] * size[1]

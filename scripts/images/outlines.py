@@ -8,6 +8,7 @@ what is said here, and every number is looked at before it is used.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ _MOST_POINTS = 500_000
 _MOST_VALUES = 5 * _MOST_POINTS  # an x, a y, a height and their brackets, and as much again of other things
 _DEEPEST = 32  # of collections within collections; QuPath writes three
 _MOST_PROBLEMS = 20
+_ASAP = "ASAP_Annotations"
 _LINE = "lines and points have no area; draw polygons"
 _RANGE = f"numbers of at most {FARTHEST_PX:.0f} pixels"
 _RING = f"rings of 3 or more (x, y), {_RANGE}"
@@ -105,7 +107,7 @@ def _too_many(path: Path, found: str) -> Problem:
 def _of_geojson(path: Path, text: str, problems: list[Problem]) -> list[Outline]:
     try:
         # Whole numbers as floats: one of 400 digits is infinite then, and no error.
-        content = json.loads(text, parse_int=float)
+        content = json.loads(text, parse_int=float, object_pairs_hook=_each_once)
         shapes = list(_geometries(content))
     except (ValueError, RecursionError) as error:
         problems.append(Problem("not GeoJSON", path.name, found=str(error)))
@@ -128,11 +130,19 @@ def _of_geojson(path: Path, text: str, problems: list[Problem]) -> list[Outline]
     return outlines
 
 
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object; of a key that stands there twice one value would be lost without a word."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return found
+
+
 def _geometries(content: Any) -> Iterator[tuple[Any, str]]:
     """Yield (geometry, class name) of what GeoJSON nests: collections, features, lists of features.
 
     Raises:
-        ValueError: it is nested deeper than any program writes it.
+        ValueError: it is nested deeper than any program writes it, or a collection has no list of what it holds.
     """
     # Open lists, the innermost last. Generators within generators would hand each geometry through all of them.
     waiting = [(iter([content]), "")]
@@ -160,14 +170,21 @@ def _inner(content: Any, name: str) -> tuple[list[Any], str] | None:
         return [content.get("geometry")], _class_name(content.get("properties"))
     if kind not in ("FeatureCollection", "GeometryCollection"):
         return None
-    parts = content.get("features" if kind == "FeatureCollection" else "geometries") or []
+    key = "features" if kind == "FeatureCollection" else "geometries"
+    parts = content.get(key)
+    if not parts and not isinstance(parts, list):  # else a half-written file would be an image without foreground
+        raise ValueError(f"a {kind} without a list of {key}")
     return parts if isinstance(parts, list) else [parts], name
 
 
 def _class_name(properties: Any) -> str:
+    """Return the class of a shape: QuPath writes ``{"name": "a"}``, since 0.5 also ``{"names": ["a", "b"]}``."""
     found = properties.get("classification") if isinstance(properties, Mapping) else None
-    name = found.get("name") if isinstance(found, Mapping) else None
-    return name.strip() if isinstance(name, str) else ""
+    if isinstance(found, Mapping):
+        found = found.get("name") or found.get("names")
+    if isinstance(found, list) and all(isinstance(name, str) for name in found):
+        found = ": ".join(found)
+    return found.strip() if isinstance(found, str) else ""
 
 
 def _rings(part: Any) -> tuple[np.ndarray, ...] | None:
@@ -216,10 +233,13 @@ def _of_xml(path: Path, text: str, problems: list[Problem]) -> list[Outline]:
         if kind not in ("Polygon", "Rectangle", "Spline"):
             problems.append(Problem("not a polygon", where, "Polygon, Spline or Rectangle", kind[:80], f"{_LINE}."))
         elif ring is None:
-            expected = f"3 or more Coordinate with X and Y, {_RANGE}"
+            expected = f"3 or more Coordinate with X and Y, {_RANGE}, and no Order or each its own"
             problems.append(Problem("coordinates are no outline", where, expected))
         else:
             outlines.append(Outline((ring,), _asap_name(element)))
+    if not outlines and not problems and root.tag != _ASAP:  # else XML of another program has no foreground
+        expected = f"{_ASAP} with annotations"
+        problems.append(Problem("not annotations of ASAP", path.name, expected, ascii(root.tag[:80])))
     return outlines
 
 
@@ -227,10 +247,23 @@ def _asap_ring(element: ElementTree.Element) -> np.ndarray | None:
     # Not all that is below it: of annotations within annotations each would have the points of all inner ones.
     coordinates = [*element.findall("Coordinate"), *element.findall("Coordinates/Coordinate")]
     try:
-        points = sorted((float(c.get("Order", 0)), float(c.attrib["X"]), float(c.attrib["Y"])) for c in coordinates)
+        points = [[_asap_number(c.attrib["X"]), _asap_number(c.attrib["Y"])] for c in coordinates]
+        order = [_asap_number(c.attrib["Order"]) for c in coordinates if "Order" in c.attrib]
     except (KeyError, ValueError):
         return None
-    return (_rings([[point[1:] for point in points]]) or (None,))[0]
+    if order:
+        # Points whose places are not told, or told twice, could be joined in many ways.
+        if len(set(order)) != len(points) or not all(map(math.isfinite, order)):
+            return None
+        points = [points[at] for at in sorted(range(len(points)), key=order.__getitem__)]
+    return (_rings([points]) or (None,))[0]
+
+
+def _asap_number(text: str) -> float:
+    """Return a number in XML. Raises ``ValueError``, also for ``1_0``, which is a number for Python alone."""
+    if "_" in text:
+        raise ValueError("a number with _")
+    return float(text)
 
 
 def _asap_name(element: ElementTree.Element) -> str:

@@ -250,8 +250,9 @@ class StateReader:
         return {key: list(rows.values()) for key, rows in found.items()}
 
     def was_taken(self, origin: str, origin_sha256: str) -> bool:
-        """Tell whether a file with this name and content was accepted before."""
-        return bool(self._rows("SELECT 1 FROM labels WHERE origin = ? AND origin_sha256 = ?", origin, origin_sha256))
+        """Tell whether a file with this name was accepted last with this content; an earlier one can come back."""
+        rows = self._rows("SELECT origin_sha256 FROM labels WHERE origin = ? ORDER BY seq DESC LIMIT 1", origin)
+        return bool(rows) and rows[0][0] == origin_sha256
 
     def skipped(self) -> dict[str, SkipRow]:
         """Return the images that somebody cannot annotate and that were not given back since, by id."""

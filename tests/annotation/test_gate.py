@@ -71,6 +71,15 @@ class TestFiles:
         np.testing.assert_array_equal(passed.mask, a_mask())
         assert passed.said == "a"
 
+    @pytest.mark.parametrize("at", [(500, 5), (5, 500), (-90, 5), (5, -90)])
+    def test_a_shape_of_which_nothing_is_in_the_image(self, gate: Gate, tmp_path: Path, at: tuple[int, int]) -> None:
+        """Its coordinates are of something else; it was left out without a word."""
+        inside, (x, y) = [[2, 2], [12, 2], [12, 12]], at
+        polygons = [[inside], [[[x, y], [x + 10, y], [x + 10, y + 10]]]]
+        (tmp_path / "m.geojson").write_text(json.dumps({"type": "MultiPolygon", "coordinates": polygons}))
+        text = refusal(gate, "train_00", tmp_path / "m.geojson")
+        assert "m.geojson shape 2: shape lies outside the image" in text
+
     @pytest.mark.parametrize(
         ("name", "content", "message"),
         [

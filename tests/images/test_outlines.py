@@ -69,6 +69,10 @@ class TestGeoJson:
             (feature({"type": "Polygon", "coordinates": [["12", "34", "56"]]}), "no outline"),
             ('{"type": "\\ud800"}', "not a polygon.*ud800"),
             ({"type": "FeatureCollection", "features": 7}, "not a polygon"),
+            ({"type": "FeatureCollection"}, "FeatureCollection without a list of features"),
+            ({"type": "FeatureCollection", "features": None}, "FeatureCollection without a list of features"),
+            ({"type": "GeometryCollection", "features": []}, "GeometryCollection without a list of geometries"),
+            ('{"type": "FeatureCollection", "features": [1], "features": []}', "a key stands twice"),
             ("[" * 500 + "]" * 500, "nested more than 32 deep"),
             ('{"type":"Feature","geometry":' * 300 + "{}" + "}" * 300, "nested more than 32 deep"),
         ],
@@ -112,6 +116,16 @@ class TestGeoJson:
             read_outlines(geojson(tmp_path, {"type": "MultiPolygon", "coordinates": [1] * 1000}))
         assert [problem.what for problem in caught.value.problems] == ["coordinates are no outline"]
 
+    @pytest.mark.parametrize(
+        ("said", "name"),
+        [({"name": "Ignore"}, "Ignore"), ({"names": ["Ignore"]}, "Ignore"), ({"names": ["a", "b"]}, "a: b"),
+         ("Ignore", "Ignore"), ({"names": [1]}, ""), (None, "")],
+    )  # fmt: skip
+    def test_class_in_all_forms_of_qupath(self, tmp_path: Path, said: Any, name: str) -> None:
+        geometry = {"type": "Polygon", "coordinates": [SQUARE]}
+        content = {"type": "Feature", "geometry": geometry, "properties": {"classification": said}}
+        assert [one.name for one in read_outlines(geojson(tmp_path, content))] == [name]
+
     def test_shapes_keep_their_order_and_names_however_they_are_nested(self, tmp_path: Path) -> None:
         a, b, c = ({"type": "Polygon", "coordinates": [[[i, 0], [i + 3, 0], [i, 3]]]} for i in range(3))
         inner = feature({"type": "GeometryCollection", "geometries": [a, [b]]}, "x")
@@ -150,6 +164,10 @@ class TestAsap:
             ('X="30"', 'X="1e308"', "annotation 1.*no outline"),
             ('X="30"', 'X="nan"', "annotation 1.*no outline"),
             ('Order="2"', 'Order="first"', "annotation 1.*no outline"),
+            ('Order="2"', 'Order="nan"', "annotation 1.*no outline"),
+            ('Order="2"', 'Order="1"', "annotation 1.*no outline.*each its own"),
+            ('Order="2"', "", "annotation 1.*no outline"),
+            ('X="30"', 'X="3_0"', "annotation 1.*no outline"),
             ('Type="Polygon" PartOfGroup="None"', 'Type="Dot"', "annotation 2.*Dot"),
             ("<ASAP_", '<!DOCTYPE x [<!ENTITY a "b">]><ASAP_', "defines entities"),
         ],
@@ -158,6 +176,27 @@ class TestAsap:
         (tmp_path / "a.xml").write_text(self.XML.replace(old, new))
         with pytest.raises(InputError, match=message):
             read_outlines(tmp_path / "a.xml")
+
+    def test_points_without_an_order_stay_as_they_stand(self, tmp_path: Path) -> None:
+        """They were sorted by x and y, which made another shape of them."""
+        points = [(2, 2), (18, 2), (18, 18), (10, 4), (2, 18)]
+        inner = "".join(f'<Coordinate X="{x}" Y="{y}"/>' for x, y in points)
+        (tmp_path / "a.xml").write_text(f"<Annotation>{inner}</Annotation>")
+        assert read_outlines(tmp_path / "a.xml")[0].rings[0].tolist() == [list(point) for point in points]
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            '<ASAP_Annotations xmlns="x"><Annotations><Annotation/></Annotations></ASAP_Annotations>',
+            '<annotations><image><polygon points="1,1;5,5;1,5"/></image></annotations>',
+        ],
+    )
+    def test_xml_of_another_program_is_not_an_image_without_foreground(self, tmp_path: Path, text: str) -> None:
+        (tmp_path / "a.xml").write_text(text)
+        with pytest.raises(InputError, match="not annotations of ASAP"):
+            read_outlines(tmp_path / "a.xml")
+        (tmp_path / "a.xml").write_text("<ASAP_Annotations><Annotations/></ASAP_Annotations>")
+        assert read_outlines(tmp_path / "a.xml") == []
 
     def test_annotations_within_annotations_have_points_of_their_own(self, tmp_path: Path) -> None:
         """Each had those of all inner ones, so that a file of 2 MB took a minute."""

@@ -133,6 +133,13 @@ class TestSubmit:
         assert desk.was_taken("x.png", "f")
         assert not desk.was_taken("x.png", "e")
 
+    def test_a_file_that_is_again_what_it_was_before_counts_again(self, desk: Desk) -> None:
+        """Who puts an earlier mask back over a later one was not heard: the run learned from the later one."""
+        for digest in ("first", "second"):
+            desk.submit(a_label("train_00", origin="x.png", origin_sha256=digest), png())
+        assert not desk.was_taken("x.png", "first")
+        assert desk.was_taken("x.png", "second")
+
     def test_time_since_the_lease_is_taken_where_none_is_told(self, desk: Desk) -> None:
         desk.hand_out("a", seconds=50, now=100.0)
         assert desk.submit(a_label("train_00", "a", seconds=0.0), png(), now=142.0).seconds == 42.0
