@@ -10,7 +10,7 @@ import torch
 
 from scripts.core.errors import InputError, StateError, UserError
 from scripts.networks.model_file import HASH, KEY, ModelInfo, is_described, read_model, weights_sha256, write_model
-from tests.whole.test_security import payloads
+from tests.support.payloads import payloads
 
 INFO = ModelInfo(
     network={"_target_": "scripts.networks.joint_net.JointNet", "num_classes": 2, "decoder_channels": [8, 8, 8, 8, 8]},

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import io
 import json
-import os
 import pickle
 import re
 import tracemalloc
@@ -18,7 +16,6 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from scripts.core.errors import UserError
@@ -41,6 +38,7 @@ from scripts.trained.source import load_model
 from scripts.training.checkpoints import TrainingCheckpoint
 from scripts.training.stage0 import stage0_settings, theta0
 from tests.support.fuzz_cases import MODEL
+from tests.support.payloads import payloads
 from tests.support.small_runs import make_run
 from tests.support.tiny_runs import CONFIGS, tiny_config
 
@@ -58,27 +56,9 @@ HOSTILE = [
 ]
 
 
-class Touch:
-    """Makes a file when it is unpickled."""
-
-    def __init__(self, canary: Path) -> None:
-        self.canary = canary
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.canary),)
-
-
 @pytest.fixture
 def canary(tmp_path: Path) -> Path:
     return tmp_path / "canary"
-
-
-def payloads(canary: Path) -> list[bytes]:
-    """The pickle by itself, and inside a file of PyTorch and of NumPy."""
-    saved, array = io.BytesIO(), io.BytesIO()
-    torch.save({"w": Touch(canary)}, saved)
-    np.savez(array, ids=np.array([Touch(canary)], dtype=object))
-    return [pickle.dumps(Touch(canary)), saved.getvalue(), array.getvalue()]
 
 
 def test_the_payload_does_touch_its_canary(canary: Path) -> None:
