@@ -57,6 +57,12 @@ class TestAccess:
             assert answer.status_code == 403
             assert "access-control-allow-origin" not in answer.headers
 
+    @pytest.mark.parametrize("origin", ["http://[", "http://[::1", "http://a]b", "http://[v1.x]:80:80"])
+    def test_an_origin_that_is_none_is_anothers(self, served: Served, anna: Person, origin: str) -> None:
+        answer = anna.http.get(f"{served.server.url}/annotation/status", headers={"Origin": origin})
+        assert answer.status_code == 403
+        assert "another web page may not use this server" in answer.json()["detail"]
+
     def test_it_listens_on_this_computer_only_and_says_that_authentication_is_off(self, served: Served) -> None:
         psutil = pytest.importorskip("psutil")
         assert served.server.process is not None
