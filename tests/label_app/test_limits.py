@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -105,47 +104,83 @@ class TestConnections:
                 pass
             assert time.monotonic() - began < 13
 
-    def test_a_body_that_drips_ends_too(self, tmp_path: Path) -> None:
+    def test_a_body_that_drips_ends_too(self) -> None:
         """With two seconds in place of two minutes, so that the test ends."""
-        code = f"""
+        with bounded("limits.BODY_S = 2.0", 'while (await receive()).get("more_body"): pass') as connection:
+            connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n")
+            began, found = time.monotonic(), b""
+            connection.settimeout(0.3)
+            while b"408" not in found and time.monotonic() - began < 10:
+                with contextlib.suppress(OSError):
+                    connection.sendall(b"x")
+                with contextlib.suppress(TimeoutError):
+                    found += connection.recv(1000)
+            assert b"408" in found
+            assert 1.5 < time.monotonic() - began < 6
+
+    @pytest.mark.parametrize("more", ["", "Connection: close\r\n"])
+    def test_an_answer_that_nobody_reads_does_not_hold_its_connection(self, more: str) -> None:
+        """300 of them held all connections for as long as they liked."""
+        with bounded("limits.UNREAD_S = 1.0", ANSWERS) as connection:
+            connection.sendall(f"GET / HTTP/1.1\r\nHost: x\r\n{more}\r\n".encode())
+            time.sleep(5.0)
+            count = 0
+            with contextlib.suppress(OSError):
+                while part := connection.recv(2**20):
+                    count += len(part)
+            assert count < 2**24  # it ended before all was sent
+
+    def test_who_reads_slowly_gets_all(self) -> None:
+        with bounded("limits.UNREAD_S = 1.0", ANSWERS) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            count, began = 0, time.monotonic()
+            while count < 2**24:
+                part = connection.recv(2**19)
+                assert part
+                count += len(part)
+                time.sleep(0.1)
+            assert time.monotonic() - began > 2.0
+
+
+ANSWERS = """
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"16777216")]})
+        await send({"type": "http.response.body", "body": b"x" * 2**24})
+"""
+
+
+@contextlib.contextmanager
+def bounded(setting: str, answer: str) -> Iterator[socket.socket]:
+    """A connection to a server whose only limits are those of connections."""
+    code = f"""
 import asyncio, sys
 sys.path[:0] = [{str(APP)!r}, {str(ROOT)!r}, {str(ROOT / "bundle")!r}]
 import uvicorn
 from lib.access import limits
-limits.BODY_S = 2.0
+{setting}
 async def app(scope, receive, send):
     if scope["type"] == "http":
-        while (await receive()).get("more_body"): pass
+        {answer}
 config = uvicorn.Config(app, port=int(sys.argv[1]), http=limits.BoundedProtocol, lifespan="off")
 uvicorn.Server(config).run()
 """
-        with contextlib.closing(socket.socket()) as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        process = subprocess.Popen([sys.executable, "-c", code, str(port)], stderr=subprocess.DEVNULL)
-        try:
-            deadline = time.monotonic() + 30
-            while True:
-                try:
-                    connection = socket.create_connection(("127.0.0.1", port), timeout=10)
-                    break
-                except OSError:
-                    assert time.monotonic() < deadline
-                    time.sleep(0.1)
-            with connection:
-                connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n")
-                began, found = time.monotonic(), b""
-                connection.settimeout(0.3)
-                while b"408" not in found and time.monotonic() - began < 10:
-                    with contextlib.suppress(OSError):
-                        connection.sendall(b"x")
-                    with contextlib.suppress(TimeoutError):
-                        found += connection.recv(1000)
-                assert b"408" in found
-                assert 1.5 < time.monotonic() - began < 6
-        finally:
-            process.kill()
-            process.wait()
+    with contextlib.closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen([sys.executable, "-c", code, str(port)], stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                connection = socket.create_connection(("127.0.0.1", port), timeout=10)
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        with connection:
+            yield connection
+    finally:
+        process.kill()
+        process.wait()
 
 
 class TestUploads:
@@ -168,9 +203,11 @@ class TestUploads:
         answer = anna.http.post(url, data=pieces(), headers={"Content-Type": "application/json"})
         assert answer.status_code == 413
 
-    def test_a_few_large_ones_at_once(self, served: Served) -> None:
-        head = (b"PUT /datastore/label?image=train_02 HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 60000000\r\n"
-                b"Content-Type: multipart/form-data; boundary=B\r\n\r\n--B\r\n")  # fmt: skip
+    @pytest.mark.parametrize("size", [b"Content-Length: 60000000", b"Content-Length: 5\r\nTransfer-Encoding: chunked"])
+    def test_a_few_large_ones_at_once(self, served: Served, size: bytes) -> None:
+        """In pieces a body may be as large as any, also where a small length is told besides."""
+        head = (b"PUT /datastore/label?image=train_02 HTTP/1.1\r\nHost: 127.0.0.1\r\n" + size + b"\r\n"
+                b"Content-Type: multipart/form-data; boundary=B\r\n\r\n")  # fmt: skip
         with ExitStack() as stack:
             for number in range(5):
                 connection = stack.enter_context(
