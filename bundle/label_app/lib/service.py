@@ -89,7 +89,7 @@ class Service:
             "pending": [row.id for row in desk.pending()],
             "leases": [vars(row) for row in held.values()],
             "skipped": [vars(row) for row in desk.skipped().values()],
-            "refused": [vars(row) for row in desk.refusals()][-_SHOWN:],
+            "refused": [{**vars(row), "reason": self.plain(row.reason)} for row in desk.refusals(_SHOWN)],
         }
 
     def plain(self, text: str) -> str:
