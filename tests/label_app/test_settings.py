@@ -112,9 +112,22 @@ class TestRun:
         run = lib.run.ServedRun(settings(lib, studies, {"output_dir": tmp_path / "runs"}))
         assert run.situation().waiting == ("train_00", "train_01")
         folder.rename(tmp_path / "old")
-        assert run.situation().kind == "new"
+        with pytest.raises(UserError, match="the folder of the run is gone"):
+            run.situation()
         asking_run(folder, data, ("train_07",))
         assert run.situation().waiting == ("train_07",)
+
+    def test_the_run_of_other_images_in_the_place_of_the_old_is_refused(self, lib: Any, tmp_path: Path) -> None:
+        """Its ids are not those of the server, which answered 500 to who asked for the next image."""
+        studies, other = make_images(tmp_path / "studies"), make_images(tmp_path / "other", {"train": 20, "val": 4})
+        folder = asking_run(tmp_path / "runs" / "label_prop_seed0", open_tiny(studies))
+        run = lib.run.ServedRun(settings(lib, studies, {"output_dir": tmp_path / "runs"}))
+        assert run.situation().kind == "draw"
+        folder.rename(tmp_path / "old")
+        asking_run(folder, open_tiny(other), ("train_19",))
+        for ask in (run.situation, run.desk, run.situation):
+            with pytest.raises(UserError, match="the run began with other data"):
+                ask()
 
 
 class TestAnswering:

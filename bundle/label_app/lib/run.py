@@ -171,11 +171,7 @@ class ServedRun:
         """
         if not is_run(self.folder):
             return
-        stored = self.looking().data_sha256()
-        if stored is not None and stored != self.data.datalist.sha256:
-            cure = "Bring the data back as they were, or name another folder with --conf output_dir."
-            found = self.data.datalist.sha256
-            raise StateError(Problem("the run began with other data (SHA-256)", str(self.folder), stored, found, cure))
+        self._refuse_other(self.looking().data_sha256())
 
     # ---- state ---------------------------------------------------------------------------------------------------
 
@@ -203,9 +199,26 @@ class ServedRun:
                 while self._desks:
                     self._desks.popitem()[1].close()
             if use not in self._desks:
-                self._desks[use] = Desk.open(self.folder)
+                self._desks[use] = self._own(Desk.open(self.folder))
                 self._state_file = found.st_dev, found.st_ino
             return self._desks[use]
+
+    def _own(self, desk: Desk) -> Desk:
+        """Return a desk that was opened, or refuse the state of a run of other images that was put in place."""
+        if self._state_file is None:  # at the start that is asked for in its own words
+            return desk
+        try:
+            self._refuse_other(desk.data_sha256())
+        except BaseException:
+            desk.close()
+            raise
+        return desk
+
+    def _refuse_other(self, stored: str | None) -> None:
+        found = self.data.datalist.sha256
+        if stored is not None and stored != found:
+            cure = "Bring the data back as they were, or name another folder with --conf output_dir."
+            raise StateError(Problem("the run began with other data (SHA-256)", str(self.folder), stored, found, cure))
 
     def _absent(self, error: OSError) -> StateError:
         """Return what it means that there is no state: a run that was served does not begin anew."""
