@@ -122,6 +122,8 @@ class Service:
         named = [(Path(run.data.datalist.root), ""), (run.folder, run.folder.name), (run.output_dir, ""),
                  (run.stage0_dir, run.stage0_dir.name), (run.settings.bundle_root, ""), (Path(sys.prefix), ""),
                  (Path(tempfile.gettempdir()), ""), (Path.home(), "")]  # fmt: skip
+        if run.settings.ckpt is not None:
+            named.append((run.settings.ckpt.parent, ""))
         found = {str(form): name for path, name in named for form in (path.absolute(), path.resolve())}
         return sorted(((root, name) for root, name in found.items() if len(root) > 1), key=lambda pair: -len(pair[0]))
 
