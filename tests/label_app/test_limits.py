@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import resource
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -14,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -352,3 +354,41 @@ class TestDatabaseOfAnother:
             other.execute("ROLLBACK")
             other.close()
             waiting.join(30)
+
+    def test_nor_do_all_who_wait_for_it_take_the_threads_of_the_others(self, served: Served) -> None:
+        """140 who asked for the next image held every thread until the other program had ended."""
+        other = sqlite3.connect(served.run / "state.sqlite", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        codes: list[int] = []
+
+        def ask(number: int) -> None:
+            person = Person(served.server, f"p{number}")
+            url = f"{served.server.url}/activelearning/queue"
+            codes.append(person.http.post(url, json={"client_id": person.name}, timeout=60).status_code)
+
+        threads = [threading.Thread(target=ask, args=(number,)) for number in range(140)]
+        try:
+            for thread in threads:
+                thread.start()
+            time.sleep(1.0)
+            assert seconds_of(lambda: Person(served.server).get("/annotation/status")) < 2.0
+        finally:
+            other.execute("ROLLBACK")
+            other.close()
+            for thread in threads:
+                thread.join(60)
+        assert sorted(set(codes)) == [200, 429]
+        assert codes.count(200) >= 36
+
+
+def test_a_server_that_is_told_to_end_does_not_wait_for_half_an_upload(tmp_path: Path) -> None:
+    served = make_served(tmp_path)
+    try:
+        served.server.start()
+        with socket.create_connection(("127.0.0.1", served.server.port)) as connection:
+            head = b"PUT /datastore/label?image=train_02 HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n"
+            connection.sendall(head + b"Content-Type: multipart/form-data; boundary=B\r\n\r\n--B")
+            time.sleep(0.5)
+            assert seconds_of(lambda: served.server.kill(signal.SIGTERM)) < 15
+    finally:
+        served.server.close()

@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 HEAD_S = 10.0  # for the head of a request, from the first byte, or from the connection
 BODY_S = 120.0  # for the rest of it
+END_S = 10  # that a server which was told to end waits for requests at work
 UNREAD_S = 60.0  # that an answer waits for who does not read it; it holds one of the connections
 THREADS = 128  # that answer requests; those that wait for a turn hold one
 UPLOAD_BYTES = 64 * 1024**2

@@ -110,6 +110,7 @@ def _limit(config: uvicorn.Config) -> None:
     config.http_protocol_class = limits.BoundedProtocol
     config.ws_protocol_class = None
     config.limit_concurrency = limits.most_connections() + 1
+    config.timeout_graceful_shutdown = limits.END_S
     if isinstance(config.loaded_app, ProxyHeadersMiddleware):
         config.loaded_app = config.loaded_app.app
     asyncio.get_running_loop().set_exception_handler(limits.Seldom())
