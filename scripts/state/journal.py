@@ -20,7 +20,9 @@ from scripts.core.files import fsync_folder, write_atomic, writing
 from scripts.core.run_names import RunFile
 from scripts.state.rows import LabelRow
 
-_FIELDS = {field.name for field in fields(LabelRow)}
+_KINDS: dict[str, tuple[type, ...]] = {"cost_px": (int,), "boundary_px": (int,), "version": (int,),
+                                        "seconds": (int, float), "round": (int, type(None))}  # fmt: skip
+_TYPES = {field.name: _KINDS.get(field.name, (str,)) for field in fields(LabelRow)}
 _SHOWN = 5
 
 MaskKey = tuple[str, int, str]
@@ -136,7 +138,8 @@ def _value(line: bytes) -> Any:
 
 
 def _mask(value: Any) -> LabelRow | None:
-    return LabelRow(**value) if isinstance(value, dict) and value.keys() == _FIELDS else None
+    is_one = isinstance(value, dict) and value.keys() == _TYPES.keys()
+    return LabelRow(**value) if is_one and all(isinstance(value[name], kind) for name, kind in _TYPES.items()) else None
 
 
 def _phase(value: Any) -> PhaseKey | None:

@@ -77,7 +77,7 @@ class RunLock:
                 holder = json.loads(self._path.read_text())
                 found = f"pid {holder['pid']} on host {holder['host']}, since {holder['since']}"
                 break
-            except (OSError, ValueError, KeyError, TypeError):
+            except (OSError, ValueError, KeyError, TypeError, RecursionError):
                 time.sleep(0.02)
         cure = "Wait for it to end, or stop it, or choose another output folder."
         return Problem("the run is in use by another process", str(self._path.parent), found=found, cure=cure)
@@ -106,7 +106,7 @@ def holder_of(path: Path) -> str | None:
         named = f"pid {holder['pid']} on host {holder['host']}, since {holder['since']}"
     except OSError:
         return None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         pass  # it may be held all the same
     try:
         with open(path, "rb") as file:

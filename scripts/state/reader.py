@@ -277,10 +277,11 @@ class StateReader:
         rows = self._rows(f"{query} ORDER BY since, id", now + _STEP_S, now, now + seconds + _STEP_S)
         return {row[0]: LeaseRow(*row) for row in rows}
 
-    def refusals(self) -> list[RefusalRow]:
-        """Return the masks that were not taken, in the order in which they came."""
+    def refusals(self, most: int = -1) -> list[RefusalRow]:
+        """Return the masks that were not taken, the last ``most`` of them or all, in the order in which they came."""
         columns = "id, user, at, origin, origin_sha256, reason"
-        return [RefusalRow(*row) for row in self._rows(f"SELECT {columns} FROM refusals ORDER BY seq")]
+        rows = self._rows(f"SELECT {columns} FROM refusals ORDER BY seq DESC LIMIT ?", most)
+        return [RefusalRow(*row) for row in reversed(rows)]
 
     def scores(self, name: str) -> dict[str, float]:
         """Return the scores of one kind that were made last, by id; empty where none were made."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import socket
 import sys
 import time
@@ -56,6 +57,12 @@ class TestAccess:
             answer = anna.http.get(url, headers={"Origin": origin})
             assert answer.status_code == 403
             assert "access-control-allow-origin" not in answer.headers
+
+    @pytest.mark.parametrize("origin", ["http://[", "http://[::1", "http://a]b", "http://[v1.x]:80:80"])
+    def test_an_origin_that_is_none_is_anothers(self, served: Served, anna: Person, origin: str) -> None:
+        answer = anna.http.get(f"{served.server.url}/annotation/status", headers={"Origin": origin})
+        assert answer.status_code == 403
+        assert "another web page may not use this server" in answer.json()["detail"]
 
     def test_it_listens_on_this_computer_only_and_says_that_authentication_is_off(self, served: Served) -> None:
         psutil = pytest.importorskip("psutil")
@@ -161,6 +168,16 @@ class TestWhatIsTold:
             assert str(served.server.process.pid) not in answer.text.replace(str(served.server.port), "")
             assert sys.prefix not in answer.text
 
+    def test_nor_where_a_model_file_lies_that_cannot_be_read(self, served: Served, anna: Person) -> None:
+        keep = served.ckpt.read_bytes()
+        served.ckpt.write_bytes(keep[:1000])
+        try:
+            answer = anna.http.post(f"{served.server.url}/infer/joint?image=train_02")
+        finally:
+            served.ckpt.write_bytes(keep)
+        assert answer.status_code == 503
+        assert answer.json()["detail"].startswith("model.pt: not a checkpoint")
+
     def test_the_log_is_the_leads_alone_and_lies_with_the_run(self, served: Served, anna: Person) -> None:
         assert anna.get("/logs/").status_code == 403
         log, shared = served.run / "server.log", APP / "logs" / "app.log"
@@ -180,3 +197,41 @@ class TestWhatIsTold:
         for content in ((served.run / "server.log").read_text(), served.server.text()):
             assert not [line for line in content.splitlines() if line.startswith("[2026] FORGED")]
             assert "\x1b" not in content
+
+
+def test_the_realm_may_change_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody could log in any more until the server was started anew. False tokens make it ask once a minute."""
+    jwt = pytest.importorskip("jwt")
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    monkeypatch.syspath_prepend(str(APP))
+    login = importlib.import_module("lib.access.login")
+    old, new, false = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(3))
+
+    def public(key: rsa.RSAPrivateKey) -> str:
+        form = serialization.PublicFormat.SubjectPublicKeyInfo
+        return key.public_key().public_bytes(serialization.Encoding.PEM, form).decode()
+
+    def bearer(key: rsa.RSAPrivateKey) -> str:
+        return "Bearer " + str(jwt.encode({"preferred_username": "anna"}, key, algorithm="RS256"))
+
+    realm, asked, answers = login.Realm(), [], [public(old), public(new)]
+    monkeypatch.setattr(login.Realm, "_fetched", lambda self: asked.append(1) or answers[min(len(asked), 2) - 1])
+    assert realm.user(bearer(old)).name == "anna"
+    for _ in range(3):
+        with pytest.raises(login.NoLoginError):
+            realm.user(bearer(false))
+    assert len(asked) == 1
+    realm._asked -= 61.0
+    assert realm.user(bearer(new)).name == "anna"
+    assert len(asked) == 2
+    realm._asked -= 61.0
+
+    def silent(_: object) -> str:
+        raise login.StateError(login._silent())
+
+    monkeypatch.setattr(login.Realm, "_fetched", silent)
+    with pytest.raises(login.NoLoginError):
+        realm.user(bearer(false))
+    assert realm.user(bearer(new)).name == "anna"

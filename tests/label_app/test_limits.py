@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import resource
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -159,6 +160,70 @@ class TestTime:
         for _ in range(3):
             assert requests.post(f"http://127.0.0.1:{port}/", data=b"x" * 10_000, timeout=10).text == "ok"
 
+    @pytest.mark.parametrize("more", ["", "Connection: close\r\n"])
+    def test_an_answer_that_nobody_reads_does_not_hold_its_connection(self, more: str) -> None:
+        """300 of them held all connections for as long as they liked."""
+        with bounded("limits.UNREAD_S = 1.0", ANSWERS) as connection:
+            connection.sendall(f"GET / HTTP/1.1\r\nHost: x\r\n{more}\r\n".encode())
+            time.sleep(5.0)
+            count = 0
+            with contextlib.suppress(OSError):
+                while part := connection.recv(2**20):
+                    count += len(part)
+            assert count < 2**24  # it ended before all was sent
+
+    def test_who_reads_slowly_gets_all(self) -> None:
+        with bounded("limits.UNREAD_S = 1.0", ANSWERS) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            count, began = 0, time.monotonic()
+            while count < 2**24:
+                part = connection.recv(2**19)
+                assert part
+                count += len(part)
+                time.sleep(0.1)
+            assert time.monotonic() - began > 2.0
+
+
+ANSWERS = """
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"16777216")]})
+        await send({"type": "http.response.body", "body": b"x" * 2**24})
+"""
+
+
+@contextlib.contextmanager
+def bounded(setting: str, answer: str) -> Iterator[socket.socket]:
+    """A connection to a server whose only limits are those of connections."""
+    code = f"""
+import asyncio, sys
+sys.path[:0] = [{str(APP)!r}, {str(ROOT)!r}, {str(ROOT / "bundle")!r}]
+import uvicorn
+from lib.access import limits
+{setting}
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        {answer}
+config = uvicorn.Config(app, port=int(sys.argv[1]), http=limits.BoundedProtocol, lifespan="off")
+uvicorn.Server(config).run()
+"""
+    with contextlib.closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen([sys.executable, "-c", code, str(port)], stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                connection = socket.create_connection(("127.0.0.1", port), timeout=10)
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        with connection:
+            yield connection
+    finally:
+        process.kill()
+        process.wait()
+
 
 class TestUploads:
     @pytest.mark.parametrize(
@@ -180,9 +245,11 @@ class TestUploads:
         answer = anna.http.post(url, data=pieces(), headers={"Content-Type": "application/json"})
         assert answer.status_code == 413
 
-    def test_a_few_large_ones_at_once(self, served: Served) -> None:
-        head = (b"PUT /datastore/label?image=train_02 HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 60000000\r\n"
-                b"Content-Type: multipart/form-data; boundary=B\r\n\r\n--B\r\n")  # fmt: skip
+    @pytest.mark.parametrize("size", [b"Content-Length: 60000000", b"Content-Length: 5\r\nTransfer-Encoding: chunked"])
+    def test_a_few_large_ones_at_once(self, served: Served, size: bytes) -> None:
+        """In pieces a body may be as large as any, also where a small length is told besides."""
+        head = (b"PUT /datastore/label?image=train_02 HTTP/1.1\r\nHost: 127.0.0.1\r\n" + size + b"\r\n"
+                b"Content-Type: multipart/form-data; boundary=B\r\n\r\n")  # fmt: skip
         with ExitStack() as stack:
             for number in range(5):
                 connection = stack.enter_context(
@@ -327,6 +394,44 @@ class TestDatabaseOfAnother:
             other.execute("ROLLBACK")
             other.close()
             waiting.join(30)
+
+    def test_nor_do_all_who_wait_for_it_take_the_threads_of_the_others(self, served: Served) -> None:
+        """140 who asked for the next image held every thread until the other program had ended."""
+        other = sqlite3.connect(served.run / "state.sqlite", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        codes: list[int] = []
+
+        def ask(number: int) -> None:
+            person = Person(served.server, f"p{number}")
+            url = f"{served.server.url}/activelearning/queue"
+            codes.append(person.http.post(url, json={"client_id": person.name}, timeout=60).status_code)
+
+        threads = [threading.Thread(target=ask, args=(number,)) for number in range(140)]
+        try:
+            for thread in threads:
+                thread.start()
+            time.sleep(1.0)
+            assert seconds_of(lambda: Person(served.server).get("/annotation/status")) < 2.0
+        finally:
+            other.execute("ROLLBACK")
+            other.close()
+            for thread in threads:
+                thread.join(60)
+        assert sorted(set(codes)) == [200, 429]
+        assert codes.count(200) >= 36
+
+
+def test_a_server_that_is_told_to_end_does_not_wait_for_half_an_upload(tmp_path: Path) -> None:
+    served = make_served(tmp_path)
+    try:
+        served.server.start()
+        with socket.create_connection(("127.0.0.1", served.server.port)) as connection:
+            head = b"PUT /datastore/label?image=train_02 HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n"
+            connection.sendall(head + b"Content-Type: multipart/form-data; boundary=B\r\n\r\n--B")
+            time.sleep(0.5)
+            assert seconds_of(lambda: served.server.kill(signal.SIGTERM)) < 15
+    finally:
+        served.server.close()
 
 
 def test_no_room_for_temporary_files(tmp_path: Path) -> None:

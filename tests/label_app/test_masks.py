@@ -102,6 +102,11 @@ class TestMasks:
         assert anna.label_info("train_08")["class"] == "b"
         assert anna.send("train_08", as_png(a_mask(left=11)), **{"class": [1]}).status_code == 400
 
+    @pytest.mark.parametrize("told", [{"class": True}, {"class": 1.0}, {"annotator": True}, {"client_id": 1.0}])
+    def test_what_is_no_whole_number_is_not_taken_for_one(self, anna: Person, told: dict[str, Any]) -> None:
+        """``true`` was class 1, and somebody called 1."""
+        assert anna.send("train_08", as_png(a_mask(left=12)), **told).status_code == 400
+
 
 def nifti(values: np.ndarray, folder: Path) -> bytes:
     nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), folder / "x.nii")  # type: ignore[attr-defined]

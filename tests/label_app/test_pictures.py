@@ -55,6 +55,13 @@ class TestExchangedPicture:
         assert not [row for row in desk.labels() if row.id == "train_03"]
         assert desk.refusals()[-1].id == "train_03"
 
+    def test_that_it_was_refused_tells_no_path(self, served: Served, anna: Person, exchanged: tuple[str, str]) -> None:
+        """The status shows refusals to everybody, also in the words in which the gate wrote them down."""
+        assert anna.send("train_03", as_png(a_mask())).status_code == 409
+        (last,) = [row["reason"] for row in anna.status()["refused"] if row["id"] == "train_03"][-1:]
+        assert last.startswith("image of train_03 (train_03.png): file (SHA-256) changed")
+        assert str(served.studies) not in anna.get("/annotation/status").text
+
     def test_is_not_handed_out(self, served: Served, desk: Desk, exchanged: tuple[str, str]) -> None:
         people = [Person(served.server, f"p{i}") for i in range(16)]
         found = [person.next() for person in people]

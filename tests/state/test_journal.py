@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -44,6 +45,12 @@ def older(folder: Path, tmp_path: Path) -> Path:
 
 def blobs(folder: Path) -> set[str]:
     return {path.name for path in (folder / "blobs").rglob("*.png")}
+
+
+def line_with(**other: Any) -> bytes:
+    """A mask in the journal, with something else in place of a value."""
+    row = LabelRow("train_00", None, "0" * 64 + ".drawn.png", 1, 1, 0.0, "a")
+    return json.dumps({"mask": {**vars(row), **other}}).encode()
 
 
 class TestOlderState:
@@ -149,7 +156,8 @@ class TestJournal:
         assert journal.read(folder).phases == ((0, "query"),)
 
     @pytest.mark.parametrize("line", [b"7", b"[]", b"{}", b'{"mask": {"id": 3}}', b'{"phase": [1]}', b'{"phase": "x"}',
-                                      b'{"mask": []}', b"\xff", b"[" * 100_000])  # fmt: skip
+                                      b'{"mask": []}', b"\xff", b"[" * 100_000, line_with(id=[]), line_with(id=5),
+                                      line_with(user=None), line_with(version="1"), line_with(round="0")])  # fmt: skip
     def test_lines_that_are_none(self, folder: Path, line: bytes) -> None:
         (folder / "journal.jsonl").write_bytes(line)
         assert journal.read(folder) == journal.Entries()

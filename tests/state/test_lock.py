@@ -96,6 +96,12 @@ def test_holder_is_named_without_taking_the_lock(tmp_path: Path) -> None:
     RunLock(path).release()
 
 
+@pytest.mark.parametrize("pid", [str(10**30), "1e400", "-1", '"x"', "[" * 100_000, "9" * 5000])
+def test_a_file_that_names_no_process_names_no_holder(tmp_path: Path, pid: str) -> None:
+    (tmp_path / "lock").write_text(f'{{"host": "{socket.gethostname()}", "since": 1, "pid": {pid}}}')
+    assert holder_of(tmp_path / "lock") is None
+
+
 def test_a_killed_holder_is_none(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     with subprocess.Popen(

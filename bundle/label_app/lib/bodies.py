@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lib.refusals import MalformedError
 from scripts.core.errors import Problem
 
+_Whole = Annotated[int, Field(strict=True)]  # true is no number: it would be 1, a class or a name
 _Text = Annotated[str, Field(max_length=4096)]
 _Number = Annotated[float, Field(ge=-1e7, le=1e7, allow_inf_nan=False)]
 _Pair = tuple[_Number, _Number]
@@ -22,9 +23,9 @@ class _Body(BaseModel):
 class Who(_Body):
     """Who asks, as far as they say."""
 
-    annotator: _Text | int | None = None
-    user: _Text | int | None = None
-    client_id: _Text | int | None = None
+    annotator: _Text | _Whole | None = None
+    user: _Text | _Whole | None = None
+    client_id: _Text | _Whole | None = None
 
 
 class NextWanted(Who):
@@ -36,7 +37,7 @@ class NextWanted(Who):
 class AboutMask(Who):
     """What comes with a mask: the class by name or index, and the seconds it took."""
 
-    said: _Text | Annotated[int, Field(ge=0, le=10_000)] | None = Field(None, alias="class")
+    said: _Text | Annotated[_Whole, Field(ge=0, le=10_000)] | None = Field(None, alias="class")
     seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] | None = None
 
 

@@ -46,7 +46,9 @@ class Service:
         self.scored = {name: method for name, method in named.items() if method.score}
         self.trainings, self.scorings = Trainings(self.run), Jobs("a scoring", "/scoring/")
         self.predictions = Jobs("a prediction of many images", "/batch/infer")
+        # Together fewer than there are threads, so that questions find one whatever is waited for.
         self.predicting, self.taking = Turns("predictions", 1, 48), Turns("masks", 2, 32)
+        self.changing = Turns("requests for images", 4, 32)
         self._conf = dict(conf)
         self._roots = self._known_roots()
 
@@ -89,7 +91,7 @@ class Service:
             "pending": [row.id for row in desk.pending()],
             "leases": [vars(row) for row in held.values()],
             "skipped": [vars(row) for row in desk.skipped().values()],
-            "refused": [vars(row) for row in desk.refusals()][-_SHOWN:],
+            "refused": [{**vars(row), "reason": self.plain(row.reason)} for row in desk.refusals(_SHOWN)],
         }
 
     def plain(self, text: str) -> str:
@@ -104,7 +106,8 @@ class Service:
         """Return the next image, leased to ``user``, or a ``message``. Raises MissingError: no such strategy."""
         if strategy not in self.strategies:
             raise missing("no strategy of this name", strategy, ", ".join(self.strategies))
-        return self.strategies[strategy](user, preferred, self.trainings.jobs.is_running)
+        with self.changing.turn():
+            return self.strategies[strategy](user, preferred, self.trainings.jobs.is_running)
 
     def require_model(self, name: str) -> None:
         """Raise MissingError unless there is a model of this name."""
@@ -122,6 +125,8 @@ class Service:
         named = [(Path(run.data.datalist.root), ""), (run.folder, run.folder.name), (run.output_dir, ""),
                  (run.stage0_dir, run.stage0_dir.name), (run.settings.bundle_root, ""), (Path(sys.prefix), ""),
                  (Path(tempfile.gettempdir()), ""), (Path.home(), "")]  # fmt: skip
+        if run.settings.ckpt is not None:
+            named.append((run.settings.ckpt.parent, ""))
         found = {str(form): name for path, name in named for form in (path.absolute(), path.resolve())}
         return sorted(((root, name) for root, name in found.items() if len(root) > 1), key=lambda pair: -len(pair[0]))
 

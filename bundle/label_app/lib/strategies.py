@@ -6,6 +6,7 @@ looked at: a picture that is gone or was exchanged is passed over.
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
 from collections import Counter, defaultdict
@@ -17,9 +18,12 @@ from lib.run import ServedRun
 from scripts.active.methods import Method
 from scripts.active.strategies import random_order
 from scripts.annotation.person_oracle import asked_images
+from scripts.core.errors import listed
 from scripts.core.seeds import python_generator
 from scripts.state.desk import Desk
 from scripts.state.rows import LeaseRow
+
+_SHOWN = 100  # images that are passed over
 
 
 class Strategy(Protocol):
@@ -63,14 +67,12 @@ class QueueStrategy:
             lease, passed_over = hand_out(self.run, desk, user, [preferred])
         if lease is None:
             lease, passed_over = hand_out(self.run, desk, user, situation.waiting)
-        told = {"round": situation.round, "waiting": len(situation.waiting), "passed_over": passed_over}
+        told = {"round": situation.round, "waiting": len(situation.waiting), "passed_over": _some(passed_over)}
         if lease is None:
-            gone = (
-                f". {len(passed_over)} cannot be handed out: {'; '.join(passed_over.values())}" if passed_over else ""
-            )
+            gone = f". {len(passed_over)} cannot be handed out: {listed(list(passed_over.values()))}"
             held = len(situation.waiting) > len(passed_over)
             text = self.run.held_text(situation) if held else situation.text
-            return {"message": f"{text}{gone}", "state": "draw", **told}
+            return {"message": f"{text}{gone if passed_over else ''}", "state": "draw", **told}
         return {**handed_out(self.run, lease), **self._reason(desk, lease.id, situation.round or 0), **told}
 
     def _reason(self, desk: Desk, key: str, index: int) -> dict[str, Any]:
@@ -109,7 +111,7 @@ class RankedStrategy:
             return {"message": f"there are no scores of {self.name}. {cure}", "state": situation.kind, "round": None}
         order = self.order(desk, scores)
         lease, passed_over = hand_out(self.run, desk, user, order)
-        told = {"round": situation.round, "passed_over": passed_over}
+        told = {"round": situation.round, "passed_over": _some(passed_over)}
         if lease is None:
             return {"message": "every image is drawn, skipped or in other hands", "state": situation.kind, **told}
         score, rank = scores.get(lease.id), order.index(lease.id)
@@ -150,7 +152,9 @@ def hand_out(run: ServedRun, desk: Desk, user: str, order: Sequence[str]) -> tup
         if lease is None or problem is None:
             return lease, passed_over
         desk.give_back(lease.id, user)
-        passed_over[lease.id] = problem
+        # Of the others too, before the next is leased: where a disk is gone, each would cost two writes.
+        found = {key: run.unusable(key) for key in wanted}
+        passed_over |= {key: text for key, text in found.items() if text is not None} | {lease.id: problem}
 
 
 def handed_out(run: ServedRun, lease: LeaseRow) -> dict[str, Any]:
@@ -176,6 +180,10 @@ def strategies_of(run: ServedRun) -> dict[str, Strategy]:
             known.add(way)
             found[name] = RankedStrategy(run, name, method)
     return found
+
+
+def _some(passed_over: Mapping[str, str]) -> dict[str, str]:
+    return dict(itertools.islice(passed_over.items(), _SHOWN))
 
 
 def _shuffled(run: ServedRun, name: str) -> list[str]:

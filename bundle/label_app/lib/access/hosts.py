@@ -91,7 +91,7 @@ class OwnSite:
         if origin and origin in self.origins:
             return 0, None
         cure = "Name the page in MONAI_LABEL_CORS_ORIGINS if it may use this server."
-        if origin and urlsplit(origin).netloc.lower() != host.lower():
+        if origin and _place_of(origin) != host.lower():
             return 403, Problem("another web page may not use this server", "Origin", "none", ascii(origin[:200]), cure)
         site = headers.get(b"sec-fetch-site", ["none"])[0]  # browsers tell it even where they send no Origin
         if site not in ("none", "same-origin"):
@@ -103,6 +103,14 @@ def _name_of(host: str) -> str:
     """Return the name in a ``Host`` header: ``"[::1]:8000"`` -> ``"::1"``; ``""`` where it cannot be read."""
     try:
         return (urlsplit(f"//{host}").hostname or "") if not set(host) & set("/?#@\\ ") else ""
+    except ValueError:
+        return ""
+
+
+def _place_of(origin: str) -> str:
+    """Return name and port in an ``Origin`` header; ``""``, which no host is, where it cannot be read."""
+    try:
+        return urlsplit(origin).netloc.lower()
     except ValueError:
         return ""
 

@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 HEAD_S = 10.0  # for the head of a request, from the first byte, or from the connection
 BODY_S = 120.0  # for the rest of it
+END_S = 10  # that a server which was told to end waits for requests at work
+UNREAD_S = 60.0  # that an answer waits for who does not read it; it holds one of the connections
 THREADS = 128  # that answer requests; those that wait for a turn hold one
 UPLOAD_BYTES = 64 * 1024**2
 JSON_BYTES = 1024**2
@@ -44,13 +46,14 @@ def most_connections() -> int:
 
 
 class BoundedProtocol(H11Protocol):
-    """uvicorn's connection, with a limit on their number and on the time that a request takes to come."""
+    """uvicorn's connection, with limits: on their number, on the time that a request takes to come, and to be read."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, or answer 503 where there are too many."""
         super().connection_made(transport)
         self._deadline: asyncio.TimerHandle | None = None
         self._awaited = ""
+        self._unread: asyncio.TimerHandle | None = None
         if len(self.connections) > most_connections():
             self._end(503, "too many connections at once; try again in a moment")
             return
@@ -59,6 +62,8 @@ class BoundedProtocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._await("", 0.0)
+        if self._unread is not None:
+            self._unread.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -70,6 +75,33 @@ class BoundedProtocol(H11Protocol):
         """Go on with the next request of the connection."""
         super().on_response_complete()
         self._look()
+
+        if self.transport.is_closing():  # closing waits until all is read
+            self._await_reader()
+
+    def pause_writing(self) -> None:
+        """Wait until the client has read what was sent, but not for ever."""
+        super().pause_writing()
+        self._await_reader()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection on which nothing was asked for some seconds."""
+        super().timeout_keep_alive_handler()
+        self._await_reader()
+
+    def _await_reader(self, before: int | None = None) -> None:
+        """End the connection when of what is to be sent nothing went in the last ``UNREAD_S``.
+
+        While so much waits that writing is paused, or the connection closes, nothing is added to it.
+        """
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+        left = self.transport.get_write_buffer_size()
+        if before is not None and left >= before:
+            self.transport.abort()
+        elif left and (self.flow.write_paused or self.transport.is_closing()):
+            self._unread = self.loop.call_later(UNREAD_S, self._await_reader, left)
 
     def _look(self) -> None:
         if self.transport.is_closing():
@@ -120,8 +152,9 @@ class Uploads:
         told = headers.get(b"content-length", b"")
         is_form = headers.get(b"content-type", b"").lower().startswith(b"multipart/form-data")
         most = UPLOAD_BYTES if is_form else JSON_BYTES
-        # Without its length a body may be as large as any.
-        size = int(told) if told.isdigit() and len(told) < 20 else most * (b"transfer-encoding" in headers)
+        # Without its length a body may be as large as any. In pieces it has none, whatever is told (RFC 9112, 6.3).
+        in_pieces = b"transfer-encoding" in headers
+        size = int(told) if told.isdigit() and len(told) < 20 and not in_pieces else most * in_pieces
         if size > most:
             problem = Problem("request is too large", "Content-Length", f"at most {most} bytes", f"{size} bytes")
             await _refused(413, problem)(scope, receive, send)

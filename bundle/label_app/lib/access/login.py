@@ -27,6 +27,7 @@ SIGNATURES = ["RS256", "RS384", "RS512", "PS256", "ES256", "ES384"]
 """Of tokens; all of them need the realm's private key."""
 READER, ANNOTATOR, LEAD = "reader", "annotator", "lead"
 _AGAIN_S = 10.0  # after a realm did not answer
+_RENEW_S = 60.0  # between two looks whether the realm has another key
 _PATIENCE_S = 1.0  # that a request waits for another one that asks the realm
 _LONGEST_TOKEN = 16_384
 
@@ -78,11 +79,16 @@ def asking(request: Request) -> User:
 
 @dataclass
 class Realm:
-    """The OpenID realm; threads share it. Its key is fetched once, and while it does not answer nobody waits for it."""
+    """The OpenID realm; threads share it. While it does not answer nobody waits for it.
+
+    Its key is fetched once, and again, at most every minute, where a token is not signed with it.
+    """
 
     _turn: threading.Lock = field(default_factory=threading.Lock)
     _key: str = ""
     _failed: float = -_AGAIN_S
+    _renewing: threading.Lock = field(default_factory=threading.Lock)
+    _asked: float = -_RENEW_S
 
     def user(self, authorization: str) -> User:
         """Return whose token stands in an ``Authorization`` header.
@@ -98,8 +104,12 @@ class Realm:
                 raise NoLoginError(_LOGIN)
             if jwt.get_unverified_header(token).get("alg") not in SIGNATURES:
                 raise NoLoginError(_LOGIN)
-            claims = jwt.decode(token, self.key(), algorithms=SIGNATURES, options={"verify_aud": False})
-            return _user_of(claims)
+            try:
+                return _user_of(_claims(token, self.key()))
+            except (jwt.InvalidSignatureError, jwt.InvalidKeyError):
+                if not self._renewed():
+                    raise
+                return _user_of(_claims(token, self.key()))
         except (jwt.PyJWTError, TypeError, AttributeError, RecursionError) as error:
             logger.info("token refused: %s", error)
             raise NoLoginError(_LOGIN) from error
@@ -117,9 +127,28 @@ class Realm:
                 if time.monotonic() - self._failed < _AGAIN_S:
                     raise StateError(_silent())
                 self._key = self._fetched()
+                self._asked = time.monotonic()
             return self._key
         finally:
             self._turn.release()
+
+    def _renewed(self) -> bool:
+        """Tell whether the realm has another key now; realms change it, and then no login is valid by the old one.
+
+        Whoever sends a false token makes us ask, so that is done seldom, and nobody waits for it or loses by it.
+        """
+        if not self._renewing.acquire(blocking=False):
+            return False
+        try:
+            if time.monotonic() - self._asked < _RENEW_S:
+                return False
+            self._asked = time.monotonic()
+            before, self._key = self._key, self._fetched()
+            return self._key != before
+        except StateError:
+            return False
+        finally:
+            self._renewing.release()
 
     def _fetched(self) -> str:
         try:
@@ -161,6 +190,11 @@ def token_of(username: str, password: str) -> dict[str, Any]:
         raise StateError(_silent()) from error
     finally:
         _LOGINS.release()
+
+
+def _claims(token: str, key: str) -> dict[str, Any]:
+    found: dict[str, Any] = jwt.decode(token, key, algorithms=SIGNATURES, options={"verify_aud": False})
+    return found
 
 
 def _user_of(claims: Mapping[str, Any]) -> User:

@@ -91,14 +91,16 @@ def skip(
     served.run.gate.refuse_image(key, desk.was_asked)
     reason = "".join(c if c.isprintable() else " " for c in told.reason or "")[:500]
     name = annotator(told, user, request)
-    return {"image": key, "skipped": desk.skip(key, name, reason, "server") or key in desk.skipped()}
+    with served.changing.turn():
+        return {"image": key, "skipped": desk.skip(key, name, reason, "server") or key in desk.skipped()}
 
 
 @router.delete("/annotation/skip")
 def unskip(served: Served, user: AsAnnotator, image: Name) -> dict[str, Any]:
     """Ask for an image again."""
     key = served.images.key_of(image)
-    return {"image": key, "was_skipped": served.run.desk().unskip(key) is not None}
+    with served.changing.turn():
+        return {"image": key, "was_skipped": served.run.desk().unskip(key) is not None}
 
 
 @router.delete("/annotation/lease")
@@ -108,7 +110,8 @@ def give_back(
     """Give an image back without a mask, so that somebody else gets it at once."""
     key = served.images.key_of(image)
     name = annotator(Who(client_id=client_id[:4096]), user, request)
-    return {"image": key, "given_back": served.run.desk().give_back(key, name)}
+    with served.changing.turn():
+        return {"image": key, "given_back": served.run.desk().give_back(key, name)}
 
 
 def suffix_of(file: UploadFile) -> str:

@@ -140,7 +140,7 @@ class Jobs:
         with self._turn:
             job.status = "STOPPED"
             process = job.process
-        if process is not None:
+        if process is not None and process.returncode is None:  # else its number may be another's by now
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             with contextlib.suppress(subprocess.TimeoutExpired):
