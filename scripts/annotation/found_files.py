@@ -9,6 +9,7 @@ import os
 import struct
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -186,6 +187,9 @@ def _unfit(members: Sequence[zipfile.ZipInfo], origin: str) -> Iterator[Problem]
         elif info.file_size > _MEMBER_BYTES:
             found = f"{name}, {info.file_size} bytes"
             yield Problem("file in an archive is too large", origin, f"at most {_MEMBER_BYTES} bytes", found)
+    twice = [name for name, count in Counter(info.filename for info in members).items() if count > 1]
+    if twice:  # which of them counts nobody could say
+        yield Problem("archive holds a file twice", origin, "each name once", repr(twice[0]))
     total = sum(info.file_size for info in members)
     if len(members) > _MEMBERS or total > _ARCHIVE_BYTES:
         found = f"{len(members)} files, {total} bytes"

@@ -109,7 +109,7 @@ def _drawn_by(submission: Submission, content: bytes) -> tuple[str, float]:
         raise InputError(
             Problem(
                 "annotator's name cannot be used",
-                "annotator",
+                f"annotator of {submission.path.name}",
                 f"1 to {LONGEST_NAME} printable letters",
                 repr(user[:200]),
             )

@@ -144,6 +144,14 @@ class Desk(StateReader):
         journal.append(self.run_dir, journal.Entries((row,)))  # fails it, the mask is kept, and may be sent again
         return row
 
+    def confirm(self, row: LabelRow) -> None:
+        """Write a mask that is kept into the journal if it is not there, before somebody is told of it once more.
+
+        When it came its line may have failed; who sent it then was not told that it is kept.
+        """
+        if journal.key_of(row) not in set(map(journal.key_of, journal.read(self.run_dir).masks)):
+            journal.append(self.run_dir, journal.Entries((row,)))
+
     def refuse(self, row: RefusalRow) -> None:
         """Remember a mask that was not taken, once however often it is sent. It costs nothing, and no lease ends."""
         values = (row.id, row.user, row.at or timestamp(), row.origin, row.origin_sha256, row.reason)

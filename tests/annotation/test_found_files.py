@@ -128,6 +128,16 @@ class TestFound:
         archive(tmp_path / "m.zip", **dict.fromkeys(folders, b""))
         assert [problem.what for problem in found(tmp_path)[1]] == ["archive is empty"]
 
+    @pytest.mark.filterwarnings("ignore:Duplicate name")
+    def test_a_file_that_an_archive_holds_twice_is_none(self, tmp_path: Path) -> None:
+        """Both were taken, and the one that happened to lie behind counted."""
+        with zipfile.ZipFile(tmp_path / "m.zip", "w") as file:
+            for content in (b"one", b"two"):
+                file.writestr("train_03.png", content)
+        files, problems = found(tmp_path)
+        assert files == []
+        assert str(problems[0]) == "m.zip: archive holds a file twice; expected each name once; found 'train_03.png'"
+
     @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut", b"\0" * 200])
     def test_broken_archives(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "m.zip").write_bytes(content)

@@ -117,7 +117,7 @@ def test_times_that_cannot_be(desk: Desk, gate: Gate, tmp_path: Path, seconds: s
 
 @pytest.mark.parametrize("user", ["", "a\x00b", "x" * 200, "a\nb"])
 def test_names_that_cannot_be(desk: Desk, gate: Gate, tmp_path: Path, user: str) -> None:
-    with pytest.raises(InputError, match="annotator's name cannot be used"):
+    with pytest.raises(InputError, match=r"annotator of \S+\.png: annotator's name cannot be used"):
         take_in(desk, gate, Submission("train_00", save(tmp_path / "a.png", a_mask()), user))
     assert desk.refusals()[0].user == "unknown"
 

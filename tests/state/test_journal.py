@@ -162,6 +162,21 @@ class TestJournal:
         (folder / "journal.jsonl").write_bytes(line)
         assert journal.read(folder) == journal.Entries()
 
+    def test_a_mask_whose_line_failed_is_written_down_when_it_is_told_again(self, folder: Path) -> None:
+        """The same file sent again was answered as kept, and stood in the state alone."""
+        with Desk.open(folder) as desk:
+            (folder / "journal.jsonl").rename(folder / "aside")
+            (folder / "journal.jsonl").mkdir()
+            with pytest.raises(StateError, match="cannot be written"):
+                desk.submit(a_label("train_00", origin="x"), png())
+            (row,) = desk.labels()
+            (folder / "journal.jsonl").rmdir()
+            (folder / "aside").rename(folder / "journal.jsonl")
+            for _ in range(2):
+                desk.confirm(row)
+                assert journal.read(folder).masks == (row,)
+            assert (folder / "journal.jsonl").read_bytes().count(b"train_00") == 1
+
     def test_a_journal_that_cannot_be_written_is_told_and_keeps_no_mask_out(self, folder: Path) -> None:
         (folder / "journal.jsonl").rename(folder / "aside")
         (folder / "journal.jsonl").mkdir()
