@@ -52,8 +52,14 @@ class Submission:
     content: bytes | None = None
 
 
-def take_in(desk: Desk, gate: Gate, submission: Submission) -> LabelRow:
+def take_in(desk: Desk, gate: Gate, submission: Submission, notes: list[str] | None = None) -> LabelRow:
     """Keep the mask of a submission for the next round.
+
+    Args:
+        desk: of the run.
+        gate: judges it.
+        submission: the mask.
+        notes: what may surprise though the mask is taken is added to; it is logged, too.
 
     Returns:
         the row as stored: its version tells whether the image had masks before.
@@ -74,6 +80,8 @@ def take_in(desk: Desk, gate: Gate, submission: Submission) -> LabelRow:
         reason = "; ".join(map(str, error.problems)).replace(f"{submission.path.parent}{os.sep}", "")
         desk.refuse(RefusalRow(submission.id[:LONGEST_NAME], user, timestamp(), origin, digest, reason))
         raise
+    if notes is not None:
+        notes += passed.notes
     for note in passed.notes:
         logger.warning("%s: mask of %s taken, %s", origin, submission.id, note)
     return desk.submit(_row(passed, user, seconds, origin, digest), mask_to_png(passed.mask))

@@ -82,13 +82,17 @@ def refuse_costly(outlines: Sequence[Outline], size: tuple[int, int], where: str
 
 
 def refuse_outside(outlines: Sequence[Outline], size: tuple[int, int], where: str) -> None:
-    """Raise InputError for a shape of which nothing is in the image: its coordinates are those of something else.
+    """Raise InputError for a shape of which nothing is in the image, and for fractions of it in place of pixels.
 
     Args:
         outlines: of one image.
         size: (H, W) of the image.
         where: file that they come from.
     """
+    if outlines and min(size) > 2 and all((np.concatenate(outline.rings) <= 1.0).all() for outline in outlines):
+        cure = "Save it in pixels of the picture."
+        expected = f"pixels, up to {size[1]} x {size[0]}"
+        raise InputError(Problem("no coordinate is above 1: fractions of the image", where, expected, "0 to 1", cure))
     for number, outline in enumerate(outlines):
         points = np.concatenate(outline.rings)
         low, high = points.min(axis=0), points.max(axis=0)

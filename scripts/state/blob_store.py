@@ -19,6 +19,11 @@ _SUFFIX = re.compile(r"(\.[a-z0-9]{1,16})*")
 _NAME = re.compile(r"[0-9a-f]{64}" + _SUFFIX.pattern)
 
 
+def is_blob_name(name: str) -> bool:
+    """Tell whether a text is the name of a blob, which leads nowhere but into a store."""
+    return _NAME.fullmatch(name) is not None
+
+
 class BlobStore:
     """Files named ``<sha256><suffix>`` in ``<folder>/<first two hex digits>/``. Writing the same bytes twice is free.
 
@@ -85,7 +90,7 @@ class BlobStore:
 
     def path(self, name: str) -> Path:
         """Return where ``name`` lies; ``ValueError`` unless it is a blob's name, so no path leads out of the store."""
-        if not _NAME.fullmatch(name):
+        if not is_blob_name(name):
             raise ValueError(f"{name!r} is not the name of a blob")
         return self.folder / name[:2] / name
 

@@ -18,6 +18,7 @@ from typing import Any
 from scripts.core.errors import Problem, StateError, listed
 from scripts.core.files import fsync_folder, write_atomic, writing
 from scripts.core.run_names import RunFile
+from scripts.state.blob_store import is_blob_name
 from scripts.state.rows import LabelRow
 
 _KINDS: dict[str, tuple[type, ...]] = {"cost_px": (int,), "boundary_px": (int,), "version": (int,),
@@ -139,7 +140,9 @@ def _value(line: bytes) -> Any:
 
 def _mask(value: Any) -> LabelRow | None:
     is_one = isinstance(value, dict) and value.keys() == _TYPES.keys()
-    return LabelRow(**value) if is_one and all(isinstance(value[name], kind) for name, kind in _TYPES.items()) else None
+    if not is_one or not all(isinstance(value[name], kind) for name, kind in _TYPES.items()):
+        return None
+    return LabelRow(**value) if is_blob_name(value["blob"]) else None
 
 
 def _phase(value: Any) -> PhaseKey | None:

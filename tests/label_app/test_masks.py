@@ -31,7 +31,7 @@ class TestMasks:
         answer = anna.send("train_00", as_png(true_mask(served, "train_00")), **{"class": "a", "seconds": 21.5})
         assert answer.status_code == 200, answer.text
         assert answer.json() == {"image": "train_00", "label": "train_00", "version": 1, "annotator": "anna",
-                                 "seconds": 21.5, "class": "a", "round": None}  # fmt: skip
+                                 "seconds": 21.5, "class": "a", "round": None, "notes": []}  # fmt: skip
         info = anna.label_info("train_00")
         assert (info["class"], info["annotator"], info["version"], info["seconds"]) == ("a", "anna", 1, 21.5)
         content = anna.get("/datastore/label", label="train_00", tag="final").content
@@ -100,6 +100,8 @@ class TestMasks:
     def test_class_by_index_and_a_class_that_differs(self, anna: Person) -> None:
         assert anna.send("train_08", as_png(a_mask()), **{"class": 1}).json()["class"] == "b"
         assert anna.label_info("train_08")["class"] == "b"
+        other = anna.send("train_08", as_png(a_mask(left=3)), **{"class": 1}).json()
+        assert other["notes"] == ["annotator says b, the data list says a"]
         assert anna.send("train_08", as_png(a_mask(left=11)), **{"class": [1]}).status_code == 400
 
     @pytest.mark.parametrize("told", [{"class": True}, {"class": 1.0}, {"annotator": True}, {"client_id": 1.0}])

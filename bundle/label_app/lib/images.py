@@ -125,7 +125,7 @@ class ServedImages:
 
     # ---- what is taken -------------------------------------------------------------------------------------------
 
-    def take(self, submission: Submission, digest: str) -> LabelRow:
+    def take(self, submission: Submission, digest: str) -> tuple[LabelRow, list[str]]:
         """Pass a mask through the gate and keep it for the next round.
 
         The same file from the same annotator again is answered as the first time: a lost answer makes no new version.
@@ -135,7 +135,7 @@ class ServedImages:
             digest: SHA-256 of its file.
 
         Returns:
-            the row as stored.
+            the row as stored, and what may surprise though the mask is taken.
 
         Raises:
             NotNowError: no run yet.
@@ -145,8 +145,9 @@ class ServedImages:
         before = [row for row in self.run.looking().labels() if (row.id, row.user) == (submission.id, submission.user)]
         if before and before[-1].origin_sha256 == digest and submission.said in ("", before[-1].said):
             desk.confirm(before[-1])
-            return before[-1]
-        return take_in(desk, self.run.gate, submission)
+            return before[-1], []
+        notes: list[str] = []
+        return take_in(desk, self.run.gate, submission, notes), notes
 
     def said(self, told: AboutMask) -> str:
         """Return the class that a client named, by name or index; ``""`` for none. Raises MalformedError."""

@@ -110,6 +110,7 @@ def _limit(config: uvicorn.Config) -> None:
     config.http_protocol_class = limits.BoundedProtocol
     config.ws_protocol_class = None
     config.limit_concurrency = limits.most_connections() + 1
+    config.timeout_graceful_shutdown = limits.END_S
     if isinstance(config.loaded_app, ProxyHeadersMiddleware):
         config.loaded_app = config.loaded_app.app
     asyncio.get_running_loop().set_exception_handler(limits.Seldom())
@@ -149,8 +150,9 @@ def _http_error(request: Request, error: HTTPException) -> JSONResponse:
 
 
 def _os_error(request: Request, error: OSError) -> JSONResponse:
-    if isinstance(error, limits.TooLongError):
-        return JSONResponse({"detail": str(error.strerror)}, 413, {"Connection": "close"})
+    if isinstance(error, limits.TooLongError | limits.TooManyError):
+        status = 413 if isinstance(error, limits.TooLongError) else 429
+        return JSONResponse({"detail": str(error.strerror)}, status, {"Connection": "close"})
     logger.exception("the system refused %s %s", request.method, request.url.path, exc_info=error)
     full = error.errno in _NO_ROOM
     where = tempfile.gettempdir() if asking(request).is_lead else "folder of temporary files"

@@ -159,35 +159,52 @@ class Uploads:
             problem = Problem("request is too large", "Content-Length", f"at most {most} bytes", f"{size} bytes")
             await _refused(413, problem)(scope, receive, send)
             return
-        counted = size if size > JSON_BYTES else 0
-        if counted and self.at_work + counted > UPLOADS_BYTES:
-            expected = f"at most {UPLOADS_BYTES} bytes together"
-            problem = Problem("too many uploads at once", "request", expected, cure="Send it again in a moment.")
-            await _refused(429, problem)(scope, receive, send)
-            return
-        self.at_work += counted
+        body = _Body(self, most)
         try:
-            await self.app(scope, _counted(receive, most), send)
+            await self.app(scope, body.receiver(receive), send)
         finally:
-            self.at_work -= counted
+            self.at_work -= body.counted
 
 
 class TooLongError(OSError):
     """More came than a body may have."""
 
 
-def _counted(receive: Any, most: int) -> Any:
-    seen = 0
+class TooManyError(OSError):
+    """More uploads came at once than memory has room for."""
 
-    async def counted() -> dict[str, Any]:
-        nonlocal seen
-        message: dict[str, Any] = await receive()
-        seen += len(message.get("body", b""))
-        if seen > most:
-            raise TooLongError(errno.EFBIG, f"request has more than {most} bytes")
-        return message
 
-    return counted
+class _Body:
+    """Counts what has come of one body, and of all large ones together: what somebody only claims to send costs none.
+
+    Args:
+        uploads: of all.
+        most: bytes that this one may have.
+    """
+
+    def __init__(self, uploads: Uploads, most: int) -> None:
+        self.uploads, self.most = uploads, most
+        self.seen = self.counted = 0
+
+    def receiver(self, receive: Any) -> Any:
+        """Return ``receive``, counted."""
+
+        async def counted() -> dict[str, Any]:
+            message: dict[str, Any] = await receive()
+            self._add(len(message.get("body", b"")))
+            return message
+
+        return counted
+
+    def _add(self, size: int) -> None:
+        self.seen += size
+        if self.seen > self.most:
+            raise TooLongError(errno.EFBIG, f"request has more than {self.most} bytes")
+        more = self.seen - self.counted if self.seen > JSON_BYTES else 0
+        if more and self.uploads.at_work + more > UPLOADS_BYTES:
+            raise TooManyError(errno.ENOBUFS, f"too many uploads at once, of {UPLOADS_BYTES} bytes; send it again")
+        self.counted += more
+        self.uploads.at_work += more
 
 
 def _refused(status: int, problem: Problem) -> JSONResponse:

@@ -63,9 +63,9 @@ def hand_in(
         sent = Submission(
             key, path, name, f"server: {path.name} of {name}", told.seconds or 0.0, said, certain, content
         )
-        row = served.images.take(sent, hashlib.sha256(content).hexdigest())
+        row, notes = served.images.take(sent, hashlib.sha256(content).hexdigest())
     return {"image": key, "label": row.id, "version": row.version, "annotator": row.user, "seconds": row.seconds,
-            "class": row.said or None, "round": row.round}  # fmt: skip
+            "class": row.said or None, "round": row.round, "notes": notes}  # fmt: skip
 
 
 @router.get("/annotation/status")
