@@ -40,7 +40,7 @@ class WeakAnnotatorApp(MONAILabelApp):
             show_user_errors_plainly()
             settings = Settings.of(Path(app_dir), studies, conf or {})
             self.service = Service(settings, conf or {})
-            self.service.run.refuse_other_data()
+            self.service.run.refuse_another()
 
     def server_mode(self, mode: bool) -> None:
         """Called by MONAI Label; there is no other mode."""

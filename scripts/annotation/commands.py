@@ -45,10 +45,10 @@ def status(run: str) -> None:
         at = state.open_round()
         waiting = [] if at is None else state.waiting(at)
         held, skipped = state.leases(time.time()), state.skipped()
-        lines = ["no round is open: the run trains, or it is at its end"] if at is None else []
+        lines = ["no round is open: the run trains, was stopped in it, or is at its end"] if at is None else []
         lines += [] if at is None else [f"round {at}: {len(waiting)} of {len(state.asked(at))} images wait for a mask"]
         lines += [f"  {key}{f', in the hands of {held[key].user}' if key in held else ''}" for key in waiting]
-        lines += [f"{len(state.pending())} masks came and wait for the next round"]
+        lines += [f"{len(state.pending())} masks came; the next training takes them in"]
         lines += [
             f"cannot be drawn: {row.id}, says {row.user}: {row.reason or 'no reason'}" for row in skipped.values()
         ]
@@ -107,7 +107,8 @@ def restore(run: str) -> None:
     rows = Desk.restore(run)
     for row in rows:
         logger.info("taken in again: %s, version %d, drawn by %s, %s", row.id, row.version, row.user, row.at)
-    logger.info("%d masks taken in again; the next round learns from them", len(rows))
+    logger.info("%d masks taken in again. What was skipped since is asked for again; the next start goes on from here.",
+                len(rows))  # fmt: skip
 
 
 def _grey(mask: np.ndarray) -> np.ndarray:

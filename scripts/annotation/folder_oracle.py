@@ -80,7 +80,9 @@ class FolderOracle(DeskOracle):
     def _give_back(self, desk: Desk, seen: set[str], base: Path) -> None:
         """Ask again for images whose ``.skip`` file was taken away."""
         for key, row in desk.skipped().items():
-            if row.origin and row.origin not in seen and (base / row.origin).parent.parent.is_dir():
+            # What a server or a command skipped has another origin than a file below the folder of a round.
+            of_a_file = row.origin.startswith("round_") and (base / row.origin).parent.parent.is_dir()
+            if of_a_file and row.origin not in seen:
                 desk.unskip(key, forget=True)
                 logger.info("asked for again: %s", key)
 

@@ -16,6 +16,8 @@ from scripts.core.run_names import RunFile, round_name
 from scripts.images.overlays import heat_map
 from scripts.images.png import mask_to_png, quick_png
 
+_SAYS_NOTHING = 0.95  # share of a picture; a proposal that covers more begins empty
+
 _README = """\
 {title}
 
@@ -106,7 +108,10 @@ def _write_proposal(folder: Path, proposal: Proposal) -> None:
     name = f"{file_stem(proposal.id)}.png"
     heat = heat_map(proposal.picture, proposal.class_map)
     write_atomic(folder / "images" / name, quick_png(Image.fromarray(proposal.picture)))
-    write_atomic(folder / "start" / name, mask_to_png((proposal.mask == 1) * np.uint8(255)))
+    drawn = proposal.mask == 1
+    if drawn.mean() > _SAYS_NOTHING:  # it would hide the picture, and could be handed in by mistake
+        drawn = np.zeros_like(drawn)
+    write_atomic(folder / "start" / name, mask_to_png(drawn * np.uint8(255)))
     write_atomic(folder / "cam" / name, quick_png(Image.fromarray(heat)))
 
 

@@ -118,7 +118,7 @@ def _drawn_by(submission: Submission, content: bytes) -> tuple[str, float]:
             Problem(
                 "annotator's name cannot be used",
                 f"annotator of {submission.path.name}",
-                f"1 to {LONGEST_NAME} printable letters",
+                f"1 to {LONGEST_NAME} printable letters, and not the name of the simulation",
                 repr(user[:200]),
             )
         )

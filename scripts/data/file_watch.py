@@ -75,4 +75,4 @@ class FileWatch:
             raise ChangedFileError(problem)
 
 
-_CURE = "Bring the file back as it was, then run the same command again; or choose another output folder for a new run."
+_CURE = "Bring the file back as it was, and go on: a server at once, a command when it is given again."

@@ -299,6 +299,18 @@ class TestWhatComesBack:
         assert "in place of an image that cannot be drawn" in text
         assert f"{ids[1]}.png" not in text
 
+    @pytest.mark.parametrize("origin", ["", "server", "somewhere/else"])
+    def test_a_skip_of_a_server_or_a_command_stays(self, shapes_data: RunData, tmp_path: Path, origin: str) -> None:
+        loop = person(shapes_data, tmp_path)
+        loop.run()
+        _, (key, *_) = open_ids(loop)
+        with Desk.open(loop.folder) as desk:
+            desk.skip(key, "anna", "blurred", origin)
+        person(shapes_data, tmp_path).run()
+        with Desk.open(loop.folder) as desk:
+            assert list(desk.skipped()) == [key]
+            assert key not in desk.waiting(0)
+
     def test_a_skip_is_undone_by_taking_its_file_away(self, shapes_data: RunData, tmp_path: Path) -> None:
         loop = person(shapes_data, tmp_path)
         loop.run()

@@ -254,6 +254,17 @@ class TestTwoRounds:
         assert work.end() == [200] * 30
         assert person.finished("/scoring/")["result"]["scored"] > 0
 
+    def test_other_settings_are_refused_at_the_start(
+        self, played: dict[str, Any], studies: tuple[Path, Path, dict[str, Any]]
+    ) -> None:
+        folder, small, reading = studies
+        conf = {"method": "entropy", "seed": 3, "ckpt": "none", **reading, "max_epochs": 7, "batch_size": 3}
+        server = Server(folder, played["run"].parent, [str(small)], conf)
+        with pytest.raises(AssertionError) as found:
+            server.start()
+        for text in ("max_epochs: setting differs", "batch_size: setting differs", "found 7"):
+            assert text in str(found.value)
+
     def test_a_worse_model_does_not_answer(self, played: dict[str, Any]) -> None:
         """The state says that a later round is worse: the earlier one answers, without a restart."""
         person = Person(played["server"])

@@ -137,6 +137,22 @@ class TestNextSample:
             assert person.http.delete(url, params=query).json()["given_back"] is True
             assert person.http.delete(url, params=query).json()["given_back"] is False
 
+    def test_given_back_under_any_of_the_names(self, served: Served, desk: Desk) -> None:
+        for word in ("annotator", "client_id"):
+            found = Person(served.server, "vera").next()
+            query = {"image": found["id"], word: "vera"}
+            url = f"{served.server.url}/annotation/lease"
+            assert Person(served.server).http.delete(url, params=query).json()["given_back"] is True
+
+    def test_wrong_requests_are_told_how(self, served: Served, anna: Person) -> None:
+        url = served.server.url
+        form = anna.http.post(f"{url}/activelearning/queue", data={"annotator": "anna"})
+        assert form.status_code == 400
+        assert "Content-Type: application/json" in form.json()["detail"]
+        mask = anna.http.put(f"{url}/datastore/label?image=train_02", files={"file": ("m.png", b"x")})
+        assert "-F label=@FILE" in mask.json()["detail"]
+        assert "Ask for /info/." in anna.get("/info").json()["detail"]
+
     def test_qupath_asks_without_a_name_or_a_content_type(self, served: Served, anna: Person, desk: Desk) -> None:
         """It prefers the image that is open, where the run asks for it."""
         body = json.dumps({"image": "train_09", "patch_size": [1024, 1024], "image_size": [64, 64]})

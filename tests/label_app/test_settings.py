@@ -104,7 +104,7 @@ class TestRun:
         (studies / "train_05.png").write_bytes((studies / "train_06.png").read_bytes())
         run = lib.run.ServedRun(settings(lib, studies, {"output_dir": tmp_path / "runs"}))
         with pytest.raises(UserError, match="the run began with other data"):
-            run.refuse_other_data()
+            run.refuse_another()
 
     def test_a_run_that_went_away_is_no_new_one_and_another_in_its_place_is_noticed(
         self, lib: Any, tmp_path: Path

@@ -91,8 +91,16 @@ def problems_of(errors: Iterable[Mapping[str, Any]], field: str = "") -> list[Pr
     problems = []
     for error in list(errors)[:10]:
         where = ".".join([field, *map(str, error.get("loc", ()))]).strip(".")
-        problems.append(Problem("cannot be understood", where or "request", str(error["msg"])[:200], shown(error)))
+        what = f"cannot be understood ({str(error['msg'])[:200]})"
+        problems.append(Problem(what, where or "request", found=shown(error), cure=_cure(error)))
     return problems
+
+
+def _cure(error: Mapping[str, Any]) -> str:
+    if isinstance(error.get("input"), bytes):
+        return "Send JSON, and say so: -H 'Content-Type: application/json'."
+    loc = error.get("loc", ())
+    return "Send the mask as a form field: -F label=@FILE." if loc and loc[-1] == "label" else ""
 
 
 def shown(error: Mapping[str, Any]) -> str:

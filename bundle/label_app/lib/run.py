@@ -16,6 +16,7 @@ import torch
 from lib.refusals import MissingError, NotNowError
 from lib.settings import Settings
 from scripts.active.methods import Method
+from scripts.active.run_record import HARMLESS, stored_settings
 from scripts.annotation.gate import Gate
 from scripts.core.config_checks import check_config
 from scripts.core.errors import InputError, Problem, StateError, listed
@@ -26,9 +27,10 @@ from scripts.data.run_data import RunData
 from scripts.images.store import ImageStore
 from scripts.state.desk import Desk
 from scripts.state.lock import holder_of
-from scripts.state.settings_checks import shortened
+from scripts.state.settings_checks import changed_settings, shortened
 
 _NOT_OF_THE_LIST = ("_target_", "dataset_dir", "demo_dir", "demo", "image_size", "mask_rule", "memory_limit_gb")
+_BACK = "Bring it back as it was; until then others are handed out."
 _TIMES = 4
 _FEW_PIXELS = 10**6
 _LOOKED_AT = 1000  # images whose size is read for this
@@ -140,7 +142,7 @@ class ServedRun:
         path = Path(self.items[key]["image"])
         if not path.is_file() or not path.resolve().is_relative_to(self.data.datalist.root.resolve()):
             raise MissingError(
-                Problem("file of the image is gone", key, "the file that the run read", "none, or a link")
+                Problem("file of the image is gone", key, "the file that the run read", "none, or a link", _BACK)
             )
         self.data.datalist.watch.require_same(str(path))
         return path
@@ -163,14 +165,20 @@ class ServedRun:
         gate: Gate = self.config.parser(objects={"data": self.data}).get_parsed_content("active#gate")
         return gate
 
-    def refuse_other_data(self) -> None:
-        """Refuse to serve a run with other images than it began with.
+    def refuse_another(self) -> None:
+        """Refuse to serve a run with other images or settings than it began with.
 
         Raises:
-            StateError: they differ.
+            StateError: lists what differs.
         """
-        if is_run(self.folder):
-            self.looking()
+        if not is_run(self.folder):
+            return
+        before = self.looking().settings()
+        if before:
+            settings = self.config.parser().get_parsed_content("active#loop#settings")
+            problems = changed_settings(before, stored_settings(self.config, self.data, settings), HARMLESS)
+            if problems:
+                raise StateError(shortened(problems))
 
     def _refuse_other_data(self, desk: Desk) -> None:
         stored = desk.data_sha256()
@@ -268,7 +276,8 @@ class ServedRun:
         if all(desk.is_done(index, last) for index in range(self.rounds)):
             more = "For more, start the server with a larger --conf rounds."
             return Situation("complete", None, (), f"all {self.rounds} rounds are done. {more}")
-        return Situation("stopped", None, (), f"no image is asked for, and no training goes on. {TRAIN}")
+        text = f"a round was interrupted while it trained; its masks are kept. To go on: {TRAIN}"
+        return Situation("stopped", None, (), text)
 
     def held_text(self, situation: Situation, now: float | None = None) -> str:
         """Return who has the images that wait, for somebody who got none."""

@@ -38,6 +38,7 @@ from scripts.core.files import TEMPORARY
 
 logger = logging.getLogger(__name__)
 
+_LIST = "What there is: /openapi.json, and the README of bundle/label_app."
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -73,7 +74,8 @@ def equip(server: FastAPI, routers: Iterable[APIRouter], service: Service, host:
 def _refuse(request: Request) -> None:
     """Refuse what a run does not do: its data are fixed, its masks are kept, and its models come from its rounds."""
     where = f"{request.method} {request.url.path}"[:200]
-    cure = "What there is: /openapi.json, and the README of bundle/label_app."
+    found = {f"{request.url.path}/", request.url.path.rstrip("/")} & set(request.app.openapi()["paths"])
+    cure = f"Ask for {found.pop()}." if found and request.method == "GET" else _LIST
     raise ClosedError(Problem("this server does not do that", where, "a request of its list", cure=cure))
 
 

@@ -94,6 +94,7 @@ class Settings:
             parser = ConfigParser(ConfigParser.load_config_files([str(path) for path in self.config_files]))
             for key, text in self.overrides.items():
                 parser[key] = DefaultParseValue(text)
+            parser.resolve_macro_and_relative_ids()
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             raise InputError(
                 Problem("config cannot be used", "--conf", found=f"{type(error).__name__}: {error}")

@@ -20,7 +20,7 @@ def told_annotator(told: Who, user: User) -> str:
     return user.name or next((str(name).strip() for name in (told.annotator, told.user, told.client_id) if name), "")
 
 
-def annotator(told: Who, user: User, request: Request) -> str:
+def name_of(told: Who, user: User, request: Request) -> str:
     """Return the name of who asks; who gives none is known by their computer.
 
     Raises:
@@ -31,7 +31,7 @@ def annotator(told: Who, user: User, request: Request) -> str:
         host = request.client.host if request.client else ""
         return "annotator" if host in ("", "127.0.0.1", "::1") else f"annotator@{host}"
     if not is_name(name):
-        expected = f"1 to {LONGEST_NAME} printable letters"
+        expected = f"1 to {LONGEST_NAME} printable letters, and not the name of the simulation"
         raise InputError(Problem("annotator's name cannot be used", "annotator", expected, ascii(name[:200])))
     return name
 

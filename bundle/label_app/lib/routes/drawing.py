@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, File, Form, Query, Request, UploadFile
 
 from lib.access.login import ANNOTATOR, May, User
-from lib.access.people import annotator, plain_file_name, told_annotator
+from lib.access.people import name_of, plain_file_name, told_annotator
 from lib.bodies import AboutMask, NextWanted, Skipped, Who, parsed
 from lib.images import FINAL
 from lib.refusals import MalformedError
@@ -32,7 +32,7 @@ def next_image(
 ) -> dict[str, Any]:
     """Lease the next image to who asks; without one, ``message`` says why and what to do."""
     wanted = wanted or NextWanted()
-    found = served.next_image(strategy, annotator(wanted, user, request), wanted.image or "")
+    found = served.next_image(strategy, name_of(wanted, user, request), wanted.image or "")
     if "passed_over" in found:
         found["passed_over"] = {key: served.plain(text) for key, text in found["passed_over"].items()}
     if "message" in found:
@@ -56,13 +56,11 @@ def hand_in(
     key, told = served.images.key_of(image), parsed(AboutMask, params, "params")
     if tag not in ("", FINAL):
         raise MalformedError(Problem("masks with this tag are not kept", "tag", FINAL, ascii(tag[:80])))
-    name, certain = annotator(told, user, request), bool(told_annotator(told, user))
+    name, certain = name_of(told, user, request), bool(told_annotator(told, user))
     path, said = Path(f"{file_stem(key)[:80]}{suffix_of(label)}"), served.images.said(told)
     with served.taking.turn():
         content = label.file.read()
-        sent = Submission(
-            key, path, name, f"server: {path.name} of {name}", told.seconds or 0.0, said, certain, content
-        )
+        sent = Submission(key, path, name, f"server: {path.name}", told.seconds or 0.0, said, certain, content)
         row, notes = served.images.take(sent, hashlib.sha256(content).hexdigest())
     return {"image": key, "label": row.id, "version": row.version, "annotator": row.user, "seconds": row.seconds,
             "class": row.said or None, "round": row.round, "notes": notes}  # fmt: skip
@@ -90,7 +88,7 @@ def skip(
     desk = served.run.desk()
     served.run.gate.refuse_image(key, desk.was_asked)
     reason = "".join(c if c.isprintable() else " " for c in told.reason or "")[:500]
-    name = annotator(told, user, request)
+    name = name_of(told, user, request)
     with served.changing.turn():
         return {"image": key, "skipped": desk.skip(key, name, reason, "server") or key in desk.skipped()}
 
@@ -105,11 +103,16 @@ def unskip(served: Served, user: AsAnnotator, image: Name) -> dict[str, Any]:
 
 @router.delete("/annotation/lease")
 def give_back(
-    served: Served, user: AsAnnotator, request: Request, image: Name, client_id: Annotated[str, Query()] = ""
+    served: Served,
+    user: AsAnnotator,
+    request: Request,
+    image: Name,
+    annotator: Annotated[str, Query(max_length=4096)] = "",
+    client_id: Annotated[str, Query(max_length=4096)] = "",
 ) -> dict[str, Any]:
     """Give an image back without a mask, so that somebody else gets it at once."""
     key = served.images.key_of(image)
-    name = annotator(Who(client_id=client_id[:4096]), user, request)
+    name = name_of(Who(annotator=annotator, client_id=client_id), user, request)
     with served.changing.turn():
         return {"image": key, "given_back": served.run.desk().give_back(key, name)}
 

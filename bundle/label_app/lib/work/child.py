@@ -61,7 +61,7 @@ def _of_the_run(order: Mapping[str, Any]) -> dict[str, Any]:
 
     show_user_errors_plainly()
     run = ServedRun(Settings.of(Path(order["app_dir"]), order["studies"], order["conf"]))
-    run.refuse_other_data()
+    run.refuse_another()
     if order["what"] == "score":
         return score(run, order["name"], run.methods[order["name"]])
     from lib.infer import JointInfer

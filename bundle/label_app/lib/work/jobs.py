@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -154,8 +154,7 @@ class Jobs:
             if job.status == "STOPPED":
                 return
             if code:
-                last = next((line for line in reversed(job.lines) if line.strip()), "")
-                self._end(job, "ERROR", f"it ended with exit code {code}: {last.strip()}")
+                self._end(job, "ERROR", f"it ended with exit code {code}: {_last_words(job.lines)}")
                 return
             job.result = found if result is None else result()
             self._end(job, "DONE", "")
@@ -200,3 +199,10 @@ class Jobs:
                 job.status, job.error, job.ended = status, error, time.time()
         if error:
             logger.error("%s %s: %s", self.noun, job.name, error)
+
+
+def _last_words(lines: Iterable[str]) -> str:
+    """Return what a process said last: a message of several problems whole, else its last line."""
+    said = [line.strip() for line in lines if line.strip()]
+    begins = [at for at, line in enumerate(said) if line.startswith("error: ")]
+    return " ".join(said[begins[-1] :]) if begins else "".join(said[-1:])

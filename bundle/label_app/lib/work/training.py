@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from lib.refusals import NotNowError
@@ -11,8 +10,6 @@ from lib.work.jobs import Job, Jobs
 from scripts.core.errors import Problem, listed
 from scripts.core.run_names import Metric, RunFile
 from scripts.state.lock import holder_of
-
-logger = logging.getLogger(__name__)
 
 DESCRIPTION = "One round: learns from the masks that came, measures, and chooses the next images"
 
@@ -49,7 +46,6 @@ class Trainings:
         """
         command = self.run.settings.command()
         order = {"what": "train", "command": command, "folder": str(self.run.settings.bundle_root)}
-        logger.info("%s", " ".join(command))
         return self.jobs.start(name, order, lambda: self._refuse_untimely(without_masks), self._outcome)
 
     def _outcome(self) -> dict[str, Any]:
