@@ -18,8 +18,8 @@ import pytest
 from scripts.state.reader import StateReader
 from scripts.state.run_state import RunState
 from tests.support.forked_commands import ROOT, Commands
+from tests.support.payloads import Touch
 from tests.support.tiny_runs import SMALL, make_images
-from tests.whole.test_security import Touch
 
 CONFIG = "bundle/configs/train.json"
 OVERLAY = "['bundle/configs/train.json','bundle/configs/evaluate.json']"
