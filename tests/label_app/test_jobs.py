@@ -147,6 +147,22 @@ def test_stopped_with_all_it_started(jobs: Any, tmp_path: Path) -> None:
     assert jobs.last().status == "STOPPED"
 
 
+def test_stopping_one_that_has_just_ended_signals_nobody(
+    jobs: Any, module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process number may be another's by then."""
+    jobs.start("joint", command("", tmp_path), yes, dict)
+    job = ended(jobs)
+    assert job.process.returncode == 0
+    job.status = "RUNNING"  # as it is for a moment between the two
+
+    def fail(*numbers: int) -> None:
+        raise AssertionError(numbers)
+
+    monkeypatch.setattr(module.os, "killpg", fail)
+    assert jobs.stop().status == "STOPPED"
+
+
 def test_lines_cannot_forge_others(jobs: Any, tmp_path: Path) -> None:
     jobs.start("joint", command("print('a\\x1b[2J\\rb')", tmp_path), yes, dict)
     assert all("\x1b" not in line and "\r" not in line for line in ended(jobs).lines)

@@ -172,6 +172,7 @@ class TestSubmit:
         desk.refuse(row)
         desk.refuse(replace(row, origin_sha256="e"))
         assert [found.origin_sha256 for found in desk.refusals()] == ["f", "e"]
+        assert [found.origin_sha256 for found in desk.refusals(1)] == ["e"]  # the last, for who asks often
         assert desk.waiting(0) == list(ASKED)  # it costs nothing, and the image is still asked for
 
 
