@@ -17,7 +17,7 @@ def up_and_convolve(block: Any, x: torch.Tensor, skip: torch.Tensor | None) -> t
     """Return what ``block(x, skip)`` returns, up to rounding.
 
     Args:
-        block: MONAI's ``UpCat``; its upsampling repeats pixels, after a 1 x 1 convolution or at once; its convolutions are 3 x 3.
+        block: MONAI's ``UpCat``; it repeats pixels, after a 1 x 1 convolution or at once, and convolves by 3 x 3.
         x: (B, c, h, w) float.
         skip: (B, s, 2 h, 2 w) float, features of the encoder; None where the block takes none.
 
