@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from monai.inferers import Inferer
+from torch import nn
 
+from scripts.networks.engines.choice import engine_of
+from scripts.networks.engines.inference_network import InferenceNetwork
 from scripts.networks.feature_bank import FeatureBank
-from scripts.networks.interface import joint_network
+from scripts.networks.interface import JointNetwork, joint_network
 from scripts.networks.outputs import pack_outputs
+from scripts.networks.precision import autocast
 
 FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
+_MOST_PIXELS = 2**20
+"""Flips pass together while they are no more pixels than this: memory does not grow with large images."""
 
 
 class JointInferer(Inferer):
     """Run the joint network on whole images.
+
+    What is not trained runs as an engine's copy of the network (:mod:`scripts.networks.engines`), made anew when the
+    weights have changed.
 
     Args:
         bank: memory of features for a network that repeats them (frozen, no dropout in the encoder); None computes
@@ -25,13 +35,20 @@ class JointInferer(Inferer):
         flips: average logits and class maps over the four flips of the image (test-time augmentation).
         amp: bfloat16 in the decoder: true, false, or ``"auto"`` for where the device computes in it natively.
         decode: false for the classifier alone; the mask logits are then 0 everywhere.
+        engine: ``"torch"`` or ``"openvino"``, for networks that are not trained; dropout that is on goes through torch.
     """
 
     def __init__(
-        self, bank: FeatureBank | None = None, flips: bool = False, amp: bool | str = "auto", decode: bool = True
+        self,
+        bank: FeatureBank | None = None,
+        flips: bool = False,
+        amp: bool | str = "auto",
+        decode: bool = True,
+        engine: str = "torch",
     ) -> None:
         super().__init__()
-        self.bank, self.flips, self.amp, self.decode = bank, flips, amp, decode
+        self.bank, self.flips, self.amp, self.decode, self.engine = bank, flips, amp, decode, engine
+        self._made: tuple[object, InferenceNetwork] | None = None
 
     def __call__(self, inputs: torch.Tensor, network: Any, keys: Sequence[str] | None = None) -> torch.Tensor:
         """Return packed outputs (B, 1 + C, H, W) float32, see :func:`scripts.networks.outputs.pack_outputs`.
@@ -41,42 +58,52 @@ class JointInferer(Inferer):
             network: see :mod:`scripts.networks.joint_net`.
             keys: B names of the images for the bank, or None.
         """
-        logits, maps = self._pass(inputs, network, keys)
-        if self.flips:
-            for axes in FLIPS[1:]:
-                named = None if keys is None else [f"{key}~{axes}" if key else "" for key in keys]
-                more_logits, more_maps = self._pass(inputs.flip(axes), network, named)
-                logits, maps = logits + more_logits.flip(axes), maps + more_maps.flip(axes)
-            logits, maps = logits / len(FLIPS), maps / len(FLIPS)
-        return pack_outputs(logits, maps)
+        module = joint_network(network)
+        views = FLIPS if self.flips else FLIPS[:1]
+        at_once = max(1, _MOST_PIXELS // max(1, inputs[:, 0].numel()))
+        logits: list[torch.Tensor] = []
+        maps: list[torch.Tensor] = []
+        for some in (views[first : first + at_once] for first in range(0, len(views), at_once)):
+            names = None if keys is None else [_name(key, axes) for axes in some for key in keys]
+            found = self._pass(torch.cat([inputs.flip(axes) for axes in some]), module, names)
+            for seen, tensor in zip((logits, maps), found, strict=True):
+                seen += [part.flip(axes) for axes, part in zip(some, tensor.chunk(len(some)), strict=True)]
+        return pack_outputs(_mean(logits), _mean(maps))
 
     def _pass(
-        self, images: torch.Tensor, network: Any, keys: Sequence[str] | None
+        self, images: torch.Tensor, module: JointNetwork, keys: Sequence[str] | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        module = joint_network(network)
-        with autocast(images.device, self.amp):
-            if module.has_fixed_features() and self.bank is not None and keys is not None:
-                with torch.autocast(images.device.type, enabled=False):
-                    features = self.bank.features(module, images, keys)
-            else:
-                features = module.encode(images.contiguous(memory_format=torch.channels_last))
-            logits = module.decode(features, images) if self.decode else torch.zeros_like(images[:, :1])
+        """Return logits (B, 1, H, W) and class maps, float32."""
+        engine = self._engine(module)
+        if module.has_fixed_features() and self.bank is not None and keys is not None:
+            features = self.bank.features(module, images, keys)
+        elif engine is not None and self.decode:
+            return engine.whole(images)
+        else:
+            with autocast(images.device, self.amp):
+                features = (engine or module).encode(images.contiguous(memory_format=torch.channels_last))
+        logits = torch.zeros_like(images[:, :1])
+        if self.decode:
+            with autocast(images.device, self.amp):
+                logits = (engine or module).decode(features, images)
         return logits.float(), module.class_maps([f.float() for f in features])
 
+    def _engine(self, module: JointNetwork) -> InferenceNetwork | None:
+        """Return the engine's copy of a network that is only used; None while it is trained or draws dropout."""
+        if isinstance(module, InferenceNetwork):
+            return module
+        if torch.is_grad_enabled() or not isinstance(module, nn.Module) or module.training or module.dropout.training:
+            return None
+        tensors = itertools.chain(module.parameters(), module.buffers())
+        stamp = (id(module), *((tensor.data_ptr(), tensor._version) for tensor in tensors))
+        if self._made is None or self._made[0] != stamp:
+            self._made = (stamp, engine_of(self.engine, module, self.amp))
+        return self._made[1]
 
-def autocast(device: torch.device, amp: bool | str) -> contextlib.AbstractContextManager[Any]:
-    """Return a bfloat16 autocast for ``device``, or one that does nothing.
 
-    Args:
-        device: where the network is.
-        amp: true, false, or ``"auto"``: only where bfloat16 is native, since elsewhere it is slower than float32.
-    """
-    enabled = has_native_bfloat16(device) if amp == "auto" else bool(amp)
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+def _name(key: str, axes: tuple[int, ...]) -> str:
+    return f"{key}~{axes}" if key and axes else key
 
 
-def has_native_bfloat16(device: torch.device) -> bool:
-    """Tell whether ``device`` computes in bfloat16 itself."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+def _mean(parts: list[torch.Tensor]) -> torch.Tensor:
+    return functools.reduce(torch.add, parts) / len(parts)

@@ -22,8 +22,9 @@ from scripts.data.datalist import read_datalist
 from scripts.data.histograms import colour_histogram
 from scripts.images.store import ImageStore
 from scripts.networks.feature_bank import FeatureBank
-from scripts.networks.inferer import JointInferer, autocast
+from scripts.networks.inferer import JointInferer
 from scripts.networks.joint_net import JointNet
+from scripts.networks.precision import autocast
 from scripts.networks.published_net import PublishedNet
 from scripts.training.criterion import JointCriterion
 from scripts.training.losses import LABELLED, BCEDice, JointLoss

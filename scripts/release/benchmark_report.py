@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 
 from scripts.core.run_names import Phase
-from scripts.networks.inferer import has_native_bfloat16
+from scripts.networks.precision import computes_in_bfloat16
 from scripts.release.benchmark_cases import VARIANTS
 from scripts.release.benchmark_rounds import RANDOM
 
@@ -138,7 +138,7 @@ def machine(device: torch.device, amp: bool | str) -> dict[str, str]:
     found = {"CPU": f"{cpu_model()}, {_cores()} cores, {torch.get_num_threads()} torch threads"}
     if device.type == "cuda":
         found["GPU"] = f"{torch.cuda.get_device_name(device)}, CUDA {torch.version.cuda}"
-    reduced = has_native_bfloat16(device) if amp == "auto" else bool(amp)
+    reduced = computes_in_bfloat16(device, amp)
     if hasattr(os, "getloadavg"):
         found["Load average"] = f"{os.getloadavg()[0]:.1f} over the last minute when the timing had ended"
     return found | {

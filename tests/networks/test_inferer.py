@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch import nn
 
+import scripts.networks.inferer
 from scripts.networks.feature_bank import FeatureBank
-from scripts.networks.inferer import JointInferer, autocast, has_native_bfloat16
+from scripts.networks.inferer import JointInferer
 from scripts.networks.joint_net import JointNet
 from scripts.networks.outputs import unpack_outputs
+from scripts.networks.precision import autocast, has_native_bfloat16
 from scripts.networks.published_net import PublishedNet
 from tests.support.tiny import tiny_net
 
@@ -115,7 +117,8 @@ def test_bfloat16_in_float32_out(net, images, bank):
     with torch.no_grad():
         reduced = JointInferer(bank, amp=True)(images, net, keys=KEYS)
         full = JointInferer(amp=False)(images, net)
-    assert dtypes == [torch.bfloat16, torch.float32]
+    assert torch.bfloat16 in dtypes
+    assert dtypes[-1] == torch.float32
     assert reduced.dtype == torch.float32
     assert not torch.equal(reduced[:, :1], full[:, :1])
     assert (reduced - full).abs().max() < 0.05 * full.abs().max()
@@ -130,3 +133,36 @@ def test_auto_follows_the_device():
     with autocast(device, True):
         assert torch.is_autocast_enabled("cpu")
     assert not has_native_bfloat16(torch.device("meta"))
+
+
+@pytest.mark.parametrize("bank", [None, FeatureBank()])
+@pytest.mark.parametrize("most", [1, 2 * 64 * 96, 2**20])
+def test_an_engine_gives_what_the_network_gives(net, images, bank, most: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(scripts.networks.inferer, "_MOST_PIXELS", most)
+    inferer = JointInferer(bank, flips=True, amp=False)
+    by_network = JointInferer(bank, flips=True, amp=False)(images, net, keys=KEYS)  # gradients are on: no engine
+    with torch.no_grad():
+        by_engine = inferer(images, net, keys=KEYS)
+    torch.testing.assert_close(by_engine, by_network, rtol=1e-4, atol=1e-4)
+
+
+def test_an_engine_follows_the_weights(net, images):
+    inferer = JointInferer(amp=False)
+    with torch.no_grad():
+        before = inferer(images, net)
+        net.segmentation_head[0].bias.add_(1.0)
+        torch.testing.assert_close(inferer(images, net)[:, :1], before[:, :1] + 1.0)
+        net.load_state_dict({**net.state_dict(), "segmentation_head.0.bias": torch.tensor([3.0])})
+        assert inferer(images, net)[:, :1].mean() > before[:, :1].mean() + 1.0
+
+
+def test_dropout_that_is_on_is_drawn_from_the_network(images):
+    net = tiny_net(dropout=0.5).eval()
+    inferer = JointInferer(amp=False)
+    with torch.no_grad():
+        plain = inferer(images, net)
+        net.dropout.train()
+        first, second = inferer(images, net), inferer(images, net)
+        net.dropout.eval()
+        assert not torch.equal(first, second)
+        assert torch.equal(inferer(images, net), plain)

@@ -22,6 +22,13 @@ TARGET = "tests.support.colour_net.ColourNet"
 INFO = ModelInfo({"_target_": TARGET}, ("blue", "red"), (64, 96), 0.5, native_size=(64, 96))
 
 
+class _Seen(list[tuple[int, ...]]):
+    """Sizes of images; a copy of the network adds to the same list."""
+
+    def __deepcopy__(self, _memo: object) -> _Seen:
+        return self
+
+
 class ColourNet(nn.Module):
     """Logit of a pixel: 8 times (red - blue). Class maps: means of blue and of red over 32 x 32 pixels."""
 
@@ -33,7 +40,7 @@ class ColourNet(nn.Module):
         self.gain = nn.Parameter(torch.tensor(8.0))
         self.pool = WildcatPool(kmax=0.3, kmin=0.1)
         self.dropout = nn.Dropout(dropout)
-        self.sizes: list[tuple[int, ...]] = []
+        self.sizes = _Seen()
 
     def has_fixed_features(self) -> bool:
         return False
