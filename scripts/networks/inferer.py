@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from monai.inferers import Inferer
@@ -12,6 +12,15 @@ from monai.inferers import Inferer
 from scripts.networks.feature_bank import FeatureBank
 from scripts.networks.interface import joint_network
 from scripts.networks.outputs import pack_outputs
+
+
+@runtime_checkable
+class HasWholePass(Protocol):
+    """An engine of :mod:`scripts.networks.engines`: it is quicker where nobody asks for features."""
+
+    def whole(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return mask logits (B, 1, H, W) and class maps, float32."""
+
 
 FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1))
 
@@ -54,6 +63,8 @@ class JointInferer(Inferer):
         self, images: torch.Tensor, network: Any, keys: Sequence[str] | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         module = joint_network(network)
+        if isinstance(module, HasWholePass) and self.decode and (self.bank is None or keys is None):
+            return module.whole(images)
         with autocast(images.device, self.amp):
             if module.has_fixed_features() and self.bank is not None and keys is not None:
                 with torch.autocast(images.device.type, enabled=False):
