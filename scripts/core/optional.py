@@ -11,6 +11,7 @@ REQUIREMENTS = {
     "tifffile": "requirements-slide.txt",
     "openslide": "requirements-slide.txt",
     "shapely": "requirements-slide.txt",
+    "openvino": "requirements-openvino.txt",
 }
 """Module -> file of requirements it is in."""
 
@@ -24,5 +25,5 @@ def needed(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except (ImportError, OSError) as error:  # OSError: a shared library of the package is missing
-        cure = f"Install what slides need: pip install -r {REQUIREMENTS[name]}"
+        cure = f"Install it: pip install -r {REQUIREMENTS[name]}"
         raise InputError(Problem("package is missing", name, found=str(error), cure=cure)) from error
