@@ -86,12 +86,12 @@ def dice(pred: np.ndarray, truth: np.ndarray) -> float:
 def confusion_over_thresholds(probs: np.ndarray, truth: np.ndarray, thresholds: np.ndarray) -> Confusion:
     """Count the pixels of one image at all thresholds in one pass.
 
-    ``probs >= t`` holds for exactly those thresholds that ``searchsorted`` places at or below the probability, so one
-    histogram over the thresholds and its reversed running sum replace T comparisons of all pixels. The comparison is
-    made in float64, as numpy compares a float32 map with a float64 threshold array.
+    ``probs >= t`` holds for exactly those thresholds that lie at or below the probability, so one histogram over the
+    thresholds and its reversed running sum replace T comparisons of all pixels. The comparison is that of float64, as
+    numpy compares a float32 map with a float64 threshold array.
 
     Args:
-        probs: (H, W) float32 in [0, 1], no NaN.
+        probs: (H, W) float32 or float64 in [0, 1], no NaN.
         truth: (H, W) uint8 in {0, 1, 255}; 255 is ignored.
         thresholds: (T,) float64, ascending.
 
@@ -108,13 +108,41 @@ def confusion_over_thresholds(probs: np.ndarray, truth: np.ndarray, thresholds: 
         flat, known = flat[valid], known[valid]
     if np.isnan(flat).any():
         raise InputError(Problem("NaN among the probabilities", "metrics", "values in [0, 1]", "NaN"))
-    passed = np.searchsorted(thresholds, flat.astype(np.float64), side="right")  # (P,) number of thresholds <= p
+    passed = thresholds_passed(flat, thresholds)
     bins = len(thresholds) + 1
-    counts = np.bincount(passed + bins * known.astype(np.int64), minlength=2 * bins).reshape(2, bins)
+    counts = np.bincount(passed + np.int32(bins) * known, minlength=2 * bins).reshape(2, bins)
     at_least = counts[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]  # (2, T) pixels with p >= t, per true class
     negatives, positives = counts.sum(axis=1)
     fp, tp = at_least
     return Confusion(tp=tp, fp=fp, fn=positives - tp, tn=negatives - fp)
+
+
+def thresholds_passed(values: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """Return how many thresholds each value reaches, ``value >= threshold`` in float64.
+
+    Of evenly spaced thresholds the place is computed and mended by at most one, at a tenth of the cost of a search.
+
+    Args:
+        values: (P,) float32 or float64, no NaN.
+        thresholds: (T,) float64, ascending.
+
+    Returns:
+        (P,) int32 or int64 in [0, T].
+    """
+    if values.dtype == np.float32:
+        # of float32 values, those at or above t are those at or above the least float32 that is not below t
+        near = thresholds.astype(np.float32)
+        thresholds = np.where(near < thresholds, np.nextafter(near, np.float32(np.inf)), near)
+    last = len(thresholds) - 1
+    even, step = np.linspace(thresholds[0], thresholds[last], last + 1, retstep=True)
+    if last == 0 or np.abs(thresholds - even).max() > 0.25 * step:
+        return np.searchsorted(thresholds, values, side="right")
+    edges = np.append(thresholds, values.dtype.type(np.inf)).astype(values.dtype)
+    guess = (values - edges[0]) / values.dtype.type(step)
+    place = np.clip(guess, 0, last).astype(np.int32)
+    place -= values < edges[place]  # -1 below the first
+    place += values >= edges[place + 1]
+    return place + 1
 
 
 def dice_and_miou_over_thresholds(

@@ -17,6 +17,7 @@ from scripts.evaluation.metrics import (
     dice_and_miou_over_thresholds,
     mean_std,
     pixel_average_precision,
+    thresholds_passed,
 )
 
 TABLE_3 = {
@@ -199,3 +200,25 @@ def test_pixel_average_precision_of_many_sets_at_once() -> None:
         positives[at] = truth.sum()
     np.testing.assert_allclose(pixel_average_precision(tp, fp, positives), areas, atol=1e-12)
     assert np.isnan(areas[2])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "thresholds",
+    [
+        np.arange(0.05, 1.0, 0.01),
+        np.linspace(0.0, 1.0, 1001),
+        np.array([0.5]),
+        np.array([0.5, 0.7]),
+        np.concatenate([np.linspace(0.1, 0.4, 40), np.linspace(0.41, 0.9, 41)]),  # not even: searched
+        np.array([0.1, 0.1000001, 0.9]),
+    ],
+    ids=["published", "pxap", "one", "two", "two scales", "uneven"],
+)
+def test_thresholds_passed_are_those_of_a_search(dtype: type, thresholds: np.ndarray):
+    near = np.concatenate([thresholds, thresholds.astype(np.float32).astype(np.float64)])
+    edges = np.concatenate([near, np.nextafter(near, 2), np.nextafter(near, -1), [0.0, 1.0]]).astype(dtype)
+    around = np.concatenate([edges, np.nextafter(edges, dtype(2)), np.nextafter(edges, dtype(-1))])
+    values = np.concatenate([around, np.random.default_rng(0).random(5000).astype(dtype)])
+    expected = (values.astype(np.float64)[:, None] >= thresholds).sum(axis=1)
+    assert np.array_equal(thresholds_passed(values, thresholds), expected)
