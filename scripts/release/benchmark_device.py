@@ -147,8 +147,9 @@ def timed_loop(
     """
     items = [
         {**item, "mask": data.store.true_mask(item["id"]), "kind": LABELLED}
-        for item in data.items("train") if item["mask"] is not None
-    ]  # fmt: skip
+        for item in data.items("train")
+        if item["mask"] is not None
+    ][: changes["epoch_length"] * changes["batch_size"]]  # the first epoch sees each, so all features are kept then
     loop = {"max_epochs": _EPOCHS, "val_interval": _EPOCHS + 1, "variants": 1, "cycle#rounds": True}
     objects = {"data": data, "features": FeatureBank(limit_gb=16.0), "train#dataset#data": items}
     parser = _config(changes, data).parser(loop, objects)
