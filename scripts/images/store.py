@@ -35,6 +35,10 @@ class ImageStore:
         image_size: (H, W) every image is resized to; None keeps each image's own size.
         mask_rule: how mask files are read.
         decode_limit_gb: GiB of images to hold in memory; None for no limit.
+
+    Attributes:
+        place: where those who compute keep copies, a word of theirs; None until somebody decides.
+        copies: these copies, by id.
     """
 
     def __init__(
@@ -51,6 +55,8 @@ class ImageStore:
         self._images: dict[str, torch.Tensor | _Spilled] = {}
         self._sizes: dict[str, tuple[int, int]] = {}
         self._masks: dict[str, _PackedMask] = {}
+        self.place: Any = None
+        self.copies: dict[str, torch.Tensor] = {}
         self._bytes = 0
         self._spill: IO[bytes] | None = None
         self._lock = threading.Lock()  # guards the bookkeeping, never held while decoding
@@ -98,8 +104,17 @@ class ImageStore:
             KeyError: the id is unknown.
             InputError: the file cannot be read.
         """
+        return self.pixels(key).clone()
+
+    def pixels(self, key: str) -> torch.Tensor:
+        """Return :meth:`image` without a copy where it is in memory: not to be changed."""
         kept = self._ensure_image(key)
-        return kept.load() if isinstance(kept, _Spilled) else kept.clone()
+        return kept.load() if isinstance(kept, _Spilled) else kept
+
+    def pixel_bytes(self) -> int:
+        """Return the bytes of all images at working size, decoded or not."""
+        sizes = (self.working_size(key) for key in self._paths)
+        return sum(3 * height * width for height, width in sizes)
 
     def original_size(self, key: str) -> tuple[int, int]:
         """Return (H, W) of the file's image, from its header where it is not decoded yet."""

@@ -1,5 +1,8 @@
 """From items to batches: stored pixels become tensors, and every random draw has its own seed.
 
+The images of a training are only named here: :class:`scripts.training.criterion.PrepareJointBatch` takes their pixels
+and changes them by their seeds once the batch is on the device. Transforms of one item at a time come before that.
+
 A *draw* is (epoch, index). What a draw looks like depends on the seed, the image and the epoch alone, never on workers,
 on batches or on what ran before, so a training can be repeated or taken up anywhere.
 """
@@ -19,6 +22,9 @@ from scripts.images.store import ImageStore
 from scripts.images.values import IGNORE
 from scripts.networks.feature_bank import FeatureBank
 from scripts.training.losses import LABELLED, UNLABELLED
+
+_REMEMBERED_BYTES = 512 * 1024**2
+"""Most bytes of resized masks that a data set remembers."""
 
 
 class FromStored(Transform):
@@ -58,17 +64,19 @@ class FromStored(Transform):
 
 
 class DrawnDataset(Dataset):
-    """Items seen through random transforms, one seed per draw.
+    """Items seen through transforms, one seed per draw.
 
     Args:
         data: items (dicts).
-        transform: MONAI transforms.
+        transform: MONAI transforms; they may be random.
         seed: of the augmentation.
         variants: how many different versions of an image there are; None for a new one each epoch, 0 for transforms
             without randomness. With a finite number, the frozen encoder's features of each version need computing
             only once.
-        bank: where those features are kept: a version that is there is not drawn again, only its mask is (the
-            transforms must allow missing keys), and an empty image of its size stands in for it.
+        bank: where those features are kept: the image of a version that is there does not pass the transforms, only
+            its mask does (they must allow missing keys), and an empty image of its size stands in for it.
+        deferred: samples are for ``PrepareJointBatch`` to augment: they have a ``seed`` (None with ``variants`` 0),
+            the ``index`` of their item, and no ``image`` where ``transform`` is :class:`FromStored` alone.
     """
 
     def __init__(
@@ -78,45 +86,70 @@ class DrawnDataset(Dataset):
         seed: int = 0,
         variants: int | None = None,
         bank: FeatureBank | None = None,
+        deferred: bool = False,
     ) -> None:
         self.data, self.transform, self.seed = list(data), transform, seed
-        self.variants, self.bank = variants, bank
+        self.variants, self.bank, self.deferred = variants, bank, deferred
+        # one sample per item is then the same in all epochs
+        self._plain = deferred and all(isinstance(each, FromStored) for each in transform.transforms)
+        self._remembered: dict[int, dict[str, Any]] = {}
+        self._room = _REMEMBERED_BYTES
 
     def __len__(self) -> int:
         return len(self.data)
 
     def __getitem__(self, draw: tuple[int, int] | int) -> dict[str, Any]:
-        """Return the transformed item of a draw; a bare index is the draw of epoch 0."""
+        """Return the sample of a draw; a bare index is the draw of epoch 0."""
         epoch, index = draw if isinstance(draw, tuple) else (0, draw)
         item = self.data[index]
         version = epoch if self.variants is None else epoch % max(self.variants, 1)
         seed = derive_seed(self.seed, "augment", str(item.get("id", item["image"])), version)
-        self.transform.set_random_state(seed=seed)
         name = item.get("id", str(item["image"]))
         key = "" if self.variants is None else f"{name}#{version if self.variants else 'plain'}"
+        sample = self._unchanged(index) if self._plain else self._changed(item, key, seed)
+        if self.deferred:
+            sample |= {"seed": None if self.variants == 0 else seed, "index": index}
+        return {**sample, "key": key}
+
+    def _changed(self, item: Mapping[str, Any], key: str, seed: int) -> dict[str, Any]:
+        self.transform.set_random_state(seed=seed)
         kept = bool(self.variants) and self.bank is not None and key in self.bank
         sample: dict[str, Any] = self.transform({**item, "pixels": not kept})
         if kept:
             sample["image"] = torch.zeros(1).expand(3, *sample["mask"].shape[1:])
-        return {**sample, "key": key}
+        return sample
+
+    def _unchanged(self, index: int) -> dict[str, Any]:
+        """Return what :class:`FromStored` makes of an item, without pixels; masks are resized once."""
+        if index in self._remembered:
+            return dict(self._remembered[index])
+        sample: dict[str, Any] = self.transform({**self.data[index], "pixels": False})
+        self._room -= sample["mask"].numel()
+        if self._room >= 0:
+            self._remembered[index] = dict(sample)
+        return sample
 
 
 def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Stack samples to a batch: tensors along a new first axis, ids and keys as lists.
+    """Stack samples to a batch: tensors along a new first axis, ids, keys and what is deferred as lists.
+
+    Images and masks of deferred samples are lists of tensors: they are stacked where they are kept.
 
     Raises:
         ValueError: images of different sizes.
     """
-    sizes = {tuple(sample["image"].shape) for sample in samples}
+    sizes = {tuple(sample["image" if "image" in sample else "mask"].shape) for sample in samples}
     if len(sizes) > 1:
         raise ValueError(
             f"images of one batch differ in size: {sorted(sizes)}. Set image_size to one (H, W), or add a random crop "
             "to train#random_transforms."
         )
     batch: dict[str, Any] = {}
+    apart = ("image", "mask") if "seed" in samples[0] else ()
     for name, value in samples[0].items():
         values = [sample[name] for sample in samples]
-        batch[name] = torch.stack([torch.as_tensor(np.asarray(v)) for v in values]) if _is_array(value) else values
+        stacked = _is_array(value) and name not in apart
+        batch[name] = torch.stack([torch.as_tensor(np.asarray(v)) for v in values]) if stacked else values
     return batch
 
 

@@ -1,13 +1,16 @@
 """MONAI's trainer with two more answers to a bad step: a loss that is no number, and a batch that is too large.
 
+On a GPU it asks nothing of the device in between: the host would wait for it.
+
 Progress is one bar on the terminal that goes away when the training is done.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from ignite.engine import Engine, Events
@@ -17,7 +20,9 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from scripts.core.errors import InputError, Problem
+from scripts.networks.inferer import JointInferer
 from scripts.training.criterion import JointCriterion
+from scripts.training.device.graphed_step import GraphedStep
 
 logger = logging.getLogger(__name__)
 
@@ -25,13 +30,17 @@ logger = logging.getLogger(__name__)
 class JointTrainer(SupervisedTrainer):
     """Trainer of one training.
 
-    A loss that is not finite stops it before the weights change. A batch that does not fit into memory is done in two
+    A loss that is not finite stops it: on the CPU before the weights change, on other devices at the end of the epoch,
+    before these weights are validated or stored. A batch that does not fit into memory is done in two
     halves, and so is every later one. The gradient is that of the whole batch, since
     :class:`scripts.training.losses.JointLoss` is a sum over images divided by their number, but batch norms that train
     see the statistics of a half. With MONAI's own ``amp`` and ``compile`` there are no halves.
 
     Args:
         name: of the training, for errors and logs, e.g. ``label_prop_seed0/round_03_cycle1``.
+        cuda_graph: record the step, see :mod:`scripts.training.device.graphed_step`: false, ``"auto"`` for where the
+            device is a CUDA one, or true to try it anyway; where it fails, steps are done one by one.
+        check_each_step: read every loss at once; None for on the CPU alone, where it costs nothing.
         arguments: as ``monai.engines.SupervisedTrainer``.
 
     Raises:
@@ -39,17 +48,35 @@ class JointTrainer(SupervisedTrainer):
             into memory.
     """
 
-    def __init__(self, *, name: str = "run", **arguments: Any) -> None:
+    def __init__(
+        self,
+        *,
+        name: str = "run",
+        cuda_graph: bool | Literal["auto"] = "auto",
+        check_each_step: bool | None = None,
+        **arguments: Any,
+    ) -> None:
         _refuse_empty_validation(arguments.get("train_handlers") or ())
         super().__init__(**arguments)
         self.name, self.halved = name, False
-        self.add_event_handler(IterationEvents.LOSS_COMPLETED, self._require_finite)
+        kind = torch.device(self.state.device).type
+        self.check_each_step = kind == "cpu" if check_each_step is None else check_each_step
+        self._losses: list[tuple[int, list[str], torch.Tensor]] = []  # of this epoch, not looked at yet
+        self.graphed: GraphedStep | None = None
+        other = self.amp or self.compile or self.accumulation_steps > 1
+        wanted = kind == "cuda" if cuda_graph == "auto" else cuda_graph
+        if wanted and not other and isinstance(self.inferer, JointInferer):
+            self.graphed = GraphedStep(self.inferer, self.network, self.loss_function, self.optimizer)
+        self.add_event_handler(IterationEvents.LOSS_COMPLETED, self._note_loss)
+        self.add_event_handler(Events.ITERATION_COMPLETED, self._end_step)
 
     def _iteration(self, engine: Any, batchdata: Any) -> dict[str, Any]:
         """Do one optimisation step; see ``SupervisedTrainer``."""
         if not self.halved:
             try:
-                return super()._iteration(engine, batchdata)
+                if self.graphed is None or self.graphed.failed:
+                    return super()._iteration(engine, batchdata)
+                return self._replayed(engine, batchdata)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -68,6 +95,22 @@ class JointTrainer(SupervisedTrainer):
             if not is_out_of_memory(error):
                 raise
             raise self._too_large(batchdata, (len(batchdata["id"]) + 1) // 2) from error
+
+    def _replayed(self, engine: Any, batchdata: Any) -> dict[str, Any]:
+        """Do a step with the recorded one where that is possible."""
+        inputs, targets, _, kwargs = self.prepare_batch(
+            batchdata, self.state.device, self.non_blocking, **self.to_kwargs
+        )
+        self.network.train()
+        loss = None if self.graphed is None else self.graphed(inputs, targets, kwargs.get("keys"))
+        if loss is None:  # no recording, or a batch of another size: drawn anew, it is the same
+            return super()._iteration(engine, batchdata)
+        self.state.output = {Keys.IMAGE: inputs, Keys.LABEL: targets, Keys.LOSS: loss}
+        self.fire_event(IterationEvents.LOSS_COMPLETED)
+        self.fire_event(IterationEvents.BACKWARD_COMPLETED)
+        self.optimizer.step()
+        self.fire_event(IterationEvents.MODEL_COMPLETED)
+        return self.state.output
 
     def _in_halves(self, batchdata: Mapping[str, Any]) -> dict[str, Any]:
         size = len(batchdata["id"])
@@ -104,19 +147,32 @@ class JointTrainer(SupervisedTrainer):
         if torch.device(self.state.device).type == "cuda":
             torch.cuda.empty_cache()
 
-    def _require_finite(self) -> None:
+    def _note_loss(self) -> None:
         output = self.state.output
-        if not bool(torch.isfinite(output[Keys.LOSS])):
-            raise InputError(
-                Problem(
-                    "the loss is not finite",
-                    self._step(),
-                    "a number",
-                    f"{output[Keys.LOSS].item()} for the batch of {', '.join(output[Keys.LABEL]['id'])}",
-                    "Nothing of this training was stored. Look at these images and their masks, or start a new run "
-                    "with a lower lr.",
+        self._losses.append((self.state.iteration, output[Keys.LABEL]["id"], output[Keys.LOSS].detach()))
+        if self.check_each_step:
+            self._require_finite()
+
+    def _end_step(self) -> None:
+        if self.state.iteration % (self.state.epoch_length or 1) == 0:
+            self._require_finite()  # before the handlers of the epoch's end: they validate and store
+
+    def _require_finite(self) -> None:
+        """Look at all losses since the last look; this waits for the device, once."""
+        losses, self._losses = self._losses, []
+        values = torch.stack([loss for _, _, loss in losses]).tolist() if losses else []
+        for (step, ids, _), value in zip(losses, values, strict=True):
+            if not math.isfinite(value):
+                raise InputError(
+                    Problem(
+                        "the loss is not finite",
+                        self._step(step),
+                        "a number",
+                        f"{value} for the batch of {', '.join(ids)}",
+                        "Nothing of this training was stored. Look at these images and their masks, or start a new run "
+                        "with a lower lr.",
+                    )
                 )
-            )
 
     def _too_large(self, batchdata: Mapping[str, Any], images: int) -> InputError:
         return InputError(
@@ -130,8 +186,8 @@ class JointTrainer(SupervisedTrainer):
             )
         )
 
-    def _step(self) -> str:
-        return f"{self.name}, epoch {self.state.epoch}, step {self.state.iteration}"
+    def _step(self, step: int | None = None) -> str:
+        return f"{self.name}, epoch {self.state.epoch}, step {self.state.iteration if step is None else step}"
 
 
 def _refuse_empty_validation(handlers: Iterable[Any]) -> None:

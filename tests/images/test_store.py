@@ -79,6 +79,14 @@ def test_a_changed_tensor_does_not_change_the_store(items: list[dict]) -> None:
     assert before.any()
 
 
+def test_pixels_are_not_copied_and_their_bytes_are_known_before(items: list[dict], decoded: list[str]) -> None:
+    store = ImageStore(items)
+    assert store.pixel_bytes() == sum(pixels(item).size for item in items)
+    assert decoded == []
+    assert torch.equal(store.pixels("0"), store.image("0"))
+    assert store.pixels("0").data_ptr() == store.pixels("0").data_ptr() != store.image("0").data_ptr()
+
+
 def test_what_exceeds_the_limit_is_the_same_from_disk(
     items: list[dict], decoded: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from monai.transforms import Compose, EnsureTyped, RandFlipd
+from monai.bundle import ConfigParser
+from monai.transforms import Compose, EnsureTyped, RandAffined, RandFlipd, RandShiftIntensityd
 from torch.utils.data import DataLoader
 
 from scripts.core.run_config import RunConfig
@@ -17,7 +19,9 @@ from scripts.data.run_data import RunData, open_data
 from scripts.images.store import ImageStore
 from scripts.networks.feature_bank import FeatureBank
 from scripts.training.batches import kinds_of
+from scripts.training.criterion import PrepareJointBatch
 from scripts.training.dataset import DrawnDataset, FromStored, collate
+from scripts.training.device.augmentation import Augmentation
 from tests.support.tiny import WORKING_SIZE, tiny_content, tiny_net
 
 L, U, P = 0, 1, 2
@@ -29,10 +33,21 @@ def data(tiny_folder: Path) -> RunData:
 
 
 @pytest.fixture
-def transforms(tiny_folder: Path, tmp_path: Path) -> Compose:
-    """The random transforms of the bundle's config."""
-    parser = RunConfig(tiny_content(tiny_folder, tmp_path)).parser()
-    return Compose(parser.get_parsed_content("train#random_transforms"))
+def transforms() -> Compose:
+    """Random transforms of single items, as users may put into their config."""
+    both = {"keys": ["image", "mask"], "allow_missing_keys": True}
+    return Compose(
+        [
+            RandFlipd(prob=0.5, spatial_axis=0, **both),
+            RandFlipd(prob=0.5, spatial_axis=1, **both),
+            RandAffined(
+                prob=0.9, rotate_range=3.1416, scale_range=(0.25, 0.25), mode=["bilinear", "nearest"],
+                padding_mode="reflection", **both,
+            ),
+            RandShiftIntensityd(keys="image", prob=0.8, offsets=0.1, allow_missing_keys=True),
+            EnsureTyped(track_meta=False, **both),
+        ]
+    )  # fmt: skip
 
 
 def drawn(data: RunData, transforms: Compose, **settings) -> DrawnDataset:
@@ -166,6 +181,105 @@ class TestCollate:
     def test_sizes_that_differ_are_named(self):
         with pytest.raises(ValueError, match=r"\(3, 4, 4\).*\(3, 4, 5\)"):
             collate([{"image": torch.zeros(3, 4, n)} for n in (4, 5)])
+
+
+class TestDeferred:
+    """Samples whose pixels are taken, and augmented, on the device."""
+
+    def batches(self, parser: ConfigParser, draws: list, num_workers: int = 0) -> dict[tuple[str, str], torch.Tensor]:
+        prepare = parser.get_parsed_content("prepare_batch")
+        dataset = parser.get_parsed_content("train#dataset")
+        loader = DataLoader(dataset, batch_sampler=draws, num_workers=num_workers, collate_fn=collate)
+        found = {}
+        for batch in loader:
+            images, targets, _, kwargs = prepare(batch, "cpu")
+            for key, image, mask in zip(kwargs["keys"], images, targets["mask"], strict=True):
+                found |= {(key, "image"): image, (key, "mask"): mask}
+        return found
+
+    def parser(self, tiny_folder: Path, data: RunData, **changes: Any) -> ConfigParser:
+        config = RunConfig(tiny_content(tiny_folder, tiny_folder))
+        items = [{**item, "mask": data.store.true_mask(item["id"])} for item in data.items("train")]
+        objects = {"data": data, "features": FeatureBank(), "train#dataset#data": items}
+        return config.parser({"variants": 2, "active#seed": 3, **changes}, objects)
+
+    @pytest.mark.parametrize("own", [[], [{"_target_": "RandFlipd", "keys": ["image", "mask"], "prob": 0.5}]])
+    def test_batches_workers_and_order_do_not_matter(self, tiny_folder: Path, data: RunData, own: list) -> None:
+        parser = self.parser(tiny_folder, data, **{"train#random_transforms": own})
+        draws = [(epoch, index) for epoch in range(2) for index in range(6)]
+        first = self.batches(parser, [draws[i : i + 3] for i in range(0, 12, 3)])
+        assert len(first) == 24
+        backwards = draws[::-1]
+        for other in (
+            self.batches(parser, [draws], num_workers=2),
+            self.batches(parser, [backwards[i : i + 4] for i in range(0, 12, 4)]),
+        ):
+            assert all(torch.equal(first[key], other[key]) for key in first)
+        assert not torch.equal(first["i0#0", "image"], first["i0#1", "image"])
+        other_seed = self.batches(self.parser(tiny_folder, data, **{"active#seed": 4}), [draws])
+        assert not torch.equal(first["i0#0", "image"], other_seed["i0#0", "image"])
+
+    def test_samples_have_no_pixels_and_their_masks_are_resized_once(
+        self, tiny_folder: Path, data: RunData, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        dataset = self.parser(tiny_folder, data).get_parsed_content("train#dataset")
+        first = dataset[0, 1]
+        assert "image" not in first
+        assert (first["key"], first["index"], first["id"]) == ("i1#0", 1, "i1")
+        assert torch.equal(first["mask"], data.store.resized_mask(data.store.true_mask("i1")))
+        monkeypatch.setattr(ImageStore, "resized_mask", None)
+        again = dataset[1, 1]
+        assert torch.equal(again["mask"], first["mask"])
+        assert again["seed"] != first["seed"]
+
+    def test_what_is_not_remembered_is_made_anew(
+        self, tiny_folder: Path, data: RunData, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("scripts.training.dataset._REMEMBERED_BYTES", WORKING_SIZE[0] * WORKING_SIZE[1])
+        dataset = self.parser(tiny_folder, data).get_parsed_content("train#dataset")
+        assert all(torch.equal(dataset[0, i]["mask"], dataset[1, i]["mask"]) for i in range(3))
+        assert list(dataset._remembered) == [0]
+
+    def test_without_variants_nothing_is_changed(self, tiny_folder: Path, data: RunData) -> None:
+        found = self.batches(self.parser(tiny_folder, data, variants=0), [[(5, 2), (0, 1)]])
+        assert torch.equal(found["i2#plain", "image"], data.store.image("i2") / 255)
+        assert torch.equal(found["i1#plain", "mask"], data.store.resized_mask(data.store.true_mask("i1")))
+
+    def test_without_augmentation_nothing_is_changed(self, tiny_folder: Path, data: RunData) -> None:
+        found = self.batches(self.parser(tiny_folder, data, **{"train#augmentation": None}), [[(1, 2)]])
+        assert torch.equal(found["i2#1", "image"], data.store.image("i2") / 255)
+
+    def test_image_and_mask_move_together(self, tiny_folder: Path) -> None:
+        mask = np.zeros((64, 96), np.uint8)
+        mask[8:40, 10:60] = 1
+        image = np.repeat(np.where(mask, 220, 30).astype(np.uint8)[..., None], 3, axis=2)
+        store = ImageStore()
+        store.keep({"id": "block", "image": "-", "mask": "-"}, image, mask)
+        item = {"id": "block", "image": "-", "mask": mask, "label": 0}
+        dataset = DrawnDataset([item], Compose([FromStored(store)]), deferred=True)
+        prepare = PrepareJointBatch(store, None, Augmentation())
+        images, targets, _, _ = prepare(collate([dataset[epoch, 0] for epoch in range(20)]), "cpu")
+        assert targets["mask"].dtype == torch.uint8
+        assert targets["mask"].unique().tolist() == [0, 1]
+        for drawn, drawn_mask in zip(images[:, 0], targets["mask"][:, 0], strict=True):
+            bright = drawn > (drawn.min() + drawn.max()) / 2
+            assert (bright == (drawn_mask == 1)).float().mean() > 0.97
+
+    def test_a_kept_version_is_not_drawn_again_and_its_mask_is_the_same(self, tiny_folder: Path, data: RunData) -> None:
+        parser = self.parser(tiny_folder, data)
+        bank, draws = parser.get_parsed_content("features"), [(0, 0), (0, 1), (0, 2)]
+        before = self.batches(parser, [draws])
+        for kept in (["i1#0"], ["i0#0", "i1#0", "i2#0"]):
+            bank.features(tiny_net().eval(), torch.zeros(len(kept), 3, 64, 64), kept)
+            after = self.batches(parser, [draws])
+            for key, name in before:
+                empty = name == "image" and key in kept
+                assert torch.equal(after[key, name], torch.zeros(3, 64, 64) if empty else before[key, name])
+
+    def test_sizes_that_differ_are_named(self) -> None:
+        samples = [{"mask": torch.zeros(1, 4, n, dtype=torch.uint8), "seed": 1, "index": 0} for n in (4, 5)]
+        with pytest.raises(ValueError, match=r"\(1, 4, 4\).*\(1, 4, 5\)"):
+            collate(samples)
 
 
 def test_a_kept_version_is_not_drawn_again_and_its_mask_is_the_same(data: RunData, transforms: Compose) -> None:

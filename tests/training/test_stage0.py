@@ -77,7 +77,7 @@ class TestTheta0:
     @pytest.mark.parametrize(
         "other",
         [{"seed": 1}, {"image_size": [64, 32]}, {"batch_size": 3}, {"network_def#alpha": 0.1},
-         {"active#stage0#overrides#max_epochs": 2}, {"train#random_transforms#0#prob": 0.1}],
+         {"active#stage0#overrides#max_epochs": 2}, {"train#augmentation#flip_prob": 0.1}],
     )  # fmt: skip
     def test_other_settings_have_their_own(
         self, shapes_data: Any, tmp_path: Path, trainings: list[int], other: dict[str, Any]

@@ -19,6 +19,7 @@ from scripts.networks.weights import Weights
 from scripts.training.losses import JointLoss
 from scripts.training.train import train
 from scripts.training.trainer import JointTrainer, StepBar, is_out_of_memory
+from scripts.training.validation import BestWeights
 from tests.support.tiny import WORKING_SIZE, tiny_content, tiny_net
 
 PLAIN = {"cycle#name": "run/round_02_cycle1", "max_epochs": 2, "epoch_length": 2, "batch_size": 3}
@@ -87,6 +88,33 @@ class TestNotFinite:
             trainer.run()
         assert len(before) == 2
         assert all(torch.equal(value, before[-1][name]) for name, value in trainer.network.named_parameters())
+
+    def test_a_late_look_names_the_same_step_before_anything_is_validated(
+        self, config, data, theta, poisoned, monkeypatch
+    ):
+        validated = []
+        monkeypatch.setattr(BestWeights, "__call__", lambda self, evaluator: validated.append(evaluator.state.epoch))
+        with pytest.raises(InputError) as error:
+            run(config, data, theta, **{"train#trainer#check_each_step": False, "epoch_length": 4})
+        assert "run/round_02_cycle1, epoch 1, step 3" in str(error.value)
+        assert f"nan for the batch of {', '.join(poisoned[2])}." in str(error.value)
+        assert len(poisoned) == 4  # the epoch went on to its end
+        assert validated == []
+
+    def test_a_late_look_waits_for_the_device_once_per_epoch(self, config, data, theta, monkeypatch):
+        looks = []
+        usual = JointTrainer._require_finite
+        monkeypatch.setattr(
+            JointTrainer,
+            "_require_finite",
+            lambda self: [looks.append((self.state.iteration, len(self._losses))), usual(self)],
+        )
+        late = run(config, data, theta, **{"train#trainer#check_each_step": False})
+        assert looks == [(2, 2), (4, 2)]
+        looks.clear()
+        early = run(config, data, theta)
+        assert [count for _, count in looks if count] == [1] * 4
+        assert all(torch.equal(late[name], early[name]) for name in early)
 
     def test_weights_that_are_not_finite_are_not_returned(self, config, data, theta, monkeypatch):
         usual = JointTrainer._iteration
