@@ -35,7 +35,8 @@ _HOPELESS = 1.5  # times slower than one thread in a turn: not tried again, for 
 _LARGEST = 512  # pixels of a side of the sample
 _USUAL = (256, 256)
 _GRAIN = 32768  # elements that torch gives to a thread at least
-_WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+"""Environment variables by which a user says how threads wait."""
 _sleeping = threading.Event()
 
 Work = Callable[[], Any]
@@ -154,7 +155,7 @@ def _let_waiting_threads_sleep() -> None:
     up busy waiting (100 turns of a loop in place of 300,000) while the process has more of its threads than there are
     cores. So a second set of threads is made, one for each core, that never has work again.
     """
-    if not sys.platform.startswith("linux") or any(name in os.environ for name in _WAITING) or _sleeping.is_set():
+    if not sys.platform.startswith("linux") or any(name in os.environ for name in WAITING) or _sleeping.is_set():
         return
     count = max(2, cores())
 
