@@ -126,11 +126,11 @@ def _measured(folder: Path, cases: Sequence[str], repetitions: int, torch_alone:
 
 
 @contextlib.contextmanager
-def busy_program() -> Iterator[None]:
+def busy_program() -> Iterator[subprocess.Popen[bytes]]:
     """Let another program compute all the time on one core."""
     process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
-        yield
+        yield process
     finally:
         process.kill()
         process.wait()

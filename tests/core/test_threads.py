@@ -7,8 +7,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -30,10 +31,23 @@ def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+def clocked(monkeypatch: pytest.MonkeyPatch, seconds: dict[int, float]) -> tuple[Callable[[], None], list[int]]:
+    """Work that takes ``seconds`` with each number of threads, by a clock of its own, and the numbers it ran with."""
+    clock, ran = [0.0], list[int]()
+
+    def work() -> None:
+        ran.append(torch.get_num_threads())
+        clock[0] += seconds[ran[-1]]
+
+    monkeypatch.setattr(threads, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    return work, ran
+
+
 def machine(monkeypatch: pytest.MonkeyPatch, seconds: dict[int, float]) -> None:
     """A machine with as many cores as the most threads, on which the sample takes ``seconds`` with each number."""
+    work, _ = clocked(monkeypatch, seconds)
     monkeypatch.setattr(threads, "cores", lambda: max(seconds))
-    monkeypatch.setattr(threads, "_sample", lambda size: lambda: time.sleep(seconds[torch.get_num_threads()]))
+    monkeypatch.setattr(threads, "_sample", lambda size: work)
 
 
 def test_a_number_is_used_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
@@ -89,15 +103,10 @@ def test_one_lucky_turn_is_not_enough() -> None:
     assert fastest({1: slow, 2: [1.6]}) == 1 == fastest({1: []})
 
 
-def test_a_hopeless_number_is_not_tried_again() -> None:
-    called: list[int] = []
-
-    def work() -> None:
-        called.append(torch.get_num_threads())
-        time.sleep(0.05 if torch.get_num_threads() == 2 else 0.005)
-
+def test_a_hopeless_number_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    work, ran = clocked(monkeypatch, {1: 0.1, 2: 0.2})
     found = measured_seconds(work, (1, 2), turns=5)
-    assert (called.count(1), called.count(2)) == (6, 2)  # one untimed call each
+    assert (ran.count(1), ran.count(2)) == (6, 2)  # one untimed call each
     assert (len(found[1]), len(found[2])) == (5, 1)
 
 
