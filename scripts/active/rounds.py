@@ -37,6 +37,7 @@ from scripts.annotation.person_oracle import PersonOracle
 from scripts.core.errors import InputError, Problem
 from scripts.core.run_config import RunConfig
 from scripts.core.run_names import Metric, OutputFile, RunFile, Stage
+from scripts.core.threads import keep_threads
 from scripts.data.run_data import RunData
 from scripts.networks.feature_bank import FeatureBank
 from scripts.report.curve import curve_rows, summary_table
@@ -123,11 +124,13 @@ class ActiveLearning:
         settings = self.settings
         with RunState.open(self.folder) as state:
             listed = self.data.datalist
+            config = self.config
+            keep_threads(state.settings().get("threads"), config.get("threads"), config.get("image_size"))
             state.register_run(
-                stored_settings(self.config, self.data, settings),
+                stored_settings(config, self.data, settings),
                 HARMLESS, listed.hashed_items(), listed.sha256, listed.quarantined,
             )  # fmt: skip
-            told = announcement(self.config, self.data, self.method, settings, state)
+            told = announcement(config, self.data, self.method, settings, state)
             logger.info("active learning\n%s", told)
             tell_oddities(self.data, self.method, self.oracle, settings.initial_per_class)
             checkpoint = CheckpointFile(self.folder / RunFile.CHECKPOINT, settings.checkpoint_seconds)

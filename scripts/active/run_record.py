@@ -24,9 +24,11 @@ from scripts.state.settings_checks import shortened
 
 HARMLESS = (
     "active#rounds", "active#budget", "active#max_overlays", "device", "num_workers", "amp", "features", "data",
-    "oracle", "active#oracle",
+    "oracle", "active#oracle", "threads",
 )  # fmt: skip
-"""Settings that may differ when a run is taken up again; people may take over from masks on disk, and the other way."""
+"""Settings that may differ when a run is taken up again; people may take over from masks on disk, and the other way.
+
+The number of threads stays that of the run by itself (:func:`scripts.core.threads.keep_threads`)."""
 
 _SECTIONS = (
     "network_def", "loss", "optimizer", "lr_scheduler", "train", "validate", "mask_rule", "max_epochs", "epoch_length",
@@ -102,6 +104,7 @@ def stored_settings(config: RunConfig, data: RunData, settings: RunSettings) -> 
         "method": settings.method,
         "seed": settings.seed,
         "oracle": settings.oracle,
+        "threads": torch.get_num_threads(),
         "classes": list(data.classes),
         "native_size": list(data.native_size()),
         "patients_in_several_splits": len(patients_in_several_splits(data.datalist.items)),

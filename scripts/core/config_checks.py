@@ -55,6 +55,7 @@ RULES: dict[str, _Rule] = {
     ),
     "selection": ("dice, accuracy or joint", lambda value: value in ("dice", "accuracy", "joint")),
     "on_bad_image": ("stop or skip", lambda value: value in ("stop", "skip")),
+    "threads": ("auto or a whole number from 1", lambda value: value == "auto" or _is_whole(value, 1)),
     "amp": ("true, false or auto", lambda value: isinstance(value, bool) or value == "auto"),
 }  # fmt: skip
 """Id -> what its value must be, in words and as a test. Expressions and references are not looked at."""

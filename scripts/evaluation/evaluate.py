@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from ignite.engine import Events
 from monai.engines import Evaluator
 
@@ -146,6 +147,7 @@ def evaluate_fully(
             "class": measured.class_bins.sum(axis=0).T.tolist(),
             "pixels": None if pixels is None else pixels.T.tolist(),
         },
+        "threads": torch.get_num_threads(),
         "versions": versions(),
     }
     target = Path(folder)

@@ -187,6 +187,7 @@ class PredictionSaver:
             "model": json.loads(self.model.info.to_json()),
             "images": len(self._rows),
             "skipped": sum(bool(row[_ERROR]) for row in self._rows),
+            "threads": torch.get_num_threads(),
             "versions": versions(),
         }
         write_atomic(self.folder / "predictions.csv", csv_bytes(self._rows))

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from scripts.core.files import remove_leftovers
 from scripts.core.run_config import APART, RunConfig
 from scripts.data.run_data import RunData
@@ -63,7 +65,7 @@ def theta0(
     started = time.perf_counter()
     trained = train(stage0_parser(config, data, overrides, seed), seed, checkpoint=checkpoint.of(settings))
     seconds = round(time.perf_counter() - started, 3)
-    about = {"epoch": trained.epoch, "settings": settings}
+    about = {"epoch": trained.epoch, "threads": torch.get_num_threads(), "settings": settings}
     made = write_theta0(folder, key, trained.weights, trained.metric, seconds, about)
     checkpoint.remove()
     logger.info("stage 0: validation accuracy %.4f after %.0f s", trained.metric, seconds)

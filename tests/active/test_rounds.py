@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from ignite.engine import Engine
 
 import scripts.active.rounds
@@ -55,6 +56,14 @@ def learners(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[FakeLearner]]:
     monkeypatch.setattr(scripts.active.rounds, "theta0", fake_theta0)
     monkeypatch.setattr(scripts.active.rounds, "write_report", lambda folder: Path(folder) / "report.html")
     yield made
+
+
+@pytest.fixture()
+def threads_of_torch() -> Iterator[None]:
+    """The number of threads is put back after the test."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 def asked(happened: dict[str, Any], index: int) -> list[str]:
@@ -209,6 +218,21 @@ class TestSettings:
     def test_settings_that_may_change(self, shapes_data: Any, tmp_path: Path, learners: Any) -> None:
         tiny_loop(shapes_data, tmp_path, **{"active#rounds": 1}).run()
         tiny_loop(shapes_data, tmp_path, **{"active#rounds": 1, "amp": False, "active#max_overlays": 0}).run()
+
+    def test_the_number_of_threads_stays_that_of_the_start(
+        self, shapes_data: Any, tmp_path: Path, learners: Any, threads_of_torch: None
+    ) -> None:
+        torch.set_num_threads(2)
+        loop = tiny_loop(shapes_data, tmp_path, **{"active#rounds": 1})
+        loop.run()
+        torch.set_num_threads(1)  # what a busy machine would choose
+        tiny_loop(shapes_data, tmp_path, **{"active#rounds": 2}).run()
+        assert torch.get_num_threads() == 2
+        with StateReader.open(loop.folder) as state:
+            assert state.settings()["threads"] == 2
+        torch.set_num_threads(1)
+        with pytest.raises(StateError, match="threads"):
+            tiny_loop(shapes_data, tmp_path, **{"active#rounds": 2, "threads": 1}).run()
 
     def test_another_theta0_is_refused(
         self, shapes_data: Any, tmp_path: Path, learners: Any, monkeypatch: pytest.MonkeyPatch

@@ -102,7 +102,8 @@ def test_devices() -> None:
 
 def test_initialize_checks_the_running_config() -> None:
     content = json.loads((CONFIGS / "train.json").read_text())
-    parser = ConfigParser({**content, "initialize": content["initialize"][-1:], "max_epoch": 3})
+    checks = [entry for entry in content["initialize"] if "config_checks" in str(entry)]
+    parser = ConfigParser({**content, "initialize": checks, "max_epoch": 3})
     with pytest.raises(RuntimeError) as caught:
         parser.get_parsed_content("initialize")
     assert "max_epoch" in str(user_error_of(caught.value))

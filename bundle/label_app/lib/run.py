@@ -22,6 +22,7 @@ from scripts.core.config_checks import check_config
 from scripts.core.errors import InputError, Problem, StateError, listed
 from scripts.core.run_config import RunConfig
 from scripts.core.run_names import Metric, Phase, RunFile, is_run, last_phase, run_folder
+from scripts.core.threads import use_threads
 from scripts.data.datalist import read_datalist
 from scripts.data.run_data import RunData
 from scripts.images.store import ImageStore
@@ -79,6 +80,7 @@ class ServedRun:
         self.config = RunConfig(settings.content())
         check_config(self.config)
         parser = self.config.parser()
+        use_threads(parser.get_parsed_content("threads"), self.config.get("image_size"))  # those of requests as well
         self.output_dir = Path(parser.get_parsed_content("output_dir"))
         self.stage0_dir = Path(parser.get_parsed_content("active#stage0#dir"))
         self.methods: Mapping[str, Method] = parser.get_parsed_content("active#methods")
