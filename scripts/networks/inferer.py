@@ -48,7 +48,7 @@ class JointInferer(Inferer):
     ) -> None:
         super().__init__()
         self.bank, self.flips, self.amp, self.decode, self.engine = bank, flips, amp, decode, engine
-        self._made: tuple[object, InferenceNetwork] | None = None
+        self._made: dict[str, tuple[object, InferenceNetwork]] = {}
 
     def __call__(self, inputs: torch.Tensor, network: Any, keys: Sequence[str] | None = None) -> torch.Tensor:
         """Return packed outputs (B, 1 + C, H, W) float32, see :func:`scripts.networks.outputs.pack_outputs`.
@@ -69,6 +69,43 @@ class JointInferer(Inferer):
             for seen, tensor in zip((logits, maps), found, strict=True):
                 seen += [part.flip(axes) for axes, part in zip(some, tensor.chunk(len(some)), strict=True)]
         return pack_outputs(_mean(logits), _mean(maps))
+
+    @torch.no_grad()
+    def stochastic(self, image: torch.Tensor, network: Any, key: str, passes: int) -> torch.Tensor:
+        """Return mask logits (passes, 1, H, W) float32 of passes with dropout on, without flips.
+
+        The encoder runs once where it draws no dropout.
+
+        Args:
+            image: (1, 3, H, W) float32 in [0, 1].
+            network: in eval mode; its dropout is left as it is.
+            key: name of the image for the bank.
+            passes: 1 or more. The noise is torch's global generator's.
+        """
+        module = joint_network(network)
+        engine = self._copy("torch", module)
+        engine.dropout.train()
+        try:
+            once = self._kept(engine, module, image, key)
+            most = max(1, _MOST_PIXELS // image[:, 0].numel())
+            found = []
+            for first in range(0, passes, most):
+                images = image.expand(min(most, passes - first), -1, -1, -1)
+                features = engine.encode(images) if once is None else [f.repeat(len(images), 1, 1, 1) for f in once]
+                found.append(engine.decode(features, images).float())
+            return torch.cat(found)
+        finally:
+            engine.dropout.eval()
+
+    def _kept(
+        self, engine: InferenceNetwork, module: JointNetwork, image: torch.Tensor, key: str
+    ) -> list[torch.Tensor] | None:
+        """Return the features of an image, in the precision of the decoder; None if they differ from pass to pass."""
+        if not engine.has_fixed_features():
+            return None
+        bank = self.bank if self.bank is not None else FeatureBank(0.0)
+        features = bank.features(module, image, [key])
+        return [feature.bfloat16() for feature in features] if engine.reduced else features
 
     def _pass(
         self, images: torch.Tensor, module: JointNetwork, keys: Sequence[str] | None
@@ -94,11 +131,16 @@ class JointInferer(Inferer):
             return module
         if torch.is_grad_enabled() or not isinstance(module, nn.Module) or module.training or module.dropout.training:
             return None
+        return self._copy(self.engine, module)
+
+    def _copy(self, name: str, module: Any) -> InferenceNetwork:
+        """Return an engine's copy of a network, made when there is none or when a weight has changed since."""
         tensors = itertools.chain(module.parameters(), module.buffers())
         stamp = (id(module), *((tensor.data_ptr(), tensor._version) for tensor in tensors))
-        if self._made is None or self._made[0] != stamp:
-            self._made = (stamp, engine_of(self.engine, module, self.amp))
-        return self._made[1]
+        made = self._made.get(name)
+        if made is None or made[0] != stamp:
+            made = self._made[name] = (stamp, engine_of(name, module, self.amp))
+        return made[1]
 
 
 def _name(key: str, axes: tuple[int, ...]) -> str:

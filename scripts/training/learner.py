@@ -15,9 +15,10 @@ from scripts.core.torch_rng import isolated_rng
 from scripts.data.run_data import RunData
 from scripts.networks.feature_bank import FeatureBank
 from scripts.networks.interface import JointNetwork
-from scripts.networks.outputs import Prediction, prediction, restore, unpack_outputs
+from scripts.networks.outputs import Prediction, prediction, restore
 from scripts.networks.theta0 import Theta0
 from scripts.networks.weights import Weights
+from scripts.training.batches import equal_sizes
 from scripts.training.checkpoints import CheckpointFile
 from scripts.training.train import Trained, train
 
@@ -78,11 +79,13 @@ class Learner:
         parser, network, device = self._ready(weights)
         names = ("validate#inferer", "validate#preprocessing", "geometry")
         inferer, preprocessing, geometry = (parser.get_parsed_content(name) for name in names)
-        for key in ids:
-            size = self.data.store.original_size(key)
+        store = self.data.store
+        for some in equal_sizes(ids, store.working_size, int(parser["pass_size"])):
             with torch.no_grad():
-                packed = inferer(_image(preprocessing, key, device), network, keys=[f"{key}#plain"])
-                yield prediction(key, packed, network, size, geometry)
+                images = torch.cat([_image(preprocessing, key, device) for key in some])
+                packed = inferer(images, network, keys=[f"{key}#plain" for key in some])
+            for key, one in zip(some, packed.split(1), strict=True):
+                yield prediction(key, one, network, store.original_size(key), geometry)
 
     def score(
         self,
@@ -98,24 +101,21 @@ class Learner:
             ids: the images.
             weights: state dict.
             score: from probabilities (B, 1, H, W), or (passes, B, 1, H, W), at original size to (B,).
-            passes: stochastic passes with dropout on and everything else as in evaluation; 0 for one plain pass.
+            passes: stochastic passes with dropout on, without flips and else as in evaluation; 0 for one plain pass.
             purpose: the round, for the seeds of the dropout.
         """
         if passes == 0:
             return {p.id: float(score(torch.from_numpy(p.probs)[None, None])) for p in self.predict(ids, weights)}
         parser, network, device = self._ready(weights)
         preprocessing, geometry = (parser.get_parsed_content(name) for name in ("validate#preprocessing", "geometry"))
-        network.dropout.train()
+        inferer = parser.get_parsed_content("validate#inferer")
         found = {}
         for key in ids:
             size = self.data.store.original_size(key)
             with torch.no_grad(), isolated_rng(derive_seed(self.seed, purpose, "dropout", key), device):
-                image = _image(preprocessing, key, device)
-                samples = [
-                    restore(unpack_outputs(network(image), network.stride)[0][0, 0], size, geometry)
-                    for _ in range(passes)
-                ]
-                found[key] = float(score(torch.stack(samples)[:, None, None]))
+                logits = inferer.stochastic(_image(preprocessing, key, device), network, f"{key}#plain", passes)
+                samples = torch.stack([restore(one, size, geometry) for one in logits[:, 0]])
+                found[key] = float(score(samples[:, None, None]))
         return found
 
     def _parser(self, changes: Mapping[str, Any], objects: Mapping[str, Any] | None = None) -> Any:
