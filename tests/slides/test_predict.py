@@ -135,6 +135,21 @@ class TestResults:
         assert away[1] < 0.01
         assert away[1] < away[0] / 2  # what the margin is for
 
+    def test_the_number_of_workers_does_not_show(self, slide: Path, tmp_path: Path) -> None:
+        rows = [predict(slide, tmp_path / str(number), num_workers=number)["a"] for number in (0, 1, 3)]
+        assert rows[0] | {"seconds": ""} == rows[1] | {"seconds": ""} == rows[2] | {"seconds": ""}
+        for name in FILES:
+            assert len({(tmp_path / str(number) / name).read_bytes() for number in (0, 1, 3)}) == 1, name
+
+    def test_what_is_to_be_done_is_told_first(
+        self, slide: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with caplog.at_level("INFO"):
+            predict(slide, tmp_path)
+        plan, left = caplog.messages[0], caplog.messages[1]
+        assert "20 of 24 tiles have tissue: 1.1 of 1.4 megapixels of the slide, 2.3 through the network" in plan
+        assert "s to go" in left
+
     def test_both_backends_agree(self, slide: Path, tmp_path: Path) -> None:
         rows = [predict(slide, tmp_path / name, backend=name)["a"] for name in ("openslide", "tifffile")]
         assert rows[0] | {"seconds": ""} == rows[1] | {"seconds": ""}
