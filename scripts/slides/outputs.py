@@ -123,7 +123,7 @@ class SlideWriter:
                 if "_overview.png" in files and overview is not None:
                     cover = mask.small(self.outputs.overview)
                     picture = overview.picture(cover, end.title, self.rule.name, self.rule.colour)
-                    picture.save(files["_overview.png"], format="PNG", compress_level=1)
+                    picture.save(files["_overview.png"], format="PNG", compress_level=3)
             except OSError as error:
                 cure = "Free space or give permission, then run the same command again."
                 problem = Problem(f"results cannot be written ({error.strerror or error})", str(self.folder), cure=cure)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from scripts.core.errors import InputError, Problem
@@ -47,6 +48,18 @@ logger = logging.getLogger(__name__)
 TABLE = "slides.csv"
 
 
+@contextmanager
+def _one_core_left() -> Iterator[None]:
+    """Leave a core to what reads and writes beside the network: threads of torch that wait for it would spin."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads - 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@_one_core_left()
 def predict_slides(
     slides: str | None,
     output_dir: str,
@@ -58,7 +71,7 @@ def predict_slides(
     outputs: Outputs,
     backend: str = "openslide",
     tile: int = 768,
-    margin: int = 128,
+    margin: int = 64,
     batch_size: int = 1,
     num_workers: int = 0,
     scratch_dir: str | None = None,
