@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import inspect
+import json
 import logging
 import os
 import shlex
@@ -17,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,15 +42,17 @@ class Measured:
 
     Attributes:
         side: pixels of the slide's sides.
+        engine: that ran the network.
         file: bytes of the slide.
         seconds: of the whole command, with the start of Python and the loading of the model.
-        peak: bytes of resident memory, at most.
+        peak: bytes of resident memory of all its processes together, at most.
         row: of ``slides.csv``.
         predicted: slide pixels of the tiles that were predicted.
         results: bytes of the files that were written.
     """
 
     side: int
+    engine: str
     file: int
     seconds: float
     peak: int
@@ -58,16 +61,37 @@ class Measured:
     results: int
 
 
+@dataclass(frozen=True)
+class Peer:
+    """Another program on the same slide with the same network; None where it was not measured.
+
+    Attributes:
+        name: of the program and its parts.
+        side: pixels of the slide's sides.
+        seconds: from the open model to the end.
+        megapixels: of what is predicted.
+        peak: bytes of resident memory of all its processes together, at most.
+    """
+
+    name: str
+    side: int
+    seconds: float | None = None
+    megapixels: float | None = None
+    peak: int | None = None
+
+
 def slide_benchmark(
     model: str = "runs/demo",
     native_size: Sequence[int] = (192, 256),
     out: str = "docs/benchmarks.md",
     sides: Sequence[int] = (5000, 10000, 20000),
     levels: int = 3,
-    threads: int = 1,
+    threads: int = 2,
+    engines: Sequence[str] = ("torch", "openvino"),
+    peers: bool = True,
     folder: str | None = None,
 ) -> None:
-    """Measure, and write the results between the markers of a Markdown file.
+    """Measure, and write the results between the markers of a Markdown file, and as ``<out>_slides.json`` beside it.
 
     Args:
         model: folder of a run, or a model file.
@@ -76,6 +100,8 @@ def slide_benchmark(
         sides: pixels of the slides.
         levels: of the slides' pyramids.
         threads: of torch on the CPU.
+        engines: that run the network, see ``engine`` of the command ``slide``.
+        peers: measure other programs on the smallest slide too.
         folder: for slides and results, which are removed in the end; None for the system's temporary folder. A
             slide of 20,000 pixels takes 0.7 GB, and 1 GB more while it is predicted.
 
@@ -86,80 +112,156 @@ def slide_benchmark(
     wanted = tuple(sides) if isinstance(sides, list | tuple) else (sides,)
     if not wanted or not all(isinstance(side, int) and side >= 64 for side in wanted):
         raise InputError(Problem("not sizes", "--sides", "pixels, at least 64 each", str(sides)))
-    found = []
+    chosen = (engines,) if isinstance(engines, str) else tuple(engines)
+    found, others = [], []
     with tempfile.TemporaryDirectory(dir=folder) as place:
         for side in tqdm(wanted, desc="slides", unit="slide"):
             slide = write_slide(str(Path(place) / f"{side}.tif"), side, levels=levels)
-            found.append(measure(slide, side, model, tuple(native_size), threads, Path(place) / "out"))
+            for engine in chosen:
+                size = tuple(native_size)
+                found.append(measure(slide, side, model, size, threads, Path(place) / "out", engine))
+            if peers and side == min(wanted):
+                others = measure_peers(slide, side, model, threads)
             slide.unlink()
     path = Path(out)
     path.parent.mkdir(parents=True, exist_ok=True)
     old = path.read_text(encoding="utf-8") if path.is_file() else ""
-    write_atomic(path, insert_section(old, section(found, command, threads), MARKERS).encode())
+    write_atomic(path, insert_section(old, section(found, command, threads, others), MARKERS).encode())
+    about = {"command": command, "machine": _machine(threads), "slides": [asdict(one) for one in found],
+             "peers": [asdict(one) for one in others]}  # fmt: skip
+    write_atomic(path.with_name(f"{path.stem}_slides.json"), (json.dumps(about, indent=1) + "\n").encode())
     logger.info("results are in %s", out)
 
 
 ARGUMENTS = {name: parameter.default for name, parameter in inspect.signature(slide_benchmark).parameters.items()}
 
 
-def measure(slide: Path, side: int, model: str, native_size: tuple[int, ...], threads: int, out: Path) -> Measured:
+def measure(
+    slide: Path, side: int, model: str, native_size: tuple[int, ...], threads: int, out: Path, engine: str = "torch"
+) -> Measured:
     """Predict a slide in a process of its own.
 
     Raises:
         InputError: the command fails; its last line says why.
     """
     words = [
-        *(sys.executable, "-m", "monai.bundle", "run", "slide", "--config_file", CONFIG, "--device", "cpu"),
+        *("-m", "monai.bundle", "run", "slide", "--config_file", CONFIG, "--device", "cpu", "--engine", engine),
         *("--ckpt" if Path(model).is_file() else "--model#output_dir", model),
         *("--native_size", str(list(native_size)), "--slides", str(slide), "--output_dir", str(out)),
     ]
-    log = slide.with_suffix(".log")
-    with open(log, "wb") as stream:
-        started = time.perf_counter()
-        process = subprocess.Popen(
-            words, stdout=stream, stderr=stream, env={**os.environ, "OMP_NUM_THREADS": str(threads)}
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - started
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-        raise InputError(Problem("slide cannot be predicted", str(slide), found=" ".join(last)))
+    seconds, peak, _ = _timed(words, slide, threads)
     (row,) = _rows(out / "slides.csv")
     predicted = sum(int(tile["width"]) * int(tile["height"]) for tile in _rows(out / f"{slide.stem}_tiles.csv"))
     results = sum(path.stat().st_size for path in out.iterdir() if path.name.startswith(slide.stem))
-    return Measured(side, slide.stat().st_size, seconds, 1024 * usage.ru_maxrss, row, predicted, results)
+    return Measured(side, engine, slide.stat().st_size, seconds, peak, row, predicted, results)
 
 
-def section(found: Sequence[Measured], command: str, threads: int) -> str:
+def measure_peers(slide: Path, side: int, model: str, threads: int) -> list[Peer]:
+    """Predict a slide by other programs, each in a process of its own, with the tiles of ``slide.json``."""
+    config = json.loads(Path(CONFIG).read_text(encoding="utf-8"))
+    around = [str(config["tile"]), str(config["margin"])]
+    _, peak, last = _timed(["-m", "scripts.release.slide_peers", str(slide), model, *around], slide, threads)
+    told = json.loads(last)
+    return [
+        Peer("MONAI: `SlidingPatchWSIDataset`, `DataLoader`", side, told["seconds"], told["megapixels"], peak),
+        Peer("TIAToolbox", side),
+    ]
+
+
+def _timed(words: list[str], slide: Path, threads: int) -> tuple[float, int, str]:
+    """Run Python with ``words``; return seconds, most bytes of memory, and the last line of what it says."""
+    log = slide.with_suffix(".log")
+    with open(log, "wb") as stream:
+        started = time.perf_counter()
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+        process = subprocess.Popen([sys.executable, *words], stdout=stream, stderr=subprocess.STDOUT, env=environment)
+        peak = 0
+        while process.poll() is None:
+            peak = max(peak, memory_of(process.pid))
+            time.sleep(_SAMPLED)
+        seconds = time.perf_counter() - started
+    last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+    if process.returncode != 0:
+        raise InputError(Problem("slide cannot be predicted", str(slide), found=" ".join(last)))
+    return seconds, peak, " ".join(last)
+
+
+_SAMPLED = 0.1
+"""Seconds between looks at the memory."""
+
+
+def memory_of(pid: int) -> int:
+    """Return the bytes of resident memory of a process and those it started; what they share counts once.
+
+    0 where the system does not tell.
+    """
+    total = 0
+    try:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                total = 1024 * int(line.split()[1])
+        children = [int(word) for path in Path(f"/proc/{pid}/task").glob("*/children")
+                    for word in path.read_text().split()]  # fmt: skip
+    except (OSError, ValueError):  # it has just ended
+        return total
+    return total + sum(map(memory_of, children))
+
+
+def section(found: Sequence[Measured], command: str, threads: int, peers: Sequence[Peer] = ()) -> str:
     """Return the Markdown section, without the markers."""
-    about = machine(torch.device("cpu"), "auto")
-    about["CPU"] = about["CPU"].rpartition(",")[0] + f", {threads} torch thread{'s' if threads > 1 else ''}"
     rows = []
     for one in found:
         tiles, seconds = int(one.row["tiles"]), float(one.row["seconds"])
-        rows.append((f"{one.side:,} x {one.side:,}", f"{one.file / MIB:,.0f}",
+        rows.append((f"{one.side:,} x {one.side:,}", one.engine, f"{one.file / MIB:,.0f}",
             f"{tiles - int(one.row['background_tiles'])} of {tiles}", f"{seconds:,.0f}",
             f"{1e6 * seconds / one.side**2:.2f}", f"{1e6 * seconds / one.predicted:.2f}", f"{one.peak / MIB:,.0f}",
             f"{int(one.row['polygons']):,}", f"{one.results / MIB:,.1f}"))  # fmt: skip
-    header = ("Slide, pixels", "File, MiB", "Tiles predicted", "Seconds", "Seconds per megapixel",
+    header = ("Slide, pixels", "Engine", "File, MiB", "Tiles predicted", "Seconds", "Seconds per megapixel",
         "Seconds per megapixel of predicted tiles", "Peak MiB", "Polygons", "Results, MiB")  # fmt: skip
     lines = [
         "## Whole slides",
         "",
         f"Made by `{command}`.",
         "",
-        *markdown_table(("Machine", ""), list(about.items())),
+        *markdown_table(("Machine", ""), list(_machine(threads).items())),
         "",
         "Synthetic slides of `python -m scripts.data.demo slide`, predicted by `run slide` with its defaults at full "
-        "resolution (one network pixel per slide pixel, tiles of 768 pixels and 128 around them, one at a time). Mask "
+        "resolution (one network pixel per slide pixel). Mask "
         "pyramid, polygons, table of tiles and picture are in the time; the start of Python and the loading of the "
         f"model, about {_least_start(found):.0f} s, are not. Megapixels are those of level 0; tiles of bare glass are "
-        "not predicted. Peak: resident memory of the whole process.",
+        f"not predicted. Peak: resident memory of all processes, looked at every {_SAMPLED} s; pages that they share "
+        "count once.",
         "",
         *markdown_table(header, rows),
     ]
-    return "\n".join(lines)
+    return "\n".join(lines + _peer_lines(peers))
+
+
+def _peer_lines(peers: Sequence[Peer]) -> list[str]:
+    if not peers:
+        return []
+    rows = [
+        (one.name, f"{one.side:,} x {one.side:,}", *("not measured",) * 3)
+        if one.seconds is None or one.megapixels is None or one.peak is None
+        else (one.name, f"{one.side:,} x {one.side:,}", f"{one.seconds:,.0f}",
+              f"{one.seconds / one.megapixels:.2f}", f"{one.peak / MIB:,.0f}")
+        for one in peers
+    ]  # fmt: skip
+    header = ("Other programs", "Slide, pixels", "Seconds", "Seconds per megapixel of predicted tiles", "Peak MiB")
+    return [
+        "",
+        "The same network on the same slide, with the same tiles and margins, through other programs: logits in memory "
+        "only, no mask, polygons or pyramid. MONAI's data set has no rule for glass. TIAToolbox needs torchvision, "
+        "which is no requirement here.",
+        "",
+        *markdown_table(header, rows),
+    ]
+
+
+def _machine(threads: int) -> dict[str, str]:
+    about = machine(torch.device("cpu"), "auto")
+    about["CPU"] = about["CPU"].rpartition(",")[0] + f", {threads} torch thread{'s' if threads > 1 else ''}"
+    return about
 
 
 def written_command(values: dict[str, Any]) -> str:

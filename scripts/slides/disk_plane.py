@@ -7,9 +7,10 @@ reads and writes rather than a memory map: mapped pages count as memory of the p
 from __future__ import annotations
 
 import math
+import mmap
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,10 @@ class DiskPlane:
         fill: what is read where nothing was written.
         folder: where the temporary file lies; it is made when missing.
 
+    Attributes:
+        before_reading: called with each box that is asked for. A forked process, which shares the plane, waits there
+            until the box is complete.
+
     Raises:
         StateError: the disk is full, or the folder cannot be written; also from the methods.
     """
@@ -38,7 +43,10 @@ class DiskPlane:
     def __init__(self, shape: tuple[int, int], dtype: npt.DTypeLike, fill: int, folder: Path) -> None:
         self.shape, self.dtype, self.fill = shape, np.dtype(dtype), fill
         self._columns = math.ceil(shape[1] / _BLOCK)
-        self._written = np.zeros((math.ceil(shape[0] / _BLOCK), self._columns), bool)
+        self.before_reading: Callable[[Box], None] = lambda _: None
+        blocks = (math.ceil(shape[0] / _BLOCK), self._columns)
+        shared = mmap.mmap(-1, max(math.prod(blocks), 1))  # zeros, which forked processes share
+        self._written = np.frombuffer(shared, bool, math.prod(blocks)).reshape(blocks)
         self._bytes = _BLOCK * _BLOCK * self.dtype.itemsize
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -62,6 +70,7 @@ class DiskPlane:
 
     def read(self, box: Box) -> npt.NDArray:
         """Return a copy of a box inside the plane."""
+        self.before_reading(box)
         height, width = (int(n) for n in box.size)
         found = np.full((height, width), self.fill, self.dtype)
         for row, column, here, there in self._parts(box):
@@ -71,6 +80,7 @@ class DiskPlane:
 
     def is_blank(self, box: Box) -> bool:
         """Tell whether nothing was written near a box, so that it holds ``fill`` only; false tells nothing."""
+        self.before_reading(box)
         return not self._written[self._blocks(box)].any()
 
     def _blocks(self, box: Box) -> tuple[slice, slice]:

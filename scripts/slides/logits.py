@@ -10,9 +10,9 @@ glass. They are kept in memory, 4 bytes per class and cell.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,7 @@ from scripts.networks.outputs import unpack_outputs
 from scripts.slides.disk_plane import DiskPlane
 from scripts.slides.glass import GlassMap
 from scripts.slides.grid import Box, Grid, Tile
-from scripts.slides.tiles import BackgroundRule, ReadTile
+from scripts.slides.tiles import BackgroundRule, Preview, ReadTile
 
 Inferer = Callable[..., torch.Tensor]
 UNIT = 1024
@@ -69,7 +69,7 @@ class PredictedTile:
 def predict_tiles(
     tiles: Iterable[ReadTile], model: TrainedModel, inferer: Inferer, rule: BackgroundRule, batch_size: int
 ) -> Iterator[PredictedTile]:
-    """Yield the prediction of each tile that has tissue. Tiles wait until a batch of one shape is full.
+    """Yield the prediction of each tile. Tiles wait until a batch of one shape is full.
 
     Args:
         tiles: as they are read.
@@ -83,8 +83,6 @@ def predict_tiles(
     """
     waiting: dict[tuple[int, ...], list[ReadTile]] = {}
     for read in tiles:
-        if read.pixels is None:
-            continue
         batch = waiting.setdefault(read.pixels.shape, [])
         batch.append(read)
         if len(batch) == batch_size:
@@ -110,7 +108,7 @@ def check_stride(grid_side: int, margin: int, stride: int) -> None:
 
 @torch.inference_mode()
 def _passed(batch: list[ReadTile], model: TrainedModel, inferer: Inferer, rule: BackgroundRule) -> list[PredictedTile]:
-    stacked = np.stack([read.pixels for read in batch if read.pixels is not None])  # (B, H, W, 3)
+    stacked = np.stack([read.pixels for read in batch])  # (B, H, W, 3)
     images = torch.from_numpy(stacked).to(model.device).permute(0, 3, 1, 2).float() / 255.0  # (B, 3, H, W)
     stride = joint_network(model.network).stride
     logits, maps = unpack_outputs(inferer(images, model.network), stride)
@@ -138,17 +136,15 @@ _GLASS_CELL = 0.5
 
 @dataclass(frozen=True)
 class SlidePrediction:
-    """What the network says about a slide.
+    """What the network says about a slide, besides the logits.
 
     Attributes:
-        logits: the network plane, int16 in 1 / 1024; :data:`BACKGROUND` where nothing was predicted.
         scores: (C,) float32 class scores; None where there is no tissue.
         tiles: a row per tile that was predicted.
         background: tiles that were not.
         tissue: share of the slide that is tissue, by the rule for background.
     """
 
-    logits: DiskPlane
     scores: npt.NDArray[np.float32] | None
     tiles: list[Record]
     background: int
@@ -166,59 +162,65 @@ class Gathering:
         model: that predicts.
         logits: where they go to.
         glass: which regions are empty; None where that does not matter.
-        scratch: folder for temporary files.
+
+    Attributes:
+        wanted: the tiles seen so far that are to be predicted, each with its share of tissue.
     """
 
-    def __init__(
-        self, grid: Grid, model: TrainedModel, logits: DiskPlane, glass: GlassMap | None, scratch: Path
-    ) -> None:
-        self.grid, self.model, self.logits, self.glass, self.scratch = grid, model, logits, glass, scratch
-        self.background, self.tissue = 0, 0.0
+    def __init__(self, grid: Grid, model: TrainedModel, logits: DiskPlane, glass: GlassMap | None) -> None:
+        self.grid, self.model, self.logits, self.glass = grid, model, logits, glass
+        self.wanted: list[tuple[Tile, float]] = []
+        self.tissue = 0.0
         self._network = joint_network(model.network)
         cells = [-(-n // self._network.stride) for n in grid.plane]
         self._maps = torch.zeros(len(model.info.classes), *cells)  # (C, h', w')
         self._counts = torch.zeros(*cells, dtype=torch.bool)  # which cells are pooled
-        self._tiles: list[tuple[Tile, float]] = []
 
-    def see(self, read: ReadTile) -> None:
-        """Take note of a tile that was read, also of one that is not predicted."""
-        self.tissue += read.tissue * float(np.prod(read.tile.kept.size) / np.prod(self.grid.plane))
-        self.background += read.pixels is None
+    def see(self, small: Preview, least_tissue: float) -> bool:
+        """Take note of a tile and return whether it is to be predicted: all are to be seen before :meth:`gather`."""
+        self.tissue += small.tissue * float(np.prod(small.tile.kept.size) / np.prod(self.grid.plane))
         if self.glass is not None:
-            self.glass.add(read.tile, read.empty)
+            self.glass.add(small.tile, small.empty)
+        wanted = small.tissue >= least_tissue
+        if wanted:
+            self.wanted.append((small.tile, small.tissue))
+        return wanted
 
-    def gather(self, predicted: Iterable[PredictedTile]) -> SlidePrediction:
-        """Store all tiles, then take the glass out and pool the classes."""
-        empty = DiskPlane(self.grid.plane, np.uint8, 1, self.scratch)
-        try:
-            for found in predicted:
-                self.logits.write(found.tile.kept, found.logits)
-                self._maps[(slice(None), *self._cells(found.tile))] = found.maps
-                self._counts[self._cells(found.tile)] = True
-                self._tiles.append((found.tile, found.tissue))
-                if self.glass is not None:
-                    empty.write(found.tile.kept, found.empty.astype(np.uint8))
-            return self._finished(empty)
-        finally:
-            empty.close()
+    def gather(
+        self, predicted: Iterable[PredictedTile], progress: Callable[[int], None] = lambda _: None
+    ) -> SlidePrediction:
+        """Store all tiles, without the glass in them, and pool the classes.
 
-    def _finished(self, empty: DiskPlane) -> SlidePrediction:
-        rows, cut = [], cut_of(self.model.info.threshold)
+        Args:
+            predicted: those of :attr:`wanted`, in any order.
+            progress: called with the number of rows of the network plane that are complete.
+        """
+        rows: dict[tuple[int, int], Record] = {}
+        missing = Counter(tile.row for tile, _ in self.wanted)
         if self.glass is not None:
             self.glass.settle()
-        for tile, tissue in self._tiles:
-            logits = self.logits.read(tile.kept)
-            if self.glass is not None:
-                bare = self.glass.pixels(tile.kept, empty.read(tile.kept) > 0)
-                if bare.any():
-                    logits[bare] = BACKGROUND
-                    self.logits.write(tile.kept, logits)
-                    shares = _cell_shares(bare, self._network.stride)
-                    self._counts[self._cells(tile)] = torch.from_numpy(shares <= _GLASS_CELL)
-            scores = self._pooled(self._cells(tile))
-            rows.append(self._row(tile, tissue, float((logits > cut).mean()), scores))
+        for found in predicted:
+            tile = found.tile
+            rows[tile.row, tile.column] = self._put(found)
+            missing[tile.row] -= 1
+            progress(self.grid.side * min((row for row, count in missing.items() if count), default=self.grid.shape[0]))
         everything = (slice(None), slice(None))
-        return SlidePrediction(self.logits, self._pooled(everything), rows, self.background, self.tissue)
+        ordered = [rows[tile.row, tile.column] for tile, _ in self.wanted]
+        return SlidePrediction(self._pooled(everything), ordered, len(self.grid) - len(self.wanted), self.tissue)
+
+    def _put(self, found: PredictedTile) -> Record:
+        """Store a tile; return its row of the table."""
+        tile, logits, cells = found.tile, found.logits, self._cells(found.tile)
+        self._maps[(slice(None), *cells)] = found.maps
+        self._counts[cells] = True
+        if self.glass is not None:
+            bare = self.glass.pixels(tile.kept, found.empty)
+            if bare.any():
+                logits = np.where(bare, np.int16(BACKGROUND), logits)
+                self._counts[cells] = torch.from_numpy(_cell_shares(bare, self._network.stride) <= _GLASS_CELL)
+        self.logits.write(tile.kept, logits)
+        foreground = float((logits > cut_of(self.model.info.threshold)).mean())
+        return self._row(tile, found.tissue, foreground, self._pooled(cells))
 
     def _cells(self, tile: Tile) -> tuple[slice, slice]:
         """Return the place of a tile in the class maps; a cell that the slide's border parts belongs to it."""

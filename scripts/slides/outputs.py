@@ -19,12 +19,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from scripts.core.errors import InputError, Problem, StateError
 from scripts.core.files import atomic_file
-from scripts.core.result_files import csv_bytes
+from scripts.core.result_files import Record, csv_bytes
 from scripts.networks.model_file import TrainedModel
 from scripts.slides.contours import polygons
+from scripts.slides.disk_plane import DiskPlane
 from scripts.slides.geojson import FeatureWriter, PolygonRule
 from scripts.slides.grid import Box, Grid, Tile
-from scripts.slides.logits import SlidePrediction, cut_of
+from scripts.slides.logits import cut_of
 from scripts.slides.pyramid import Mask, Probability, Reductions, level_sizes, write_pyramid
 
 Mpp = tuple[float, float] | None
@@ -60,6 +61,14 @@ class Written:
     polygons: int
 
 
+@dataclass(frozen=True)
+class Ending:
+    """What is known of a slide when all of it is predicted: title of the picture, rows of the table of tiles."""
+
+    title: str
+    tiles: list[Record]
+
+
 class SlideWriter:
     """Writes ``<name>_mask.tif``, ``<name>.geojson`` and the files of :class:`Outputs`.
 
@@ -77,23 +86,21 @@ class SlideWriter:
     def write(
         self,
         name: str,
-        predicted: SlidePrediction,
+        logits: DiskPlane,
         grid: Grid,
         mpp: Mpp,
         overview: Overview | None,
-        title: str,
-        progress: Callable[[str], None] = lambda _: None,
+        ending: Callable[[], Ending],
     ) -> Written:
         """Write the files of a slide, replacing earlier ones.
 
         Args:
             name: of the slide, with ``/`` between folders.
-            predicted: what the network says.
+            logits: the network plane, int16 in 1 / 1024; it is read from the top for the polygons, then again.
             grid: of the slide.
             mpp: micrometres per pixel of level 0, (y, x), if known.
             overview: thumbnail; None for no picture.
-            title: of the picture.
-            progress: called with what is being written.
+            ending: asked when the pyramids and polygons are written.
 
         Raises:
             StateError: a file cannot be written.
@@ -104,20 +111,18 @@ class SlideWriter:
             # Files get their names when the stack unwinds: none does if the writing of any of them fails.
             files = {kind: stack.enter_context(atomic_file(self.folder / f"{name}{kind}")) for kind in self._kinds()}
             reductions = stack.enter_context(Reductions(level_sizes(grid.slide), self.scratch))
-            mask = Mask(predicted.logits, grid, cut, reductions)
+            mask = Mask(logits, grid, cut, reductions)
             try:
-                progress("mask")
+                features.write(files[".geojson"], polygons(logits, cut))  # first: it takes longest
                 write_pyramid(files["_mask.tif"], reductions.sizes, mask.tile, {**about, "of": "mask"}, mpp)
-                progress("polygons")
-                features.write(files[".geojson"], polygons(predicted.logits, cut))
                 if "_probability.tif" in files:
-                    progress("probability")
-                    self._write_probability(files["_probability.tif"], predicted, grid, mpp, about)
+                    self._write_probability(files["_probability.tif"], logits, grid, mpp, about)
+                end = ending()
                 if "_tiles.csv" in files:
-                    files["_tiles.csv"].write(csv_bytes(predicted.tiles))
+                    files["_tiles.csv"].write(csv_bytes(end.tiles))
                 if "_overview.png" in files and overview is not None:
                     cover = mask.small(self.outputs.overview)
-                    picture = overview.picture(cover, title, self.rule.name, self.rule.colour)
+                    picture = overview.picture(cover, end.title, self.rule.name, self.rule.colour)
                     picture.save(files["_overview.png"], format="PNG", compress_level=3)
             except OSError as error:
                 cure = "Free space or give permission, then run the same command again."
@@ -135,13 +140,11 @@ class SlideWriter:
         }
         return [kind for kind, yes in wanted.items() if yes]
 
-    def _write_probability(
-        self, file: Any, predicted: SlidePrediction, grid: Grid, mpp: Mpp, about: dict[str, Any]
-    ) -> None:
+    def _write_probability(self, file: Any, logits: DiskPlane, grid: Grid, mpp: Mpp, about: dict[str, Any]) -> None:
         by = grid.downsample
         reduced = None if mpp is None else (mpp[0] * by[0], mpp[1] * by[1])
         with Reductions(level_sizes(grid.plane), self.scratch) as reductions:
-            maker = Probability(predicted.logits, reductions)
+            maker = Probability(logits, reductions)
             write_pyramid(file, reductions.sizes, maker.tile, {**about, "of": "probability x 255"}, reduced)
 
     def _about(self, name: str, grid: Grid) -> dict[str, Any]:

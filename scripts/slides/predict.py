@@ -1,24 +1,27 @@
 """The command ``slide``: whole slides to mask pyramids, polygons and classes, in memory that does not grow with them.
 
-The slide is read and predicted tile by tile; logits wait in a temporary file, from which mask, polygons and picture
-are made, again part by part.
+All tiles are seen small first: that tells glass from tissue, and how much there is to do. Then those with tissue are
+read and predicted; their logits go to a temporary file, from which a process beside makes polygons and mask.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from scripts.core.errors import InputError, Problem
 from scripts.core.files import make_folder, remove_leftovers, write_atomic
 from scripts.core.optional import needed
 from scripts.core.result_files import Record, csv_bytes
+from scripts.networks.engines.choice import engine_of
 from scripts.networks.interface import joint_network
 from scripts.networks.model_file import TrainedModel
 from scripts.slides.disk_plane import DiskPlane
@@ -29,20 +32,34 @@ from scripts.slides.logits import (
     BACKGROUND,
     Gathering,
     Inferer,
+    PredictedTile,
     SlidePrediction,
     check_stride,
     class_columns,
     predict_tiles,
 )
-from scripts.slides.outputs import Outputs, Overview, SlideWriter
+from scripts.slides.outputs import Ending, Outputs, Overview, SlideWriter, Written
+from scripts.slides.pipeline.writer_process import Beside, WriterProcess, WrittenAfterwards, can_fork
 from scripts.slides.reader import SUFFIXES, Slide
-from scripts.slides.tiles import BackgroundRule, ReadTile, TileReader
+from scripts.slides.tiles import BackgroundRule, TileReader
 
 logger = logging.getLogger(__name__)
 
 TABLE = "slides.csv"
 
 
+@contextmanager
+def _one_core_left() -> Iterator[None]:
+    """Leave a core to what reads and writes beside the network: threads of torch that wait for it would spin."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads - 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@_one_core_left()
 def predict_slides(
     slides: str | None,
     output_dir: str,
@@ -54,10 +71,12 @@ def predict_slides(
     outputs: Outputs,
     backend: str = "openslide",
     tile: int = 768,
-    margin: int = 128,
+    margin: int = 64,
     batch_size: int = 1,
     num_workers: int = 0,
     scratch_dir: str | None = None,
+    engine: str = "torch",
+    amp: bool | str = "auto",
 ) -> Path:
     """Predict slides and write the files of each and ``slides.csv``.
 
@@ -74,8 +93,11 @@ def predict_slides(
         tile: side of what is kept of one pass of the network, network pixels.
         margin: surroundings that the network sees besides, on each side, network pixels.
         batch_size: tiles per pass.
-        num_workers: threads that read ahead; 0 for none.
+        num_workers: threads that read ahead, with a process that writes beside the network; 0 does one after the other.
+            The results do not depend on it.
         scratch_dir: folder for temporary files; None for ``output_dir``.
+        engine: what runs the network, see :func:`scripts.networks.engines.choice.engine_of`.
+        amp: bfloat16: true, false, or ``"auto"`` for where the device computes in it natively.
 
     Returns:
         The path of ``slides.csv``.
@@ -87,6 +109,7 @@ def predict_slides(
     """
     found = find_slides(slides, output_dir)
     _refuse_unfit(model, scale, tile, margin, batch_size, backend)
+    model = replace(model, network=engine_of(engine, model.network, amp))
     out = Path(output_dir)
     scratch = out if scratch_dir is None else Path(scratch_dir)
     make_folder(out)
@@ -133,25 +156,39 @@ class _Predictor:
         by = self.scale.downsample(self.model.info, slide.mpp, str(slide.path))
         return Grid.of(slide.size, by, self.tile, self.margin)
 
-    def predict(
-        self, slide: Slide, grid: Grid, logits: DiskPlane, overview: Overview | None, bar: tqdm
-    ) -> SlidePrediction:
-        """Read and predict all tiles of a slide; the logits go to the plane."""
-        reader = TileReader(slide, grid, self.background)
-        least = self.background.least_glass(self.model.info.image_size)
-        gathering = Gathering(grid, self.model, logits, GlassMap(grid, least) if least else None, self.scratch)
-
-        def seen(tiles: Iterator[ReadTile]) -> Iterator[ReadTile]:
-            for read in tiles:
-                gathering.see(read)
+    def look(self, slide: Slide, gathering: Gathering, overview: Overview | None) -> TileReader:
+        """See all tiles small; return what reads those that are to be predicted."""
+        reader = TileReader(slide, gathering.grid, self.background)
+        with closing(reader.previews(self.workers)) as previews:  # no thread may read when the slide is closed
+            for small in previews:
+                wanted = gathering.see(small, self.background.min_tissue)
                 if overview is not None:
-                    overview.add(read.tile, read.preview, read.pixels is not None)
-                bar.update()
-                yield read
+                    overview.add(small.tile, small.pixels, wanted)
+        return reader
 
-        with closing(reader.read_all(self.workers)) as tiles:  # no thread may read when the slide is closed
-            found = predict_tiles(seen(tiles), self.model, self.inferer, self.background, self.batch_size)
-            return gathering.gather(found)
+    def predict(self, reader: TileReader, gathering: Gathering, beside: Beside, shown: str) -> SlidePrediction:
+        """Read and predict the tiles that are wanted."""
+        bar = tqdm(total=len(gathering.wanted), desc=shown, unit="tile", leave=False, dynamic_ncols=True)
+        with bar, closing(reader.read_all(gathering.wanted, self.workers)) as tiles:
+            found = predict_tiles(tiles, self.model, self.inferer, self.background, self.batch_size)
+            return gathering.gather(_timed(found, bar, shown), beside.reached)
+
+
+_TIMED = 4
+"""Tiles after which it is said how long the others will take; the first is not typical."""
+
+
+def _timed(tiles: Iterator[PredictedTile], bar: tqdm, shown: str) -> Iterator[PredictedTile]:
+    """Yield tiles; say after some of them how long the others will take."""
+    began = 0.0
+    for number, found in enumerate(tiles, start=1):
+        bar.update()
+        if number == 1:
+            began = time.perf_counter()
+        if number == _TIMED and bar.total > _TIMED:
+            left = (time.perf_counter() - began) / (number - 1) * (bar.total - number)
+            logger.info("%s: about %.0f s to go", shown, left)
+        yield found
 
 
 def _one(name: str, slide: Slide, predictor: _Predictor, writer: SlideWriter, shown: str) -> Record:
@@ -161,12 +198,21 @@ def _one(name: str, slide: Slide, predictor: _Predictor, writer: SlideWriter, sh
     mpp = slide.mpp if predictor.scale.slide_mpp is None else (predictor.scale.slide_mpp,) * 2
     overview = Overview(grid, writer.outputs.overview) if writer.outputs.overview else None
     logits = DiskPlane(grid.plane, np.int16, BACKGROUND, predictor.scratch)
-    bar = tqdm(total=len(grid), desc=shown, unit="tile", leave=False, dynamic_ncols=True)
-    with closing(logits), bar:
-        predicted = predictor.predict(slide, grid, logits, overview, bar)
-        row = _row(name, slide, grid, predicted, predictor.model, mpp)
-        title = f"{name}: {row['class']} {row['p_' + row['class']]:.3f}" if row["class"] else f"{name}: no tissue"
-        written = writer.write(name, predicted, grid, mpp, overview, title, bar.set_postfix_str)
+    with closing(logits):
+        least = predictor.background.least_glass(predictor.model.info.image_size)
+        gathering = Gathering(grid, predictor.model, logits, GlassMap(grid, least) if least else None)
+        reader = predictor.look(slide, gathering, overview)
+        logger.info("%s: %s, %s", shown, name, _plan(gathering))
+
+        def write(ending: Callable[[], Ending]) -> Written:
+            return writer.write(name, logits, grid, mpp, overview, ending)
+
+        apart = predictor.workers > 0 and can_fork()
+        with closing(WriterProcess(write, logits) if apart else WrittenAfterwards(write)) as beside:
+            predicted = predictor.predict(reader, gathering, beside, shown)
+            row = _row(name, slide, grid, predicted, predictor.model, mpp)
+            title = f"{name}: {row['class']} {row['p_' + row['class']]:.3f}" if row["class"] else f"{name}: no tissue"
+            written = beside.finish(Ending(title, predicted.tiles))
     seconds = time.perf_counter() - started
     pixels = slide.size[0] * slide.size[1]
     logger.info("%s: %s, %d of %d tiles predicted, %d polygons, %.1f s, %.2f s per megapixel", shown, title,
@@ -177,6 +223,18 @@ def _one(name: str, slide: Slide, predictor: _Predictor, writer: SlideWriter, sh
         "polygons": written.polygons,
         "seconds": round(seconds, 2),
     }
+
+
+def _plan(gathering: Gathering) -> str:
+    """Return what is about to be done: tiles, and megapixels of the slide and of the network."""
+    grid, tiles = gathering.grid, [tile for tile, _ in gathering.wanted]
+    by = grid.downsample
+    kept, shown = (sum(box.size[0] * box.size[1] for box in boxes) / 1e6
+                   for boxes in ([tile.kept for tile in tiles], [tile.window for tile in tiles]))  # fmt: skip
+    return (
+        f"{len(tiles)} of {len(grid)} tiles have tissue: {kept * by[0] * by[1]:.1f} of "
+        f"{grid.slide[0] * grid.slide[1] / 1e6:.1f} megapixels of the slide, {shown:.1f} through the network"
+    )
 
 
 def _row(

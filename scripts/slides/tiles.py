@@ -2,17 +2,18 @@
 
 **The rule for background.** A pixel is empty if its darkest channel is at least ``white``, or its brightest at most
 ``black`` (scanners paint either where there is no tissue, and a transparent pixel is white). A tile is background if
-less than ``min_tissue`` of its kept part is not empty. That is decided on a small level where the slide has one, so
-that empty parts are not even read at full size.
+less than ``min_tissue`` of its kept part is not empty. That is decided for all tiles before the first is read at full
+size, on a small level where the slide has one.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -73,29 +74,42 @@ class BackgroundRule:
 
 
 @dataclass(frozen=True)
-class ReadTile:
-    """A tile with its pixels.
+class Preview:
+    """The kept part of a tile, small.
 
     Attributes:
         tile: where it is.
-        preview: uint8 (h, w, 3), its kept part, small.
-        empty: bool (h, w), which pixels of the preview are empty.
-        pixels: uint8 (H, W, 3), its window at the network's resolution; None for background.
+        pixels: uint8 (h, w, 3).
+        empty: bool (h, w), which pixels are empty.
     """
 
     tile: Tile
-    preview: npt.NDArray[np.uint8]
+    pixels: npt.NDArray[np.uint8]
     empty: npt.NDArray[np.bool_]
-    pixels: npt.NDArray[np.uint8] | None
 
     @property
     def tissue(self) -> float:
-        """Share of tissue in the kept part, in [0, 1]."""
+        """Share of tissue, in [0, 1]."""
         return 1.0 - float(self.empty.mean())
 
 
+@dataclass(frozen=True)
+class ReadTile:
+    """A tile with what the network is shown.
+
+    Attributes:
+        tile: where it is.
+        tissue: share of tissue in its kept part, in [0, 1].
+        pixels: uint8 (H, W, 3), its window at the network's resolution.
+    """
+
+    tile: Tile
+    tissue: float
+    pixels: npt.NDArray[np.uint8]
+
+
 class TileReader:
-    """Reads the tiles of one slide.
+    """Reads the tiles of one slide: all of them small, then at full size those that have tissue.
 
     Args:
         slide: open.
@@ -111,42 +125,28 @@ class TileReader:
         self.level = slide.best_level(min(grid.downsample))
         self._small = slide.best_level(min(grid.downsample) * grid.side / PREVIEW)
 
-    def read(self, tile: Tile) -> ReadTile:
-        """Return a tile; ``InputError`` where the slide is damaged."""
-        pixels = None
-        if self.slide.levels[self._small].size == self.slide.levels[self.level].size:
-            pixels = self._window(tile)
-            kept = pixels[tile.kept.moved(tile.window.top, tile.window.left).slices()]
-        else:
-            kept = self.slide.read(self._small, self._on_level(tile.kept))
-        preview = np.asarray(Image.fromarray(kept).reduce(max(1, min(kept.shape[:2]) // PREVIEW)))
-        found = ReadTile(tile, preview, self.rule.empty(preview), None)
-        if found.tissue < self.rule.min_tissue:
-            return found
-        return replace(found, pixels=self._window(tile) if pixels is None else pixels)
+    def preview(self, tile: Tile) -> Preview:
+        """Return a tile as the small level shows it; ``InputError`` where the slide is damaged."""
+        kept = self.slide.read(self._small, self._on_level(tile.kept))
+        small = np.asarray(Image.fromarray(kept).reduce(max(1, min(kept.shape[:2]) // PREVIEW)))
+        return Preview(tile, small, self.rule.empty(small))
 
-    def read_all(self, workers: int = 0) -> Generator[ReadTile, None, None]:
-        """Yield every tile of the grid in its order.
+    def read(self, tile: Tile, tissue: float) -> ReadTile:
+        """Return a tile at full size; ``InputError`` where the slide is damaged."""
+        return ReadTile(tile, tissue, self.slide.read_resized(self.level, tile.window, self.grid.plane))
+
+    def previews(self, workers: int = 0) -> Generator[Preview, None, None]:
+        """Yield every tile of the grid in its order, small."""
+        yield from _in_order(self.preview, ((tile,) for tile in self.grid), workers)
+
+    def read_all(self, tiles: Iterable[tuple[Tile, float]], workers: int = 0) -> Generator[ReadTile, None, None]:
+        """Yield tiles at full size, in their order.
 
         Args:
+            tiles: each with its share of tissue.
             workers: threads that read ahead, a tile or two each; 0 reads when a tile is asked for.
         """
-        if workers < 1:
-            yield from map(self.read, self.grid)
-            return
-        tiles = iter(self.grid)
-        with ThreadPoolExecutor(workers) as pool:
-            ahead: deque[Future[ReadTile]] = deque(pool.submit(self.read, tile) for tile in islice(tiles, 2 * workers))
-            try:
-                while ahead:
-                    found = ahead.popleft().result()
-                    ahead.extend(pool.submit(self.read, tile) for tile in islice(tiles, 1))
-                    yield found
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
-
-    def _window(self, tile: Tile) -> npt.NDArray[np.uint8]:
-        return self.slide.read_resized(self.level, tile.window, self.grid.plane)
+        yield from _in_order(self.read, tiles, workers)
 
     def _on_level(self, box: Box) -> Box:
         """Return a box of the network plane as whole pixels of the small level, at least one."""
@@ -154,3 +154,24 @@ class TileReader:
         found = box.scaled((size[0] / self.grid.plane[0], size[1] / self.grid.plane[1]))
         top, left = min(int(found.top), size[0] - 1), min(int(found.left), size[1] - 1)
         return Box(top, left, max(round(found.bottom), top + 1), max(round(found.right), left + 1))
+
+
+T = TypeVar("T")
+
+
+def _in_order(call: Callable[..., T], arguments: Iterable[tuple[Any, ...]], workers: int) -> Generator[T, None, None]:
+    """Yield what the calls return in their order; ``workers`` threads make them ahead of time."""
+    if workers < 1:
+        for one in arguments:
+            yield call(*one)
+        return
+    waiting = iter(arguments)
+    with ThreadPoolExecutor(workers) as pool:
+        ahead: deque[Future[T]] = deque(pool.submit(call, *one) for one in islice(waiting, 2 * workers))
+        try:
+            while ahead:
+                found = ahead.popleft().result()
+                ahead.extend(pool.submit(call, *one) for one in islice(waiting, 1))
+                yield found
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -26,17 +25,16 @@ from scripts.slides.logits import (
     cut_of,
     predict_tiles,
 )
-from scripts.slides.tiles import BackgroundRule, ReadTile
+from scripts.slides.tiles import BackgroundRule, Preview, ReadTile
 from tests.support.slides import CLASSES, LocalNet, model, tissue
 
 IMAGE = tissue(333, 270)
 
 
-def read(image: np.ndarray, side: int, margin: int, skip: Any = ()) -> Iterator[ReadTile]:
+def read(image: np.ndarray, side: int, margin: int) -> Iterator[ReadTile]:
     size = (image.shape[0], image.shape[1])
-    for number, tile in enumerate(Grid(size, size, side, margin)):
-        pixels = None if number in skip else image[tile.window.slices()]
-        yield ReadTile(tile, image[tile.kept.slices()], np.zeros((1, 1), bool), pixels)
+    for tile in Grid(size, size, side, margin):
+        yield ReadTile(tile, 1.0, image[tile.window.slices()])
 
 
 def whole() -> tuple[np.ndarray, torch.Tensor]:
@@ -60,11 +58,6 @@ def test_tiles_make_the_whole(side: int, margin: int, batch: int) -> None:
     expected = np.clip(np.rint(logits * UNIT), -LIMIT, LIMIT)
     assert np.abs(found - expected).max() <= 1  # a rounding
     torch.testing.assert_close(cells, maps, rtol=0, atol=1e-6)
-
-
-def test_tiles_without_tissue_are_passed_over() -> None:
-    tiles = predict_tiles(read(IMAGE, 64, 32, skip={0, 7}), model(), JointInferer(), BackgroundRule(), 2)
-    assert {(one.tile.row, one.tile.column) for one in tiles}.isdisjoint({(0, 0), (1, 2)})
 
 
 def test_values_that_are_not_finite_are_told() -> None:
@@ -100,25 +93,29 @@ def test_tiles_must_hold_whole_cells() -> None:
 SIZE = (160, 224)
 
 
-def gathered(folder: Path, maps: torch.Tensor, logits: np.ndarray, empty: np.ndarray, least: float) -> SlidePrediction:
-    """A slide of 160 x 224 in tiles of 64 whose maps (C, 5, 7), logits and empty pixels are given."""
+def gathered(
+    folder: Path,
+    maps: torch.Tensor,
+    logits: np.ndarray,
+    empty: np.ndarray,
+    least: float,
+    order: int = 1,
+    reached: Callable[[int], None] = lambda _: None,
+) -> tuple[SlidePrediction, np.ndarray]:
+    """A slide of 160 x 224 in tiles of 64 whose maps (C, 5, 7), logits and empty pixels are given; and its plane."""
     grid = Grid((2 * SIZE[0], 2 * SIZE[1]), SIZE, 64, 0)
-    glass = GlassMap(grid, least) if least else None
-    one = Gathering(grid, model(), DiskPlane(SIZE, np.int16, BACKGROUND, folder), glass, folder)
+    plane = DiskPlane(SIZE, np.int16, BACKGROUND, folder)
+    one = Gathering(grid, model(), plane, GlassMap(grid, least) if least else None)
     tiles = []
     for tile in grid:
         inside = empty[tile.kept.slices()]
-        bare = inside.all()
-        one.see(
-            ReadTile(
-                tile, np.zeros((*inside.shape, 3), np.uint8), inside, None if bare else np.zeros((1, 1, 3), np.uint8)
-            )
-        )
-        if not bare:
+        wanted = one.see(Preview(tile, np.zeros((*inside.shape, 3), np.uint8), inside), 0.005)
+        assert wanted == (inside.mean() <= 0.995)
+        if wanted:
             cells = tuple(slice(int(n.start) // 32, -(-int(n.stop) // 32)) for n in tile.kept.slices())
             part = maps[(slice(None), *cells)]
             tiles.append(PredictedTile(tile, 1 - float(inside.mean()), logits[tile.kept.slices()], inside, part))
-    return one.gather(tiles)
+    return one.gather(tiles[::order], reached), plane.read(Box(0, 0, *SIZE))
 
 
 @pytest.fixture
@@ -132,14 +129,14 @@ def logits() -> np.ndarray:
 
 
 def test_class_is_that_of_one_large_image(maps: torch.Tensor, logits: np.ndarray, tmp_path: Path) -> None:
-    found = gathered(tmp_path, maps, logits, np.zeros(SIZE, bool), least=1000)
+    found, plane = gathered(tmp_path, maps, logits, np.zeros(SIZE, bool), least=1000)
     np.testing.assert_allclose(found.scores, LocalNet().pool(maps[None])[0].numpy(), rtol=1e-6)
-    np.testing.assert_array_equal(found.logits.read(Box(0, 0, *SIZE)), logits)
+    np.testing.assert_array_equal(plane, logits)
     assert found.tissue == pytest.approx(1.0) and found.background == 0
 
 
 def test_rows_of_tiles(maps: torch.Tensor, logits: np.ndarray, tmp_path: Path) -> None:
-    rows = gathered(tmp_path, maps, logits, np.zeros(SIZE, bool), least=0).tiles
+    rows = gathered(tmp_path, maps, logits, np.zeros(SIZE, bool), least=0)[0].tiles
     assert len(rows) == 3 * 4
     last = rows[-1]  # 32 x 32 network pixels, two slide pixels each
     assert [last[name] for name in ("x", "y", "width", "height")] == [384, 256, 64, 64]
@@ -153,10 +150,10 @@ def test_glass_has_no_mask_and_no_vote(maps: torch.Tensor, logits: np.ndarray, t
     empty = np.zeros(SIZE, bool)
     empty[:, :100] = True  # three columns of cells, and an eighth of the fourth
     empty[60:70, 150:160] = True  # a lumen
-    found = gathered(tmp_path, maps, logits, empty, least=1000)
+    found, plane = gathered(tmp_path, maps, logits, empty, least=1000)
     expected = logits.copy()
     expected[:, :100] = BACKGROUND
-    np.testing.assert_array_equal(found.logits.read(Box(0, 0, *SIZE)), expected)
+    np.testing.assert_array_equal(plane, expected)
     np.testing.assert_allclose(found.scores, LocalNet().pool(maps[None, :, :, 3:])[0].numpy(), rtol=1e-6)
     assert found.background == 3 and found.tissue == pytest.approx(1 - empty.mean())
 
@@ -164,11 +161,29 @@ def test_glass_has_no_mask_and_no_vote(maps: torch.Tensor, logits: np.ndarray, t
 def test_glass_can_be_left_alone(maps: torch.Tensor, logits: np.ndarray, tmp_path: Path) -> None:
     empty = np.zeros(SIZE, bool)
     empty[:, :100] = True
-    found = gathered(tmp_path, maps, logits, empty, least=0)
-    np.testing.assert_array_equal(found.logits.read(Box(0, 64, 160, 224)), logits[:, 64:])
+    _, plane = gathered(tmp_path, maps, logits, empty, least=0)
+    np.testing.assert_array_equal(plane[:, 64:], logits[:, 64:])
+
+
+def test_the_order_of_tiles_does_not_matter(maps: torch.Tensor, logits: np.ndarray, tmp_path: Path) -> None:
+    empty = np.zeros(SIZE, bool)
+    empty[:, :100] = True
+    one, other = (gathered(tmp_path, maps, logits, empty, 1000, order) for order in (1, -1))
+    np.testing.assert_array_equal(one[1], other[1])
+    np.testing.assert_array_equal(one[0].scores, other[0].scores)
+    assert one[0].tiles == other[0].tiles
+
+
+def test_rows_are_complete_when_all_their_tiles_are(maps: torch.Tensor, logits: np.ndarray, tmp_path: Path) -> None:
+    seen: list[int] = []
+    gathered(tmp_path, maps, logits, np.zeros(SIZE, bool), 0, 1, seen.append)
+    assert seen == [0, 0, 0, 64, 64, 64, 64, 128, 128, 128, 128, 192]
+    seen.clear()
+    gathered(tmp_path, maps, logits, np.zeros(SIZE, bool), 0, -1, seen.append)
+    assert seen == [0] * 11 + [192]
 
 
 def test_a_slide_without_tissue(maps: torch.Tensor, logits: np.ndarray, tmp_path: Path) -> None:
-    found = gathered(tmp_path, maps, logits, np.ones(SIZE, bool), least=1000)
+    found, _ = gathered(tmp_path, maps, logits, np.ones(SIZE, bool), least=1000)
     assert found.scores is None and found.tiles == [] and found.background == 12
     assert class_columns(None, CLASSES) == {"class": "", "p_benign": "", "p_malignant": ""}

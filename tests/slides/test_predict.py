@@ -135,6 +135,54 @@ class TestResults:
         assert away[1] < 0.01
         assert away[1] < away[0] / 2  # what the margin is for
 
+    def test_the_number_of_workers_does_not_show(self, slide: Path, tmp_path: Path) -> None:
+        rows = [predict(slide, tmp_path / str(number), num_workers=number)["a"] for number in (0, 1, 3)]
+        assert rows[0] | {"seconds": ""} == rows[1] | {"seconds": ""} == rows[2] | {"seconds": ""}
+        for name in FILES:
+            assert len({(tmp_path / str(number) / name).read_bytes() for number in (0, 1, 3)}) == 1, name
+
+    def test_what_is_to_be_done_is_told_first(
+        self, slide: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with caplog.at_level("INFO"):
+            predict(slide, tmp_path)
+        plan, left = caplog.messages[0], caplog.messages[1]
+        assert "20 of 24 tiles have tissue: 1.1 of 1.4 megapixels of the slide, 2.3 through the network" in plan
+        assert "s to go" in left
+
+    def test_one_core_is_left_to_reading_and_writing(self, slide: Path, tmp_path: Path) -> None:
+        seen: list[int] = []
+
+        class Watched(LocalNet):
+            def encode(self, x: torch.Tensor) -> list[torch.Tensor]:
+                seen.append(torch.get_num_threads())
+                return super().encode(x)
+
+        before = torch.get_num_threads()
+        torch.set_num_threads(2)
+        try:
+            predict(slide, tmp_path, model=model(Watched()))
+            assert set(seen) == {1} and torch.get_num_threads() == 2
+        finally:
+            torch.set_num_threads(before)
+
+    def test_engines_agree(self, tmp_path: Path) -> None:
+        pytest.importorskip("openvino")
+        torch.manual_seed(0)
+        network = JointNet(2, "efficientnet_lite0", pretrained=False, decoder_channels=(8,) * 5).eval()
+        image = tissue(256, 320)
+        with torch.no_grad():
+            logits = network(torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255)[:, 0]
+            network.segmentation_head[0].bias -= logits.mean()
+            for parameter in network.segmentation_head.parameters():
+                parameter *= 3 / logits.std()
+        path = write_tiff(tmp_path / "in" / "a.tif", image)
+        masks = []
+        for engine in ("torch", "openvino"):
+            predict(path, tmp_path / engine, model=model(network), engine=engine, amp=False)
+            masks.append(mask_of(tmp_path / engine / "a_mask.tif"))
+        assert 0.05 < masks[0].mean() < 0.95 and (masks[0] != masks[1]).mean() < 1e-4
+
     def test_both_backends_agree(self, slide: Path, tmp_path: Path) -> None:
         rows = [predict(slide, tmp_path / name, backend=name)["a"] for name in ("openslide", "tifffile")]
         assert rows[0] | {"seconds": ""} == rows[1] | {"seconds": ""}
@@ -275,6 +323,7 @@ class TestFolders:
         ({"tile": 100}, "multiple of 32"),
         ({"tile": 0}, "tile"),
         ({"batch_size": 0}, "batch_size"),
+        ({"engine": "tensorrt"}, "torch or openvino"),
         ({"backend": "cucim"}, "openslide or tifffile"),
         ({"model": model(mask_from="cam")}, "no decoder"),
     ],

@@ -42,21 +42,21 @@ def test_windows_and_previews(half_glass: tuple[Path, np.ndarray]) -> None:
     path, image = half_glass
     grid = Grid(image.shape[:2], image.shape[:2], 192, 32)
     with Slide(path) as slide:
-        found = list(TileReader(slide, grid, BackgroundRule()).read_all())
-    assert [read.tile for read in found] == list(grid)
-    for read in found:
+        reader = TileReader(slide, grid, BackgroundRule())
+        previews = list(reader.previews())
+        found = list(reader.read_all([(small.tile, small.tissue) for small in previews]))
+    assert [small.tile for small in previews] == [read.tile for read in found] == list(grid)
+    for small, read in zip(previews, found, strict=True):
         kept = image[read.tile.kept.slices()]
         share = (kept < WHITE).any(axis=2).mean()
-        assert read.tissue == pytest.approx(share, abs=0.03)
-        assert (read.pixels is None) == (share < 0.005)
-        if read.pixels is not None:
-            np.testing.assert_array_equal(read.pixels, image[read.tile.window.slices()])
-        assert min(read.preview.shape[:2]) >= min(90, min(kept.shape[:2]) // 2)
-        assert read.preview.mean() == pytest.approx(kept.mean(), abs=1.5)
-        assert read.empty.shape == read.preview.shape[:2]
+        assert read.tissue == small.tissue == pytest.approx(share, abs=0.03)
+        np.testing.assert_array_equal(read.pixels, image[read.tile.window.slices()])
+        assert min(small.pixels.shape[:2]) >= min(90, min(kept.shape[:2]) // 2)
+        assert small.pixels.mean() == pytest.approx(kept.mean(), abs=1.5)
+        assert small.empty.shape == small.pixels.shape[:2]
 
 
-def test_empty_tiles_are_not_read_at_full_size(
+def test_previews_are_not_read_at_full_size(
     half_glass: tuple[Path, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, _ = half_glass
@@ -69,24 +69,24 @@ def test_empty_tiles_are_not_read_at_full_size(
 
     monkeypatch.setattr(Slide, "read", spy)
     with Slide(path) as slide:
-        for _ in TileReader(slide, Grid((800, 800), (800, 800), 192, 0), BackgroundRule()).read_all():
+        for _ in TileReader(slide, Grid((800, 800), (800, 800), 192, 0), BackgroundRule()).previews():
             pass
-    assert {level for level, _ in read_at} == {0, 1}  # level 1 has 96 pixels of each tile
-    assert all(right > 400 for level, right in read_at if level == 0)
+    assert {level for level, _ in read_at} == {1}  # it has 96 pixels of each tile
 
 
 def test_reading_ahead_changes_nothing(half_glass: tuple[Path, np.ndarray]) -> None:
     grid = Grid((800, 800), (400, 400), 96, 32)
     with Slide(half_glass[0]) as slide:
-        reader = TileReader(slide, grid, BackgroundRule(min_tissue=0.0))
-        for one, other in zip(reader.read_all(0), reader.read_all(3), strict=True):
+        reader = TileReader(slide, grid, BackgroundRule())
+        tiles = [(tile, 0.5) for tile in grid]
+        for one, other in zip(reader.read_all(tiles, 0), reader.read_all(tiles, 3), strict=True):
             assert one.tile == other.tile
             np.testing.assert_array_equal(one.pixels, other.pixels)
 
 
 def test_reading_ahead_ends_with_its_consumer(half_glass: tuple[Path, np.ndarray]) -> None:
     with Slide(half_glass[0]) as slide:
-        tiles = TileReader(slide, Grid((800, 800), (800, 800), 32, 0), BackgroundRule()).read_all(2)
+        tiles = TileReader(slide, Grid((800, 800), (800, 800), 32, 0), BackgroundRule()).previews(2)
         next(tiles)
         tiles.close()  # type: ignore[attr-defined]
 
@@ -97,6 +97,6 @@ def test_a_fault_while_reading_ahead_reaches_the_consumer(
     def fail(*_: object) -> None:
         raise InputError([])
 
-    monkeypatch.setattr(TileReader, "_window", fail)
+    monkeypatch.setattr(TileReader, "preview", fail)
     with Slide(half_glass[0]) as slide, pytest.raises(InputError):
-        list(TileReader(slide, Grid((800, 800), (800, 800), 64, 0), BackgroundRule()).read_all(2))
+        list(TileReader(slide, Grid((800, 800), (800, 800), 64, 0), BackgroundRule()).previews(2))

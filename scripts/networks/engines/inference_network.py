@@ -34,7 +34,8 @@ class InferenceNetwork(nn.Module):
         super().__init__()
         inner = copy.deepcopy(getattr(network, "module", network))
         self.network = inner.eval().requires_grad_(False)
-        self.device = next(iter([*inner.parameters(), *inner.buffers()])).device
+        tensors = [*inner.parameters(), *inner.buffers()]
+        self.device = tensors[0].device if tensors else torch.device("cpu")
         self.reduced = computes_in_bfloat16(self.device, amp)
 
     @property
