@@ -5,11 +5,11 @@ from scripts.core.command_line import run
 COMMANDS = {
     "model": "scripts.release.model.release",
     "package": "scripts.release.package.package",
-    "benchmark": "scripts.release.benchmark.benchmark",
-    "benchmark_threads": "scripts.release.benchmark_threads.benchmark_threads",
-    "benchmark_start": "scripts.release.benchmark_start.benchmark_start",
-    "slide_benchmark": "scripts.release.slide_benchmark.slide_benchmark",
-    "benchmark_device": "scripts.release.benchmark_device.benchmark_device",
+    "benchmark": "scripts.release.benchmarks.networks.benchmark",
+    "benchmark_threads": "scripts.release.benchmarks.threads.benchmark_threads",
+    "benchmark_start": "scripts.release.benchmarks.start.benchmark_start",
+    "slide_benchmark": "scripts.release.benchmarks.slides.slide_benchmark",
+    "benchmark_device": "scripts.release.benchmarks.device.benchmark_device",
 }
 
 if __name__ == "__main__":  # the benchmarks start processes, which import this file again

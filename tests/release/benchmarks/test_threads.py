@@ -8,9 +8,9 @@ import pytest
 
 from scripts.core.command_line import run
 from scripts.core.errors import InputError
-from scripts.release import benchmark_threads
 from scripts.release.__main__ import COMMANDS
-from scripts.release.benchmark_threads import Timed, busy_program, run_case, section
+from scripts.release.benchmarks import threads
+from scripts.release.benchmarks.threads import Timed, busy_program, run_case, section
 
 
 def times(case: str, place: str, **seconds: list[float]) -> list[Timed]:
@@ -37,10 +37,10 @@ def test_variants_take_turns_alone_and_beside_a_busy_program(tmp_path: Path, mon
         called.append(variant)
         return 1.0, 2
 
-    monkeypatch.setattr(benchmark_threads, "run_case", case)
-    monkeypatch.setattr(benchmark_threads, "make_demo", lambda folder: folder)
+    monkeypatch.setattr(threads, "run_case", case)
+    monkeypatch.setattr(threads, "make_demo", lambda folder: folder)
     out, data = tmp_path / "a.md", tmp_path / "a.json"
-    benchmark_threads.benchmark_threads(str(out), str(data), "predict", 2)
+    threads.benchmark_threads(str(out), str(data), "predict", 2)
     assert called == ["one", "default"] * 2 + ["default", "one"] * 2
     assert [row[1] for row in rows_of(out.read_text())] == ["alone", "beside one busy program"]
     assert data.read_text().count('"place": "busy"') == 4

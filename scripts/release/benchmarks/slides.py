@@ -28,7 +28,7 @@ from tqdm import tqdm
 from scripts.core.errors import InputError, Problem
 from scripts.core.files import write_atomic
 from scripts.data.demo.slide import write_slide
-from scripts.release.benchmark_report import MIB, insert_section, machine, markdown_table
+from scripts.release.benchmarks.report import MIB, insert_section, machine, markdown_table
 
 logger = logging.getLogger(__name__)
 
@@ -160,7 +160,7 @@ def measure_peers(slide: Path, side: int, model: str, threads: int) -> list[Peer
     """Predict a slide by other programs, each in a process of its own, with the tiles of ``slide.json``."""
     config = json.loads(Path(CONFIG).read_text(encoding="utf-8"))
     around = [str(config["tile"]), str(config["margin"])]
-    _, peak, last = _timed(["-m", "scripts.release.slide_peers", str(slide), model, *around], slide, threads)
+    _, peak, last = _timed(["-m", "scripts.release.benchmarks.slide_peers", str(slide), model, *around], slide, threads)
     told = json.loads(last)
     return [
         Peer("MONAI: `SlidingPatchWSIDataset`, `DataLoader`", side, told["seconds"], told["megapixels"], peak),

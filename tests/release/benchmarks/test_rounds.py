@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from scripts.release import benchmark_rounds
-from scripts.release.benchmark_rounds import NETWORKS, RANDOM, measured_rounds, one_round
+from scripts.release.benchmarks import rounds
+from scripts.release.benchmarks.rounds import NETWORKS, RANDOM, measured_rounds, one_round
 
 
 @pytest.mark.parametrize("key", list(NETWORKS))
@@ -33,7 +33,7 @@ def test_both_networks_are_measured_in_processes_of_their_own(monkeypatch: pytes
             return arguments[0]
 
     made: list[int] = []
-    monkeypatch.setattr(benchmark_rounds.multiprocessing, "get_context", lambda _: SimpleNamespace(Pool=Pool))
+    monkeypatch.setattr(rounds.multiprocessing, "get_context", lambda _: SimpleNamespace(Pool=Pool))
     assert measured_rounds("d", {}, (64, 64), 1, 2, "cpu", 1, False, 0) == {"kept": "kept", "published": "published"}
     assert made == [1, 1]
 

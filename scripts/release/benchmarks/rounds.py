@@ -17,7 +17,7 @@ from scripts.core.run_names import Phase
 from scripts.data.run_data import open_data
 from scripts.state.reader import StateReader
 
-TRAIN_CONFIG = Path(__file__).resolve().parents[2] / "bundle" / "configs" / "train.json"
+TRAIN_CONFIG = Path(__file__).resolve().parents[3] / "bundle" / "configs" / "train.json"
 NETWORKS: dict[str, dict[str, Any]] = {
     "kept": {"network_def#pretrained": False},
     "published": {
@@ -32,7 +32,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "features": None,
     },
 }  # fmt: skip
-"""Variant of :data:`scripts.release.benchmark_cases.VARIANTS` -> how the config makes its network; the published code
+"""Variant of :data:`scripts.release.benchmarks.cases.VARIANTS` -> how the config makes its network; the published code
 keeps no features."""
 
 RANDOM = (Phase.QUERY, Phase.ORACLE, Phase.CYCLE_0, Phase.EVALUATE)

@@ -10,10 +10,9 @@ import torch
 
 from scripts.core.command_line import run
 from scripts.core.errors import InputError
-from scripts.release import benchmark as module
 from scripts.release.__main__ import COMMANDS
-from scripts.release.benchmark import ARGUMENTS, Timing, benchmark, time_in_turn, written_command
-from scripts.release.benchmark_cases import (
+from scripts.release.benchmarks import networks as module
+from scripts.release.benchmarks.cases import (
     VARIANTS,
     Case,
     Variant,
@@ -23,7 +22,8 @@ from scripts.release.benchmark_cases import (
     peak_memory,
     write_random_images,
 )
-from scripts.release.benchmark_report import BEGIN, END
+from scripts.release.benchmarks.networks import ARGUMENTS, Timing, benchmark, time_in_turn, written_command
+from scripts.release.benchmarks.report import BEGIN, END
 
 CPU = torch.device("cpu")
 SIZE = (64, 96)

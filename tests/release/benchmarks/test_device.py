@@ -11,8 +11,8 @@ import torch
 
 from scripts.core.command_line import run
 from scripts.release.__main__ import COMMANDS
-from scripts.release.benchmark_device import benchmark_device, profiled
-from scripts.release.device_report import Measured, Plan, section
+from scripts.release.benchmarks.device import benchmark_device, profiled
+from scripts.release.benchmarks.device_report import Measured, Plan, section
 from tests.support.tiny_runs import make_images
 
 NAME = "python -m scripts.release"

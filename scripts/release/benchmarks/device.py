@@ -29,9 +29,9 @@ from scripts.core.run_names import Phase
 from scripts.data.demo.data_set import make_demo
 from scripts.data.run_data import RunData, open_data
 from scripts.networks.feature_bank import FeatureBank
-from scripts.release.benchmark_report import insert_section, machine
-from scripts.release.benchmark_rounds import TRAIN_CONFIG
-from scripts.release.device_report import MARKERS, Measured, Plan, section
+from scripts.release.benchmarks.device_report import MARKERS, Measured, Plan, section
+from scripts.release.benchmarks.report import insert_section, machine
+from scripts.release.benchmarks.rounds import TRAIN_CONFIG
 from scripts.state.reader import StateReader
 from scripts.training.losses import LABELLED
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scripts.release import slide_peers
+from scripts.release.benchmarks import slide_peers
 from tests.support.slides import model, tissue, write_tiff
 
 

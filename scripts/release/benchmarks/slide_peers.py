@@ -1,7 +1,7 @@
 """MONAI's own way through a slide, for comparison: patches of a grid from its data set, joined after the network.
 
-``python -m scripts.release.slide_peers SLIDE MODEL SIDE MARGIN`` tells the seconds as JSON. It gives logits in memory
-and nothing else: no mask of full size, no polygons, no pyramid, no glass left out.
+``python -m scripts.release.benchmarks.slide_peers SLIDE MODEL SIDE MARGIN`` tells the seconds as JSON. It gives logits
+in memory and nothing else: no mask of full size, no polygons, no pyramid, no glass left out.
 """
 
 from __future__ import annotations

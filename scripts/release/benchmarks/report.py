@@ -14,8 +14,8 @@ import torch
 
 from scripts.core.run_names import Phase
 from scripts.networks.precision import computes_in_bfloat16
-from scripts.release.benchmark_cases import VARIANTS
-from scripts.release.benchmark_rounds import RANDOM
+from scripts.release.benchmarks.cases import VARIANTS
+from scripts.release.benchmarks.rounds import RANDOM
 
 BEGIN, END = "<!-- benchmark:begin -->", "<!-- benchmark:end -->"
 TITLE = """# Benchmarks
@@ -27,7 +27,7 @@ MIB = 1024**2
 
 
 class Timed(Protocol):
-    """A case's times, see :class:`scripts.release.benchmark.Timing`."""
+    """A case's times, see :class:`scripts.release.benchmarks.networks.Timing`."""
 
     @property
     def group(self) -> str: ...  # noqa: D102

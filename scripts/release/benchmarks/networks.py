@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from scripts.core.errors import InputError, Problem
 from scripts.core.files import write_atomic
-from scripts.release.benchmark_cases import (
+from scripts.release.benchmarks.cases import (
     VARIANTS,
     Case,
     Samples,
@@ -36,8 +36,8 @@ from scripts.release.benchmark_cases import (
     peak_memory,
     write_random_images,
 )
-from scripts.release.benchmark_report import Results, Round, insert_section, machine, section
-from scripts.release.benchmark_rounds import measured_rounds
+from scripts.release.benchmarks.report import Results, Round, insert_section, machine, section
+from scripts.release.benchmarks.rounds import measured_rounds
 
 logger = logging.getLogger(__name__)
 
@@ -148,7 +148,7 @@ class Timing:
     """How long a case took, per image.
 
     Attributes:
-        group: as of its :class:`scripts.release.benchmark_cases.Case`, as are the next two.
+        group: as of its :class:`scripts.release.benchmarks.cases.Case`, as are the next two.
         key: of the variant.
         images: per call.
         seconds: per image, of each repetition.

@@ -25,12 +25,12 @@ from scripts.core.files import write_atomic
 from scripts.core.run_names import run_folder
 from scripts.data.demo.data_set import make_demo
 from scripts.data.demo.slide import write_slide
-from scripts.release.benchmark_report import insert_section, machine, markdown_table
+from scripts.release.benchmarks.report import insert_section, machine, markdown_table
 
 logger = logging.getLogger(__name__)
 
 MARKERS = ("<!-- start:begin -->", "<!-- start:end -->")
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 _IMPORT = re.compile(rb"import time:\s*(\d+) \|\s*\d+ \|\s*(\S+)")
 _OWN = b"scripts"
 

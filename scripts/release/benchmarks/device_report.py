@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from scripts.release.benchmark_report import markdown_table
+from scripts.release.benchmarks.report import markdown_table
 
 MARKERS = ("<!-- device:begin -->", "<!-- device:end -->")
 NOT_MEASURED = "not measured"

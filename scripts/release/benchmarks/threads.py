@@ -30,13 +30,13 @@ from scripts.core.files import write_atomic
 from scripts.core.run_names import run_folder
 from scripts.core.threads import WAITING, cores
 from scripts.data.demo.data_set import make_demo
-from scripts.release.benchmark_report import insert_section, machine, markdown_table
+from scripts.release.benchmarks.report import insert_section, machine, markdown_table
 from scripts.state.reader import StateReader
 
 logger = logging.getLogger(__name__)
 
 MARKERS = ("<!-- threads:begin -->", "<!-- threads:end -->")
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CASES = {
     "predict": "`predict`, 48 images of 192 x 256",
     "round": "`training`, a round of `label_prop`",

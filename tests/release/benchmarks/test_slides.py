@@ -10,10 +10,10 @@ import pytest
 
 from scripts.core.command_line import run
 from scripts.core.errors import InputError
-from scripts.release import slide_benchmark
 from scripts.release.__main__ import COMMANDS
-from scripts.release.benchmark_report import BEGIN, END, MIB, insert_section
-from scripts.release.slide_benchmark import MARKERS, Measured, Peer, section, written_command
+from scripts.release.benchmarks import slides
+from scripts.release.benchmarks.report import BEGIN, END, MIB, insert_section
+from scripts.release.benchmarks.slides import MARKERS, Measured, Peer, section, written_command
 
 ROW = {"tiles": "10", "background_tiles": "4", "seconds": "50.0", "polygons": "1234"}
 
@@ -48,7 +48,7 @@ def test_memory_of_processes_together() -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin and process.stdout
         process.stdout.readline()
-        found = slide_benchmark.memory_of(process.pid)
+        found = slides.memory_of(process.pid)
         process.stdin.close()
     assert 80 * MIB < found < 200 * MIB
 
@@ -60,10 +60,10 @@ def test_results_are_written_as_markdown_and_json(tmp_path: Path, monkeypatch: p
         asked.append((side, _[-1]))
         return measured(side=side, engine=_[-1])
 
-    monkeypatch.setattr(slide_benchmark, "measure", told)
-    monkeypatch.setattr(slide_benchmark, "measure_peers", lambda _, side, *__: [Peer("TIAToolbox", side)])
+    monkeypatch.setattr(slides, "measure", told)
+    monkeypatch.setattr(slides, "measure_peers", lambda _, side, *__: [Peer("TIAToolbox", side)])
     out = tmp_path / "b.md"
-    slide_benchmark.slide_benchmark("m", out=str(out), sides=(128, 64), levels=1, folder=str(tmp_path))
+    slides.slide_benchmark("m", out=str(out), sides=(128, 64), levels=1, folder=str(tmp_path))
     assert asked == [(128, "torch"), (128, "openvino"), (64, "torch"), (64, "openvino")]
     assert "128 x 128" in out.read_text() and "| TIAToolbox | 64 x 64" in out.read_text()
     found = json.loads((tmp_path / "b_slides.json").read_text())
@@ -92,4 +92,4 @@ def test_a_command_that_fails_is_told(tmp_path: Path) -> None:
     slide = tmp_path / "a.tif"
     slide.write_text("no slide")
     with pytest.raises(InputError, match="cannot be predicted"):
-        slide_benchmark.measure(slide, 100, str(tmp_path / "none"), (64, 64), 1, tmp_path / "out")
+        slides.measure(slide, 100, str(tmp_path / "none"), (64, 64), 1, tmp_path / "out")

@@ -5,7 +5,7 @@ import pytest
 from scripts.core.command_line import run
 from scripts.core.errors import InputError
 from scripts.release.__main__ import COMMANDS
-from scripts.release.benchmark_start import Start, imported, section, until
+from scripts.release.benchmarks.start import Start, imported, section, until
 
 
 def test_a_command_is_stopped_at_its_line() -> None:
