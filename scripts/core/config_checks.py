@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from scripts.core.errors import InputError, Problem
+from scripts.core.optional import needed
 from scripts.core.run_config import RunConfig
 
 _REFERENCE = re.compile(r"[@%]([A-Za-z_]\w*(?:(?:#|::)\w+)*)")
@@ -40,6 +41,7 @@ _INTEGER: _Rule = ("a whole number", lambda value: isinstance(value, int) and no
 
 RULES: dict[str, _Rule] = {
     **dict.fromkeys(("batch_size", "max_epochs", "epoch_length", "val_interval", "num_classes"), _POSITIVE),
+    "pass_size": _POSITIVE,
     **dict.fromkeys(("active#rounds", "active#initial_per_class", "active#query_per_class"), _POSITIVE),
     **dict.fromkeys(("num_workers", "active#max_overlays"), _COUNT),
     **dict.fromkeys(("active#seed", "active#stage0#seed", "data#seed"), _INTEGER),
@@ -56,13 +58,14 @@ RULES: dict[str, _Rule] = {
     "selection": ("dice, accuracy or joint", lambda value: value in ("dice", "accuracy", "joint")),
     "on_bad_image": ("stop or skip", lambda value: value in ("stop", "skip")),
     "threads": ("auto or a whole number from 1", lambda value: value == "auto" or _is_whole(value, 1)),
+    "engine": ("torch or openvino", lambda value: value in ("torch", "openvino")),
     "amp": ("true, false or auto", lambda value: isinstance(value, bool) or value == "auto"),
 }  # fmt: skip
 """Id -> what its value must be, in words and as a test. Expressions and references are not looked at."""
 
 
 def check_config(config: RunConfig) -> None:
-    """Refuse a config with ids that nothing reads, values outside their range, or a device that is not there.
+    """Refuse a config with ids that nothing reads, values out of range, or a device or an engine that is not there.
 
     The bundle's ``initialize`` calls it, so that a slip of the keyboard ends a run before its first step.
 
@@ -84,6 +87,8 @@ def check_config(config: RunConfig) -> None:
         problems += _device_problems(device)
     if problems:
         raise InputError(problems)
+    if content.get("engine") == "openvino":
+        needed("openvino")
 
 
 def unread_ids(content: Mapping[str, Any]) -> list[str]:

@@ -129,7 +129,9 @@ class JointInferer(Inferer):
         """Return the engine's copy of a network that is only used; None while it is trained or draws dropout."""
         if isinstance(module, InferenceNetwork):
             return module
-        if torch.is_grad_enabled() or not isinstance(module, nn.Module) or module.training or module.dropout.training:
+        if not isinstance(module, nn.Module) or getattr(module, "is_compiled", False):
+            return None
+        if torch.is_grad_enabled() or module.training or module.get_submodule("dropout").training:
             return None
         return self._copy(self.engine, module)
 

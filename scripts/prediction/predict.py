@@ -180,13 +180,14 @@ class PredictionSaver:
         if self._bar is not None:
             self._bar.update()
 
-    def _finish(self, _: Engine) -> None:
+    def _finish(self, evaluator: Engine) -> None:
         while self._waiting:
             self._waiting.popleft().result()
         content = {
             "model": json.loads(self.model.info.to_json()),
             "images": len(self._rows),
             "skipped": sum(bool(row[_ERROR]) for row in self._rows),
+            "engine": getattr(getattr(evaluator, "inferer", None), "engine", "torch"),
             "threads": torch.get_num_threads(),
             "versions": versions(),
         }

@@ -66,13 +66,19 @@ class TiledInferer(JointInferer):
         model: tells the size of a tile (:func:`scripts.prediction.tiling.tile_size`).
         overlap: of neighbouring tiles, in [0, 1).
         tiles: how many pass at a time.
-        flips, amp: see :class:`scripts.networks.inferer.JointInferer`.
+        flips, amp, engine: see :class:`scripts.networks.inferer.JointInferer`.
     """
 
     def __init__(
-        self, model: ModelSource, overlap: float = 0.25, tiles: int = 4, flips: bool = True, amp: bool | str = "auto"
+        self,
+        model: ModelSource,
+        overlap: float = 0.25,
+        tiles: int = 4,
+        flips: bool = True,
+        amp: bool | str = "auto",
+        engine: str = "torch",
     ) -> None:
-        super().__init__(flips=flips, amp=amp)
+        super().__init__(flips=flips, amp=amp, engine=engine)
         self.model, self.overlap, self.tiles = model, overlap, tiles
 
     def __call__(self, inputs: torch.Tensor, network: Any, keys: Sequence[str] | None = None) -> torch.Tensor:

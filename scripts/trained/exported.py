@@ -30,8 +30,11 @@ class ExportedNetwork(nn.Module):
         original: network that was exported; its pooling is used.
 
     Attributes:
+        is_compiled: true; an inferer runs it as it is.
         stride, frozen, dropout, pool: see :class:`scripts.networks.interface.JointNetwork`; there is no dropout.
     """
+
+    is_compiled: bool = True
 
     def __init__(self, exported: Callable[[torch.Tensor], torch.Tensor], original: JointNetwork) -> None:
         super().__init__()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -107,3 +108,11 @@ def test_initialize_checks_the_running_config() -> None:
     with pytest.raises(RuntimeError) as caught:
         parser.get_parsed_content("initialize")
     assert "max_epoch" in str(user_error_of(caught.value))
+
+
+def test_an_engine_that_is_not_installed_ends_a_run_before_its_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    (problem,) = problems(engine="openvino")
+    assert problem.where == "openvino"
+    assert "requirements-openvino.txt" in problem.cure
+    check_config(config(engine="torch"))

@@ -166,3 +166,35 @@ def test_dropout_that_is_on_is_drawn_from_the_network(images):
         net.dropout.eval()
         assert not torch.equal(first, second)
         assert torch.equal(inferer(images, net), plain)
+
+
+class TestStochastic:
+    def test_the_encoder_runs_once_and_every_pass_differs(self, images):
+        net = tiny_net(dropout=0.3, freeze_classifier=True).eval()
+        bank = FeatureBank()
+        torch.manual_seed(0)
+        found = JointInferer(bank, amp=False).stochastic(images[:1], net, "a", 5)
+        assert bank.computed == 1
+        assert found.shape == (5, 1, 64, 96)
+        assert all(not torch.equal(found[0], other) for other in found[1:])
+        assert not net.dropout.training
+
+    @pytest.mark.parametrize("most", [1, 2 * 64 * 96, 2**20])
+    def test_its_mean_and_spread_are_those_of_passes_one_by_one(self, images, most, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(scripts.networks.inferer, "_MOST_PIXELS", most)
+        net = tiny_net(dropout=0.3, freeze_classifier=True).eval()
+        torch.manual_seed(0)
+        found = JointInferer(amp=False).stochastic(images[:1], net, "a", 400)
+        net.dropout.train()
+        with torch.no_grad():
+            expected = torch.cat([net(images[:1])[:, :1] for _ in range(400)])
+        error = expected.std(0).mean() / 400**0.5
+        assert (found.mean(0) - expected.mean(0)).abs().mean() < 3 * error
+        assert 0.8 < found.std(0).mean() / expected.std(0).mean() < 1.25
+
+    def test_an_encoder_that_draws_dropout_runs_in_every_pass(self, images):
+        net = PublishedNet(3, base_width=2, leak=4, dropout=0.5, freeze_classifier=True).eval()
+        bank = FeatureBank()
+        found = JointInferer(bank, amp=False).stochastic(images[:1], net, "a", 3)
+        assert bank.computed == 0
+        assert not torch.equal(found[0], found[1])

@@ -32,7 +32,7 @@ class TestExportedNetwork:
         images = torch.rand(2, 3, *size)
         with torch.no_grad():
             found, expected = (JointInferer(flips=flips, amp=False)(images, net) for net in (stand_in, network))
-            assert torch.equal(stand_in(images), network(images))
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)  # the original has its norms folded
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
     def test_scores_are_pooled_as_before(self, network: JointNet, stand_in: ExportedNetwork) -> None:

@@ -166,11 +166,11 @@ class TestTensorRT:
     def test_overlay_changes_what_there_is(self, parser: ConfigParser) -> None:
         overlay = json.loads((CONFIGS / "inference_trt.json").read_text())
         inference = merged("inference.json")
-        assert [key for key in overlay if key not in inference] == ["engine"]
+        assert [key for key in overlay if key not in inference] == ["trt"]
         assert "@network" in json.dumps(inference["evaluator"])  # so that the engine is what predicts
 
     def test_without_a_gpu_one_message_tells_what_is_missing(self, parser: ConfigParser, tmp_path: Path) -> None:
-        for key, value in {"bundle_root": str(BUNDLE), "engine": str(tmp_path / "no.ts"), "device": "cpu"}.items():
+        for key, value in {"bundle_root": str(BUNDLE), "trt": str(tmp_path / "no.ts"), "device": "cpu"}.items():
             parser[key] = value
         with pytest.raises(RuntimeError) as caught:  # MONAI wraps what a target raises
             parser.get_parsed_content("network")
