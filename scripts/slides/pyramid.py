@@ -101,15 +101,18 @@ class Mask:
         return mask
 
     def small(self, longest: int) -> npt.NDArray[np.float32]:
-        """Return the share of foreground, (h, w) in [0, 1], on the smallest level no shorter than ``longest``.
+        """Return the share of foreground of the whole slide, (h, w) in [0, 1], its longer side ``longest`` pixels.
 
-        To be asked for when all tiles were made. The level is less than twice as long, if the slide is larger at all.
+        To be asked for when all tiles were made. A smaller slide keeps its size.
         """
         sizes = self.reductions.sizes
         at = max((at for at, size in enumerate(sizes) if max(size) >= longest), default=0)
         whole = Box(0, 0, *sizes[at])
         values = self._full(whole) if at == 0 else self.reductions.read(at, whole)
-        return values.astype(np.float32) / np.float32(FOREGROUND)
+        by = min(1.0, longest / max(sizes[at]))
+        height, width = (max(1, round(n * by)) for n in sizes[at])
+        reduced = np.asarray(Image.fromarray(values).resize((width, height), Image.Resampling.BOX))
+        return reduced.astype(np.float32) / np.float32(FOREGROUND)
 
     def _full(self, box: Box) -> Pixels:
         by, plane = self.grid.downsample, self.grid.plane

@@ -105,7 +105,7 @@ def test_small_mask_for_a_picture(longest: int, tmp_path: Path) -> None:
         mask = Mask(disk(values, tmp_path), grid, cut_of(0.4), reductions)
         write_pyramid(file, reductions.sizes, mask.tile, {}, None)
         small = mask.small(longest)
-    assert max(small.shape) >= min(longest, 350) and max(small.shape) <= max(2 * longest, 350)
+    assert max(small.shape) == min(longest, 1400)
     assert small.mean() == pytest.approx((values > cut_of(0.4)).mean(), abs=0.01)
 
 

@@ -6,6 +6,7 @@ that started it, and then names no file, since it does so only after the last wo
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import signal
 import sys
@@ -120,6 +121,7 @@ class WriterProcess:
 
 
 def _serve(there: Connection, here: Connection, write: Write, plane: DiskPlane) -> None:
+    gc.freeze()  # a collection would write to every object, and so copy what is shared with the other process
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other process is told, and closes the pipe
     here.close()  # so that the end of the other process is seen here
     news = _News(there)
