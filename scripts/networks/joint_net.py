@@ -66,7 +66,7 @@ class JointNet(FlexibleUNet):
         num_classes: int = 2,
         backbone: str = "efficientnet_lite0",
         pretrained: bool | str = True,
-        decoder_channels: tuple[int, ...] = (96, 64, 48, 32, 16),
+        decoder_channels: tuple[int, ...] = (64, 48, 32, 16, 16),
         out_stride: int = 2,
         modalities: int = 1,
         kmax: int | float = 0.3,
