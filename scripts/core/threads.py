@@ -2,11 +2,12 @@
 
 Many small pieces of work are handed from thread to thread in a network. Two things follow. More threads are often no
 faster, so their number is measured before the first piece of work, on the machine as it is then. And threads that keep
-a core busy while they wait take it from the thread they wait for as soon as another program runs: with one busy program
-on two cores, two such threads were 4 to 14 times slower than one. So where more than one computes, waiting ones sleep.
+a core busy while they wait are the fastest on an idle machine, but take the core from the thread they wait for as soon
+as another program needs it: with one busy program on two cores, two such threads were 4 to 14 times slower than one. So
+where more than one computes, waiting ones sleep while other programs need the cores.
 
 A sum of floats depends on how it was split. The number is therefore chosen once, before anything is computed, and never
-follows the load after that; a run keeps the number it was started with.
+follows the load after that; a run keeps the number it was started with. How threads wait changes no sum.
 """
 
 from __future__ import annotations
@@ -37,12 +38,14 @@ _USUAL = (256, 256)
 _GRAIN = 32768  # elements that torch gives to a thread at least
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 """Environment variables by which a user says how threads wait."""
-_sleeping = threading.Event()
+_LOOK_SECONDS = 0.5
+_CALM = 6  # looks at an idle machine, one after the other, before waiting threads keep their cores again
+_SPARE = 0.3  # of a core: what small programs use at all times
 
 Work = Callable[[], Any]
 
 
-def use_threads(threads: int | str = AUTO, size: Sequence[int] | None = None) -> int:
+def use_threads(threads: int | str = AUTO, size: Sequence[int] | None = None, training: bool = False) -> int:
     """Set the number of threads that torch computes with in this process, say which, and return it.
 
     The bundle's ``initialize`` calls it, before anything is computed.
@@ -51,6 +54,7 @@ def use_threads(threads: int | str = AUTO, size: Sequence[int] | None = None) ->
         threads: a number; ``"auto"`` for that of the environment variable ``OMP_NUM_THREADS`` where the user set one,
             else for a measured one (:func:`measured_seconds`).
         size: (height, width) in pixels of what the network works at; None where it is not known yet.
+        training: most of the work is that of trainings, whose batches are easier to share than single images.
 
     Raises:
         InputError: neither a number from 1 nor ``"auto"``.
@@ -63,9 +67,10 @@ def use_threads(threads: int | str = AUTO, size: Sequence[int] | None = None) ->
     elif asked.isdecimal() and int(asked) > 0:
         chosen, why = int(asked), "OMP_NUM_THREADS"
     else:
-        seconds = measured_seconds(_sample(size), _candidates(cores()))
+        seconds = measured_seconds(_sample(size, training), _candidates(cores()))
         chosen, why = fastest(seconds), _told(seconds)
     _set(chosen)
+    _watch(chosen)
     logger.info("threads: %d (%s)", chosen, why)
     return chosen
 
@@ -91,10 +96,11 @@ def keep_threads(stored: int | None, asked: Any = AUTO, size: Sequence[int] | No
     _set(stored)
     logger.info("threads: %d, with which the run was started; its results depend on the number", stored)
     if stored > 1:
-        seconds = measured_seconds(_sample(size), (1, stored))
+        seconds = measured_seconds(_sample(size, training=True), (1, stored))
         if statistics.median(seconds[stored]) > _HOPELESS * statistics.median(seconds[1]):
             logger.warning("threads: one would be faster on this machine at present (%s)", _told(seconds))
         _set(stored)
+    _watch(stored)
     return stored
 
 
@@ -143,30 +149,87 @@ def fastest(seconds: Mapping[int, Sequence[float]]) -> int:
 
 
 def _set(threads: int) -> None:
-    if threads > 1:
-        _let_waiting_threads_sleep()
     torch.set_num_threads(threads)
 
 
-def _let_waiting_threads_sleep() -> None:
-    """Let OpenMP threads sleep while they wait for work, unless the user's environment says how they wait.
+class _IdlePool:
+    """A second set of OpenMP threads, one for each core, that never has work: while it is there, waiting threads sleep.
 
     GNU's OpenMP, which torch comes with on Linux, reads its policy when it is loaded, before any line of ours. It gives
     up busy waiting (100 turns of a loop in place of 300,000) while the process has more of its threads than there are
-    cores. So a second set of threads is made, one for each core, that never has work again.
+    cores.
     """
-    if not sys.platform.startswith("linux") or any(name in os.environ for name in WAITING) or _sleeping.is_set():
+
+    def __init__(self) -> None:
+        self._ended, ready = threading.Event(), threading.Event()
+
+        def occupy() -> None:
+            count = max(2, cores())
+            torch.set_num_threads(count)
+            torch.zeros(_GRAIN * count).add_(1.0)
+            ready.set()
+            self._ended.wait()
+
+        threading.Thread(target=occupy, name="sleeping threads of OpenMP", daemon=True).start()
+        ready.wait()
+
+    def end(self) -> None:
+        """Let waiting threads keep their cores again."""
+        self._ended.set()
+
+
+class _Watch:
+    """Lets waiting threads sleep while other programs need the cores.
+
+    Args:
+        threads: that compute.
+        pool: makes what lets them sleep.
+    """
+
+    def __init__(self, threads: int, pool: Callable[[], _IdlePool] = _IdlePool) -> None:
+        self.threads, self._make = threads, pool
+        self._pool: _IdlePool | None = None
+        self._calm = 0
+
+    def look(self, others: float) -> None:
+        """Follow the load: ``others`` is how many cores other programs used since the last look."""
+        if others + self.threads > cores() + _SPARE:
+            self._calm = 0
+            self._pool = self._pool or self._make()
+        else:
+            self._calm += 1
+            if self._pool is not None and self._calm >= _CALM:
+                self._pool.end()
+                self._pool = None
+
+
+def _watch(threads: int) -> None:
+    """Start a thread that looks at the load, where waiting can be changed and the user has not said how it is done."""
+    if threads < 2 or not sys.platform.startswith("linux") or any(name in os.environ for name in WAITING):
         return
-    count = max(2, cores())
+    if any(thread.name == _Watch.__name__ for thread in threading.enumerate()):
+        return
+    watch = _Watch(threads)
 
-    def occupy() -> None:
-        torch.set_num_threads(count)
-        torch.zeros(_GRAIN * count).add_(1.0)
-        _sleeping.set()
-        threading.Event().wait()
+    def run() -> None:
+        before = _cpu_seconds()
+        while True:
+            time.sleep(_LOOK_SECONDS)
+            now = _cpu_seconds()
+            passed, all_, own = (new - old for new, old in zip(now, before, strict=True))
+            watch.look((all_ - own) / max(passed, 1e-3))
+            before = now
 
-    threading.Thread(target=occupy, name="sleeping threads of OpenMP", daemon=True).start()
-    _sleeping.wait()
+    threading.Thread(target=run, name=_Watch.__name__, daemon=True).start()
+
+
+def _cpu_seconds() -> tuple[float, float, float]:
+    """Return the clock, the CPU seconds of all programs of the machine, and those of this process."""
+    with open("/proc/stat") as stream:
+        ticks = [int(word) for word in stream.readline().split()[1:9]]
+    user, nice, system, _idle, _waiting, interrupts, soft, _stolen = ticks
+    busy = user + nice + system + interrupts + soft
+    return time.monotonic(), busy / os.sysconf("SC_CLK_TCK"), time.process_time()
 
 
 def _candidates(most: int) -> tuple[int, ...]:
@@ -175,13 +238,33 @@ def _candidates(most: int) -> tuple[int, ...]:
     return tuple(sorted({*(count for count in powers if count <= most), most}))
 
 
-def _sample(size: Sequence[int] | None) -> Work:
-    """Return a short piece of work like that of the networks here: an inverted bottleneck and a piece of the decoder.
-
-    Like theirs, its layers are small and alternate with steps between them, so that it does not promise too much.
-    """
+def _sample(size: Sequence[int] | None, training: bool = False) -> Work:
+    """Return a short piece of work like that of the networks here, at their size."""
     known = size if size is not None and _is_size(size) else _USUAL
     height, width = (max(64, min(_LARGEST, side)) for side in known)
+    return _training_sample(height, width) if training else _prediction_sample(height, width)
+
+
+def _training_sample(height: int, width: int) -> Work:
+    """Return two layers of the decoder, forward and backward, of a small batch."""
+    x = torch.full((4, 32, height // 4, width // 4), 0.5, dtype=torch.bfloat16).to(memory_format=torch.channels_last)
+    weights = [torch.full((32, 32, 3, 3), 0.01, dtype=torch.bfloat16, requires_grad=True) for _ in range(2)]
+
+    def work() -> None:
+        y = x
+        for weight in weights:
+            y = functional.relu(functional.conv2d(y, weight, padding=1) * 1.1)
+        torch.autograd.grad(y.sum(), weights)
+
+    return work
+
+
+def _prediction_sample(height: int, width: int) -> Work:
+    """Return an inverted bottleneck and a piece of the decoder, of one image.
+
+    Like those of the networks, its layers are small and alternate with steps between them, so that it does not promise
+    too much.
+    """
     kind = torch.bfloat16
     low = torch.full((1, 24, height // 8, width // 8), 0.5)
     high = torch.full((1, 32, height // 2, width // 2), 0.5, dtype=kind)

@@ -47,7 +47,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, seconds: dict[int, float]) -> None:
     """A machine with as many cores as the most threads, on which the sample takes ``seconds`` with each number."""
     work, _ = clocked(monkeypatch, seconds)
     monkeypatch.setattr(threads, "cores", lambda: max(seconds))
-    monkeypatch.setattr(threads, "_sample", lambda size: work)
+    monkeypatch.setattr(threads, "_sample", lambda size, training=False: work)
 
 
 def test_a_number_is_used_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
@@ -112,13 +112,14 @@ def test_a_hopeless_number_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -
 
 def test_nothing_is_timed_with_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "cores", lambda: 1)
-    monkeypatch.setattr(threads, "_sample", lambda size: pytest.fail)
+    monkeypatch.setattr(threads, "_sample", lambda size, training: pytest.fail)
     assert use_threads("auto") == 1
 
 
-def test_the_sample_is_short_at_any_size() -> None:
+@pytest.mark.parametrize("training", [False, True])
+def test_the_sample_is_short_at_any_size(training: bool) -> None:
     for size in (None, (192, 256), "$a", (8, 8), (10**5, 10**5)):
-        work = threads._sample(size)  # type: ignore[arg-type]
+        work = threads._sample(size, training)  # type: ignore[arg-type]
         work()
         started = time.process_time()
         work()
@@ -158,9 +159,10 @@ class TestOfARun:
 
 
 WAITED = """
-import resource, time, torch
-from scripts.core.threads import use_threads
-use_threads(2)
+import os, resource, sys, time, torch
+from scripts.core import threads
+torch.set_num_threads(2)
+pool = threads._IdlePool() if "OMP_WAIT_POLICY" not in os.environ else None
 x = torch.zeros(1 << 20)
 def seconds():
     x.add_(1.0)
@@ -171,6 +173,10 @@ def seconds():
     after = resource.getrusage(resource.RUSAGE_SELF)
     return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 print(seconds())
+if pool is not None:
+    pool.end()
+    time.sleep(0.5)
+    print(seconds())
 """
 
 
@@ -178,12 +184,60 @@ print(seconds())
 def test_waiting_threads_sleep() -> None:
     """The second thread has work for some of each 5 ms; awake all the time it would take the time of a core."""
 
-    def seconds(**environment: str) -> float:
+    def seconds(**environment: str) -> list[float]:
         known = {name: text for name, text in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
         env = {**known, **environment, "PYTHONPATH": str(ROOT)}
         done = subprocess.run([sys.executable, "-c", WAITED], env=env, capture_output=True, text=True, check=True)
-        return float(done.stdout)
+        return [float(line) for line in done.stdout.split()]
 
-    awake = seconds(OMP_WAIT_POLICY="active")  # the user's own choice stays
+    (awake,) = seconds(OMP_WAIT_POLICY="active")
     assert awake > 0.15
-    assert seconds() < 0.5 * awake
+    asleep, after = seconds()
+    assert asleep < 0.5 * awake
+    assert after > 1.5 * asleep  # the pool has ended
+
+
+class TestWatch:
+    """Waiting threads sleep at once when other programs need the cores, and wake when those have ended for a while."""
+
+    @pytest.fixture
+    def pools(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        monkeypatch.setattr(threads, "cores", lambda: 4)
+        return []
+
+    def watch(self, pools: list[str], count: int) -> threads._Watch:
+        def made() -> SimpleNamespace:
+            pools.append("made")
+            return SimpleNamespace(end=lambda: pools.append("ended"))
+
+        return threads._Watch(count, made)  # type: ignore[arg-type]
+
+    def test_follows_the_load(self, pools: list[str]) -> None:
+        watch = self.watch(pools, 4)
+        for others in (0.0, 0.2, 0.1):
+            watch.look(others)
+        assert pools == []
+        for others in (0.7, 0.9, *[0.0] * 5, 0.7, *[0.0] * 5):
+            watch.look(others)
+        assert pools == ["made"]
+        watch.look(0.0)
+        assert pools == ["made", "ended"]
+        watch.look(1.0)
+        assert pools == ["made", "ended", "made"]
+
+    def test_cores_that_are_free_can_be_used_by_others(self, pools: list[str]) -> None:
+        watch = self.watch(pools, 2)
+        watch.look(2.0)
+        assert pools == []
+        watch.look(2.5)
+        assert pools == ["made"]
+
+    @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc/stat")
+    def test_what_this_process_uses_is_not_others(self) -> None:
+        before = threads._cpu_seconds()
+        until = time.process_time() + 0.3
+        while time.process_time() < until:
+            pass
+        passed, all_, own = (b - a for a, b in zip(before, threads._cpu_seconds(), strict=True))
+        assert 0.29 < own < passed + 0.1
+        assert all_ > own - 0.1
