@@ -138,7 +138,11 @@ class JointInferer(Inferer):
     def _copy(self, name: str, module: Any) -> InferenceNetwork:
         """Return an engine's copy of a network, made when there is none or when a weight has changed since."""
         tensors = itertools.chain(module.parameters(), module.buffers())
-        stamp = (id(module), *((tensor.data_ptr(), tensor._version) for tensor in tensors))
+        stamp = (
+            id(module),
+            getattr(module.dropout, "p", 0.0),
+            *((tensor.data_ptr(), tensor._version) for tensor in tensors),
+        )
         made = self._made.get(name)
         if made is None or made[0] != stamp:
             made = self._made[name] = (stamp, engine_of(name, module, self.amp))

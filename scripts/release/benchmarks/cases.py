@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ import numpy as np
 import torch
 from PIL import Image
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from scripts.active.neighbours import neighbour_graph
+from scripts.active.scores import mc_variance
 from scripts.core.errors import InputError, Problem
 from scripts.core.seeds import numpy_generator
 from scripts.core.torch_rng import isolated_rng
@@ -24,7 +27,8 @@ from scripts.images.store import ImageStore
 from scripts.networks.feature_bank import FeatureBank
 from scripts.networks.inferer import JointInferer
 from scripts.networks.joint_net import JointNet
-from scripts.networks.precision import autocast
+from scripts.networks.outputs import restore, unpack_outputs
+from scripts.networks.precision import autocast, computes_in_bfloat16
 from scripts.networks.published_net import PublishedNet
 from scripts.training.criterion import JointCriterion
 from scripts.training.losses import LABELLED, BCEDice, JointLoss
@@ -36,6 +40,12 @@ VARIANTS: dict[str, str] = {
     "published": "PublishedNet (base_width 24, leak 64), frozen encoder",
 }
 """Networks and ways to train them, by key."""
+PASSES, DROPOUT = 50, 0.2
+"""Stochastic passes of a score, and how often a value is dropped in them."""
+ORIGINAL = (522, 775)
+"""(H, W) in pixels at which an image is scored: that of GlaS."""
+PEAK_SIDE = 2048
+"""Rows and columns of the matrices whose product measures what the machine can do."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +53,8 @@ class Case:
     """Something to time.
 
     Attributes:
-        group: ``"train"``, ``"predict"``, ``"flips"``, ``"stage0"``, ``"decode"``, ``"histogram"`` or ``"graph"``.
+        group: ``"train"``, ``"predict"``, ``"flips"``, ``"stage0"``, ``"mc"``, ``"decode"``, ``"histogram"``,
+            ``"graph"`` or ``"peak"``.
         key: of :data:`VARIANTS`; empty for what has no network.
         images: how many images one call handles.
         run: the call.
@@ -167,7 +178,7 @@ class Variant:
             self.network, JointLoss(scale_cl=0.0 if self.network.frozen else 1.0, seg_loss=BCEDice())
         )
         trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.AdamW(trained, lr=1e-3)
+        self.optimizer = torch.optim.AdamW(trained, lr=1e-3, fused=True)
 
     def train_step(self) -> None:
         """Forward, loss, backward and optimizer step on the batch."""
@@ -197,6 +208,42 @@ class Variant:
                 place = number % self.batch
                 inferer(self.images[place : place + 1], self.network, [self.names[place]])
 
+    def mc_score(self, size: tuple[int, int], passes: int) -> None:
+        """Score an image of original ``size`` (H, W) by Monte-Carlo dropout, as a run does."""
+        self.network.eval()
+        with self._dropping():
+            logits = self.inferer.stochastic(self.images[:1], self.network, self.names[0], passes)
+        mc_variance(torch.stack([restore(one, size) for one in logits[:, 0]])[:, None, None])
+
+    @torch.no_grad()
+    def mc_score_pass_by_pass(self, size: tuple[int, int], passes: int) -> None:
+        """Score it as up to version 0.3: all of the network in every pass, in float32, one pass at a time."""
+        self.network.eval()
+        with self._dropping():
+            self.network.dropout.train()
+            packed = (self.network(self.images[:1]) for _ in range(passes))
+            samples = [restore(unpack_outputs(one, self.network.stride)[0][0, 0], size) for one in packed]
+            torch.stack(samples).var(dim=0, correction=1).mean()
+            self.network.dropout.eval()
+
+    @contextmanager
+    def _dropping(self) -> Iterator[None]:
+        self.network.dropout.p = DROPOUT
+        try:
+            yield
+        finally:
+            self.network.dropout.p = 0.0
+
+    def operations(self) -> dict[str, float]:
+        """Return multiplications with additions per image of a training step and of a prediction, without flips."""
+        found = {}
+        for name, work in (("train", self.train_step), ("predict", lambda: self.predict(1))):
+            work()  # features are kept, and an engine has its copy
+            with FlopCounterMode(display=False) as counter:
+                work()
+            found[name] = counter.get_total_flops() / 2 / (self.batch if name == "train" else 1)
+        return found
+
     def parameters(self) -> tuple[int, int]:
         """Return the numbers of all parameters and of those that train."""
         parameters = list(self.network.parameters())
@@ -211,9 +258,24 @@ def network_cases(variants: Mapping[str, Variant], predictions: int) -> list[Cas
             continue
         cases.append(Case("predict", key, predictions, lambda v=variant: v.predict(predictions)))  # type: ignore[misc]
         cases.append(Case("flips", key, predictions, lambda v=variant: v.predict(predictions, True)))  # type: ignore[misc]
+    if "kept" in variants:
+        kept = variants["kept"]
+        cases.append(Case("mc", "before", 1, lambda: kept.mc_score_pass_by_pass(ORIGINAL, PASSES)))
+        cases.append(Case("mc", "after", 1, lambda: kept.mc_score(ORIGINAL, PASSES)))
     for key in ("joint", "published"):
         cases.append(Case("stage0", key, variants[key].batch, variants[key].stage0_step))
     return cases
+
+
+def peak_case(device: torch.device, amp: bool | str) -> Case:
+    """Return a matrix product whose ``images`` are its multiplications with additions, in the precision of the rest."""
+    kind = torch.bfloat16 if computes_in_bfloat16(device, amp) else torch.float32
+    one, other = (torch.full((PEAK_SIDE, PEAK_SIDE), 0.5, dtype=kind, device=device) for _ in range(2))
+
+    def product() -> None:
+        torch.mm(one, other)
+
+    return Case("peak", "", PEAK_SIDE**3, product)
 
 
 def data_cases(samples: Samples, image_size: tuple[int, int], neighbours: int = 40) -> list[Case]:

@@ -1,13 +1,14 @@
 """Speed and memory of this project's network and of the published one, measured in one run on one machine.
 
 ``python -m scripts.release benchmark --dataset_dir FOLDER --out docs/benchmarks.md`` takes minutes and writes its
-results into the Markdown file. All cases are timed in turn, again and again, so that whatever else slows the machine
-down hits all alike; a slow stretch then widens every case's spread instead of spoiling one.
+results into the Markdown file, and as JSON beside it. All cases are timed in turn, again and again, so that whatever
+else slows the machine down hits all alike; a slow stretch then widens every case's spread instead of spoiling one.
 """
 
 from __future__ import annotations
 
 import inspect
+import json
 import logging
 import multiprocessing
 import shlex
@@ -15,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -33,6 +34,7 @@ from scripts.release.benchmarks.cases import (
     data_cases,
     load_samples,
     network_cases,
+    peak_case,
     peak_memory,
     write_random_images,
 )
@@ -62,7 +64,7 @@ def benchmark(
     round_steps: int = 20,
     seed: int = 0,
 ) -> None:
-    """Measure, and write the results between the markers of a Markdown file.
+    """Measure, and write the results between the markers of a Markdown file, and as JSON beside it.
 
     Args:
         dataset_dir: folder or table of a data set with masks; random images where it is left out.
@@ -106,7 +108,8 @@ def benchmark(
         if round_steps and dataset_dir:
             rounds = measured_rounds(dataset_dir, reading, size, round_steps, batch, device, threads, amp, seed)
         variants = _variants(samples, batches, place, amp, seed)
-        timings = time_in_turn(network_cases(variants, predictions) + data_cases(samples, size), repetitions, place)
+        cases = [*network_cases(variants, predictions), *data_cases(samples, size), peak_case(place, amp)]
+        timings = time_in_turn(cases, repetitions, place)
         results = Results(
             timings=timings,
             batches=batches,
@@ -120,11 +123,13 @@ def benchmark(
             round=Round(steps, batch, n_train, n_eval),
             measured=rounds,
             measured_steps=round_steps,
+            operations={key: variant.operations() for key, variant in variants.items()},
         )
     path = Path(out)
     path.parent.mkdir(parents=True, exist_ok=True)
     old = path.read_text(encoding="utf-8") if path.is_file() else ""
     write_atomic(path, insert_section(old, section(results)).encode())
+    write_atomic(path.with_suffix(".json"), (json.dumps(asdict(results), indent=1) + "\n").encode())
     logger.info("results are in %s", out)
 
 

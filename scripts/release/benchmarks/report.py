@@ -14,7 +14,7 @@ import torch
 
 from scripts.core.run_names import Phase
 from scripts.networks.precision import computes_in_bfloat16
-from scripts.release.benchmarks.cases import VARIANTS
+from scripts.release.benchmarks.cases import ORIGINAL, PASSES, VARIANTS
 from scripts.release.benchmarks.rounds import RANDOM
 
 BEGIN, END = "<!-- benchmark:begin -->", "<!-- benchmark:end -->"
@@ -79,6 +79,7 @@ class Results:
         round: the computed round.
         measured: variant -> phase -> seconds of a whole round that was run; empty where none was.
         measured_steps: training steps per cycle of it.
+        operations: variant -> ``"train"`` and ``"predict"`` -> multiplications with additions per image.
     """
 
     timings: Sequence[Timed]
@@ -93,6 +94,7 @@ class Results:
     round: Round
     measured: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     measured_steps: int = 0
+    operations: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def of(self, group: str) -> dict[str, Timed]:
         """Return the timings of a group by variant."""
@@ -113,7 +115,11 @@ def section(results: Results) -> str:
         "computes in float32, as `--amp False` makes all do. Ratios are those of the "
         "published network's time to the row's: above 1 the row is faster.",
     ]
-    parts = [intro, _training(results), _prediction(results), _stage0(results), _data(results)]
+    parts = [intro, _training(results), _prediction(results)]
+    parts += [_operations(results)] if results.operations else []
+    parts += [_stage0(results)]
+    parts += [_scores(results)] if results.of("mc") else []
+    parts += [_data(results)]
     parts += [_measured(results)] if results.measured else []
     parts += [_rounds(results)]
     return "\n\n".join("\n".join(part) for part in parts)
@@ -196,6 +202,37 @@ def _prediction(results: Results) -> list[str]:
     return ["### Prediction, seconds per image", "", note, "", *markdown_table(header, rows)]
 
 
+def _operations(results: Results) -> list[str]:
+    """What the machine is asked for against what it can do: a matrix product of the same run."""
+    product = results.of("peak")[""]
+    rows = [("A matrix product of 2048 x 2048", "", "", f"{1e-9 / product.minimum:,.0f}", "100 %")]
+    for group, what in (("train", "training step"), ("predict", "prediction")):
+        for key, timing in results.of(group).items():
+            operations = results.operations.get(key, {}).get(group)
+            if operations:
+                share = product.minimum * operations / timing.minimum
+                rows.append((f"{VARIANTS[key]}: {what}", f"{1e-9 * operations:.2f}", f"{timing.minimum:.4f}",
+                    f"{1e-9 * operations / timing.minimum:,.0f}", f"{100 * share:.0f} %"))  # fmt: skip
+    note = (
+        "Multiplications with additions (MAC) of convolutions and matrix products, counted while they run, by the "
+        "least time. The rest of it goes to norms, activations and memory, and to layers too small for the machine."
+    )
+    header = ("Work", "GMAC per image", "Minimum s", "GMAC per second", "Share of the product's")
+    return ["### Operations", "", note, "", *markdown_table(header, rows)]
+
+
+def _scores(results: Results) -> list[str]:
+    names = {"before": "All of the network in every pass, float32, one pass at a time (up to version 0.3)",
+        "after": "Decoder on kept features, many passes at a time"}  # fmt: skip
+    timings = results.of("mc")
+    slow = timings["before"]
+    rows = [(names[key], f"{timing.median:.3f}", f"{timing.minimum:.3f}", f"{slow.median / timing.median:.1f}",
+        f"{slow.minimum / timing.minimum:.1f}") for key, timing in timings.items()]  # fmt: skip
+    note = f"{PASSES} passes with dropout and the variance at {ORIGINAL[1]} x {ORIGINAL[0]} pixels."
+    header = ("Monte-Carlo dropout, per image", "Median s", "Minimum s", "Ratio of medians", "Ratio of minima")
+    return ["### Scores by Monte-Carlo dropout, seconds per image", "", note, "", *markdown_table(header, rows)]
+
+
 def _stage0(results: Results) -> list[str]:
     names = {
         "joint": "JointNet: EfficientNet-Lite0 and class maps",
@@ -238,8 +275,9 @@ def _measured(results: Results) -> list[str]:
     ]
     plan = results.round
     note = (
-        "Round 0 of `label_prop`, run whole by the bundle itself with each network, one after the other, on all images "
-        f"of the data set: 8 masks, {results.measured_steps} steps of {plan.batch} images per training with one "
+        "A round of `label_prop`, run whole by the bundle itself with each network, one after the other, on all images "
+        "of the data set: round 1 where features are kept, since round 0 computes them, else round 0; "
+        f"8 masks at first, {results.measured_steps} steps of {plan.batch} images per training with one "
         "validation, threshold, test and pseudo-masks by the mean of four flips. `random` is the sum of its phases in "
         "the same run. "
         "Trainings grow with the steps, the other phases do not."

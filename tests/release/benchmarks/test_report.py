@@ -109,3 +109,25 @@ def test_measured_rounds_are_told_apart_from_computed_ones():
     assert "### Seconds per round, measured" in text and "7 steps of" in text
     assert "| 2.0 (10.0x) | 6.0 (10.0x) | 4.0 (10.0x) | 8.0 (10.0x) |" in text
     assert "measured" not in section(results()).partition("### Seconds per round")[2].partition("\n")[0]
+
+
+def test_operations_are_compared_with_a_matrix_product():
+    timings = [*results().timings, Timing("peak", "", 10**9, (2e-11, 1e-11))]  # 100 GMAC per second at best
+    counted = {"kept": {"train": 2e9, "predict": 1e8}}
+    rows = rows_of(section(results(timings=timings, operations=counted)), "Operations")
+    assert rows["A matrix product of 2048 x 2048"] == ["", "", "100", "100 %"]
+    assert rows[f"{VARIANTS['kept']}: training step"] == ["2.00", "0.1000", "20", "20 %"]
+    assert rows[f"{VARIANTS['kept']}: prediction"] == ["0.10", "0.0100", "10", "10 %"]
+    assert len(rows) == 3
+    assert "### Operations" not in section(results())
+
+
+def test_scores_before_and_after():
+    timings = [
+        *results().timings,
+        Timing("mc", "before", 1, (3.0, 5.0, 4.0)),
+        Timing("mc", "after", 1, (0.4, 0.5, 0.6)),
+    ]
+    rows = rows_of(section(results(timings=timings)), "Scores by Monte-Carlo dropout")
+    assert [row[:2] for row in rows.values()] == [["4.000", "3.000"], ["0.500", "0.400"]]
+    assert [row[2:] for row in rows.values()] == [["1.0", "1.0"], ["8.0", "7.5"]]

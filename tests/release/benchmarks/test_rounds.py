@@ -8,11 +8,12 @@ from types import SimpleNamespace
 import pytest
 
 from scripts.release.benchmarks import rounds
-from scripts.release.benchmarks.rounds import NETWORKS, RANDOM, measured_rounds, one_round
+from scripts.release.benchmarks.rounds import NETWORKS, RANDOM, ROUNDS, measured_rounds, one_round
 
 
 @pytest.mark.parametrize("key", list(NETWORKS))
-def test_every_phase_of_a_round_is_timed(key: str, tiny_folder: Path) -> None:
+def test_every_phase_of_a_round_is_timed(key: str, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ROUNDS, key, 1)
     phases = one_round(key, str(tiny_folder), {}, (64, 64), 1, 2, "cpu", 0, False, 0)
     assert set(phases) == {"query", "oracle", "cycle0", "pseudo", "cycle1", "evaluate", "refresh"} > set(RANDOM)
     assert all(seconds > 0 for seconds in phases.values())
@@ -38,7 +39,8 @@ def test_both_networks_are_measured_in_processes_of_their_own(monkeypatch: pytes
     assert made == [1, 1]
 
 
-def test_more_steps_take_longer(tiny_folder: Path) -> None:
+def test_more_steps_take_longer(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ROUNDS, "kept", 1)
     few, many = (
         one_round("kept", str(tiny_folder), {}, (64, 64), steps, 2, "cpu", 0, False, 0)["cycle1"] for steps in (1, 40)
     )
