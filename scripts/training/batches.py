@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain, count, groupby, islice
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, count, islice
+from typing import Any
 
 import torch
 from torch.utils.data import Sampler
 
 from scripts.core.errors import InputError, Problem
 from scripts.core.torch_rng import torch_generator
-from scripts.images.store import ImageStore
 from scripts.training.losses import LABELLED, PSEUDO, UNLABELLED
-
-T = TypeVar("T")
 
 
 class BatchPlan(Sampler[list[tuple[int, int]]]):
@@ -83,33 +80,6 @@ class BatchPlan(Sampler[list[tuple[int, int]]]):
         for epoch in count():
             order = torch.randperm(len(members), generator=torch_generator(self.seed, "order", group, epoch))
             yield [(epoch, members[i]) for i in order.tolist()]
-
-
-class EqualSizes(Sampler[list[int]]):
-    """Batches of a pass over all images in their order: neighbours of one size pass together.
-
-    Args:
-        data: items with an ``id``.
-        store: tells the size that each is worked at.
-        batch_size: most images of a batch.
-    """
-
-    def __init__(self, data: Sequence[Mapping[str, Any]], store: ImageStore, batch_size: int = 4) -> None:
-        sizes = [store.working_size(item["id"]) for item in data]
-        self.batches = [list(some) for some in equal_sizes(range(len(sizes)), sizes.__getitem__, batch_size)]
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return iter(self.batches)
-
-
-def equal_sizes(things: Iterable[T], size_of: Callable[[T], object], most: int) -> Iterator[tuple[T, ...]]:
-    """Yield runs of neighbours of equal size, at most ``most`` at a time."""
-    for _, group in groupby(things, size_of):
-        while some := tuple(islice(group, most)):
-            yield some
 
 
 def stratified_scale(scale: float, plan: BatchPlan) -> float:

@@ -9,13 +9,14 @@ on batches or on what ran before, so a training can be repeated or taken up anyw
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby, islice
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from monai.transforms import Compose, Transform
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Sampler
 
 from scripts.core.seeds import derive_seed
 from scripts.images.store import ImageStore
@@ -23,6 +24,7 @@ from scripts.images.values import IGNORE
 from scripts.networks.feature_bank import FeatureBank
 from scripts.training.losses import LABELLED, UNLABELLED
 
+T = TypeVar("T")
 _REMEMBERED_BYTES = 512 * 1024**2
 """Most bytes of resized masks that a data set remembers."""
 
@@ -45,12 +47,8 @@ class FromStored(Transform):
 
         An item with ``pixels`` false gets no ``image``.
         """
-        label, mask = item.get("label"), item.get("mask")
-        if isinstance(label, str):  # other tools name the mask file "label" and give no class
-            label, mask = None, label
-        key = item.get("id", str(item["image"]))
-        if key not in self.store:
-            self.store.add({"id": key, "image": item["image"], "mask": mask})
+        label, mask = _label_and_mask(item)
+        key = stored_key(item, self.store)
         array = self.store.true_mask(key) if isinstance(mask, str) else mask
         kind = item.get("kind", UNLABELLED if array is None else LABELLED)
         unknown = torch.full((1, *self.store.working_size(key)), IGNORE, dtype=torch.uint8)
@@ -61,6 +59,19 @@ class FromStored(Transform):
             "kind": torch.tensor(int(kind)),
         }
         return {"image": self.store.image(key).float() / 255.0, **sample} if item.get("pixels", True) else sample
+
+
+def stored_key(item: Mapping[str, Any], store: ImageStore) -> str:
+    """Return the name under which the store has the image of an item; one that is new to it is added."""
+    key = str(item.get("id", item["image"]))
+    if key not in store:
+        store.add({"id": key, "image": item["image"], "mask": _label_and_mask(item)[1]})
+    return key
+
+
+def _label_and_mask(item: Mapping[str, Any]) -> tuple[Any, Any]:
+    label, mask = item.get("label"), item.get("mask")
+    return (None, label) if isinstance(label, str) else (label, mask)  # other tools name the mask "label", no class
 
 
 class DrawnDataset(Dataset):
@@ -128,6 +139,33 @@ class DrawnDataset(Dataset):
         if self._room >= 0:
             self._remembered[index] = dict(sample)
         return sample
+
+
+class EqualSizes(Sampler[list[int]]):
+    """Batches of a pass over all images in their order: neighbours of one size pass together.
+
+    Args:
+        data: items.
+        store: tells the size that each is worked at.
+        batch_size: most images of a batch.
+    """
+
+    def __init__(self, data: Sequence[Mapping[str, Any]], store: ImageStore, batch_size: int = 4) -> None:
+        sizes = [store.working_size(stored_key(item, store)) for item in data]
+        self.batches = [list(some) for some in equal_sizes(range(len(sizes)), sizes.__getitem__, batch_size)]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.batches)
+
+
+def equal_sizes(things: Iterable[T], size_of: Callable[[T], object], most: int) -> Iterator[tuple[T, ...]]:
+    """Yield runs of neighbours of equal size, at most ``most`` at a time."""
+    for _, group in groupby(things, size_of):
+        while some := tuple(islice(group, most)):
+            yield some
 
 
 def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from scripts.networks.interface import JointNetwork
 from scripts.networks.outputs import Prediction, prediction, restore
 from scripts.networks.theta0 import Theta0
 from scripts.networks.weights import Weights
-from scripts.training.batches import equal_sizes
 from scripts.training.checkpoints import CheckpointFile
+from scripts.training.dataset import equal_sizes
 from scripts.training.train import Trained, train
 
 

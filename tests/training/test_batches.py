@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from scripts.core.errors import InputError
-from scripts.training.batches import BatchPlan, EqualSizes, kinds_of, plan_batches, stratified_scale
+from scripts.training.batches import BatchPlan, kinds_of, plan_batches, stratified_scale
 
 L, U, P = 0, 1, 2
 
@@ -88,23 +88,3 @@ def test_the_weight_of_pseudo_masks_does_not_depend_on_the_share(share: float | 
         for _, index in batch:
             totals[kinds[index]] += weight[kinds[index]]
     assert (totals[P] / 40) / (totals[L] / 5) == pytest.approx(0.2, rel=0.02)
-
-
-class Sizes:
-    """A store that tells sizes."""
-
-    def __init__(self, *sizes: tuple[int, int]) -> None:
-        self.sizes = {str(i): size for i, size in enumerate(sizes)}
-
-    def working_size(self, key: str) -> tuple[int, int]:
-        return self.sizes[key]
-
-
-def test_neighbours_of_one_size_pass_together_in_their_order():
-    small, large = (10, 20), (30, 40)
-    store = Sizes(small, small, small, large, small, large, large)
-    plan = EqualSizes([{"id": str(i)} for i in range(7)], store, batch_size=2)
-    assert list(plan) == [[0, 1], [2], [3], [4], [5, 6]]
-    assert len(plan) == 5
-    assert list(plan) == list(plan)
-    assert list(EqualSizes([], store)) == []

@@ -20,7 +20,7 @@ from scripts.images.store import ImageStore
 from scripts.networks.feature_bank import FeatureBank
 from scripts.training.batches import kinds_of
 from scripts.training.criterion import PrepareJointBatch
-from scripts.training.dataset import DrawnDataset, FromStored, collate
+from scripts.training.dataset import DrawnDataset, EqualSizes, FromStored, collate
 from scripts.training.device.augmentation import Augmentation
 from tests.support.tiny import WORKING_SIZE, tiny_content, tiny_net
 
@@ -297,3 +297,31 @@ def test_a_kept_version_is_not_drawn_again_and_its_mask_is_the_same(data: RunDat
         assert not again["image"].any()
     assert torch.equal(banked[5, 0]["mask"], before[2]["mask"])  # epoch 5 shows version 1 again
     assert banked[0, 2]["image"].any()  # not kept: drawn
+
+
+class Sizes:
+    """A store that tells sizes."""
+
+    def __init__(self, *sizes: tuple[int, int]) -> None:
+        self.sizes = {str(i): size for i, size in enumerate(sizes)}
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.sizes
+
+    def add(self, item: dict[str, Any]) -> None:
+        self.sizes[item["id"]] = (1, len(item["image"]))
+
+    def working_size(self, key: str) -> tuple[int, int]:
+        return self.sizes[key]
+
+
+def test_neighbours_of_one_size_pass_together_in_their_order():
+    small, large = (10, 20), (30, 40)
+    store = Sizes(small, small, small, large, small, large, large)
+    plan = EqualSizes([{"id": str(i), "image": "a"} for i in range(7)], store, batch_size=2)
+    assert list(plan) == [[0, 1], [2], [3], [4], [5, 6]]
+    assert len(plan) == 5
+    assert list(plan) == list(plan)
+    assert list(EqualSizes([], store)) == []
+    unnamed = [{"image": name, "label": "mask.png"} for name in ("a", "b", "long")]  # as other tools give them
+    assert list(EqualSizes(unnamed, store)) == [[0, 1], [2]]
