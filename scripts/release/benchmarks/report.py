@@ -198,7 +198,11 @@ def _prediction(results: Results) -> list[str]:
     rows = [(VARIANTS[key], *_times(plain[key], plain), *_times(flips[key], flips)) for key in plain]
     header = ("Network", "Median s", "Minimum s", "Ratio of medians", "Ratio of minima", "4 flips: median s",
         "4 flips: minimum s", "4 flips: ratio of medians", "4 flips: ratio of minima")  # fmt: skip
-    note = "One image at a time. A network whose parts all train predicts as the second row."
+    note = (
+        "One image at a time. A network whose parts all train predicts as the second row. The network is trained "
+        "between the turns, so that an engine's copy of it is made in each: its time is in that of the "
+        f"{next(iter(plain.values())).images} images."
+    )
     return ["### Prediction, seconds per image", "", note, "", *markdown_table(header, rows)]
 
 
