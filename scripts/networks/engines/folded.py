@@ -24,18 +24,14 @@ from scripts.networks.interface import joint_network
 _SIDE = 64
 
 
-def folded(network: nn.Module, amp: bool | str = "auto") -> FoldedNetwork:
-    """Return a copy of ``network`` for inference, in place of which it can stand in an inferer.
+class FoldedNetwork(InferenceNetwork):
+    """A copy of a network that stands in its place. In float32 it gives the same, to rounding; in bfloat16 it casts no
+    weight.
 
     Args:
         network: trained; it is not changed.
         amp: bfloat16: true, false, or ``"auto"`` for where the device computes in it natively.
     """
-    return FoldedNetwork(network, amp)
-
-
-class FoldedNetwork(InferenceNetwork):
-    """See :func:`folded`. In float32 it gives what the network gives, to rounding; in bfloat16 it casts no weight."""
 
     def __init__(self, network: nn.Module, amp: bool | str = "auto") -> None:
         super().__init__(network, amp)

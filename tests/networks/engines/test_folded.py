@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from scripts.networks.engines.folded import fold_norms, folded
+from scripts.networks.engines.folded import FoldedNetwork, fold_norms
 from scripts.networks.inferer import JointInferer
 from scripts.networks.interface import JointNetwork
 from scripts.networks.joint_net import JointNet
@@ -35,7 +35,7 @@ def norms(network: nn.Module) -> int:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_float32_is_the_same(name: str) -> None:
     network = with_statistics(NETWORKS[name]())
-    engine = folded(network, amp=False)
+    engine = FoldedNetwork(network, amp=False)
     with torch.no_grad():
         features = network.encode(image())
         expected, maps = network.decode(features, image()), network.class_maps(features)
@@ -47,7 +47,7 @@ def test_float32_is_the_same(name: str) -> None:
 
 def test_bfloat16_has_its_weights_and_float32_class_maps() -> None:
     network = with_statistics(NETWORKS["lite0"]())
-    engine = folded(network, amp=True)
+    engine = FoldedNetwork(network, amp=True)
     features = engine.encode(image())
     assert all(feature.dtype == torch.bfloat16 for feature in features)
     assert engine.class_maps(features).dtype == torch.float32
@@ -55,7 +55,7 @@ def test_bfloat16_has_its_weights_and_float32_class_maps() -> None:
                     if isinstance(module, nn.Conv2d) and ".head." not in name and "conv_0" not in name}  # fmt: skip
     assert convolutions == {torch.bfloat16}
     assert all(parameter.dtype == torch.float32 for parameter in network.parameters())
-    exact = folded(network, amp=False)
+    exact = FoldedNetwork(network, amp=False)
     logits, expected = engine.whole(image())[0], exact.whole(image())[0]
     assert logits.dtype == torch.float32
     assert float((logits - expected).abs().mean()) < 0.1 * float(expected.std())
@@ -63,7 +63,7 @@ def test_bfloat16_has_its_weights_and_float32_class_maps() -> None:
 
 def test_an_inferer_takes_it_in_place_of_the_network() -> None:
     network = with_statistics(NETWORKS["lite0"]())
-    engine = folded(network, amp=False)
+    engine = FoldedNetwork(network, amp=False)
     assert isinstance(engine, JointNetwork)
     for inferer in (JointInferer(amp=False, flips=True), JointInferer(amp=False, decode=False)):
         with torch.no_grad():
@@ -75,7 +75,7 @@ def test_an_inferer_takes_it_in_place_of_the_network() -> None:
 def test_dropout_is_that_of_the_copy(name: str) -> None:
     network = with_statistics(NETWORKS[name]())
     network.dropout.p = 0.5
-    engine = folded(network, amp=False)
+    engine = FoldedNetwork(network, amp=False)
     assert torch.equal(engine.whole(image())[0], engine.whole(image())[0])
     engine.dropout.train()
     assert not torch.equal(engine.whole(image())[0], engine.whole(image())[0])
