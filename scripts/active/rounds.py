@@ -35,9 +35,9 @@ from scripts.active.run_record import (
 )
 from scripts.annotation.person_oracle import PersonOracle
 from scripts.core.errors import InputError, Problem
+from scripts.core.machine.threads import keep_threads
 from scripts.core.run_config import RunConfig
 from scripts.core.run_names import Metric, OutputFile, RunFile, Stage
-from scripts.core.threads import keep_threads
 from scripts.data.run_data import RunData
 from scripts.networks.feature_bank import FeatureBank
 from scripts.report.curve import curve_rows, summary_table

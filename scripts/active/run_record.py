@@ -28,7 +28,7 @@ HARMLESS = (
 )  # fmt: skip
 """Settings that may differ when a run is taken up again; people may take over from masks on disk, and the other way.
 
-The number of threads stays that of the run by itself (:func:`scripts.core.threads.keep_threads`)."""
+The number of threads stays that of the run by itself (:func:`scripts.core.machine.threads.keep_threads`)."""
 
 _SECTIONS = (
     "network_def", "loss", "optimizer", "lr_scheduler", "train", "validate", "mask_rule", "max_epochs", "epoch_length",

@@ -53,7 +53,8 @@ def mc_variance(samples: torch.Tensor) -> torch.Tensor:
     _check_samples(samples)
     mean, squares = samples.mean(dim=0), torch.zeros_like(samples[0])
     for sample in samples:  # ten times as fast as torch.var over an outer axis
-        squares += (sample - mean).square_()
+        difference = sample - mean
+        squares.addcmul_(difference, difference)
     return squares.flatten(1).mean(dim=1) / (len(samples) - 1)
 
 

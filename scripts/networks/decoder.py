@@ -1,4 +1,4 @@
-"""A decoder block of MONAI's U-Net, computed with fewer products.
+"""Decoder blocks and head of MONAI's U-Net, computed with fewer products.
 
 A block doubles its input by repeating pixels, puts the encoder's features beside it and convolves both by 3 x 3. Of
 the repeated pixels a 3 x 3 window sees at most 2 x 2 different ones, so that the same sum is a transposed convolution
@@ -41,3 +41,25 @@ def doubled_kernel(weight: torch.Tensor) -> torch.Tensor:
         first, second, third = weight.unbind(axis)
         weight = torch.stack([third, second + third, first + second, first], axis)
     return weight.transpose(0, 1)
+
+
+def to_one_channel(convolution: Any, x: torch.Tensor) -> torch.Tensor:
+    """Return what ``convolution`` returns, up to rounding: nine products with each pixel, moved to their places.
+
+    A kernel of one output channel fills no vector of the processor; as a 1 x 1 convolution to nine channels it does.
+
+    Args:
+        convolution: 3 x 3, padding 1, one output channel.
+        x: (B, c, h, w) float.
+
+    Returns:
+        (B, 1, h, w) float; float32 from reduced precision.
+    """
+    weight, (height, width) = convolution.weight, x.shape[2:]
+    products = F.conv2d(x, weight.permute(2, 3, 0, 1).flatten(0, 2)[:, :, None, None])
+    padded = F.pad(products.contiguous(), (1, 1, 1, 1))
+    y = padded.new_zeros(()) if convolution.bias is None else convolution.bias.float()[:, None, None]
+    for number in range(9):
+        row, column = divmod(number, 3)
+        y = y + padded[:, number, row : row + height, column : column + width]
+    return y[:, None]

@@ -91,7 +91,7 @@ class JointInferer(Inferer):
             found = []
             for first in range(0, passes, most):
                 images = image.expand(min(most, passes - first), -1, -1, -1)
-                features = engine.encode(images) if once is None else [f.repeat(len(images), 1, 1, 1) for f in once]
+                features = engine.encode(images) if once is None else [f.expand(len(images), -1, -1, -1) for f in once]
                 found.append(engine.decode(features, images).float())
             return torch.cat(found)
         finally:

@@ -167,3 +167,11 @@ def pseudo_mask(probs: np.ndarray, threshold: float) -> np.ndarray:
 def restore(logits: torch.Tensor, size: tuple[int, int], geometry: Geometry = PLAIN) -> torch.Tensor:
     """Return probabilities (H, W) float32 at original ``size`` of logits (h, w): resized first, then the sigmoid."""
     return geometry.restore(logits, size).sigmoid()
+
+
+def restore_passes(logits: torch.Tensor, size: tuple[int, int], geometry: Geometry = PLAIN) -> torch.Tensor:
+    """Return :func:`restore` of each of the logits (T, h, w) as (T, H, W) float32, without a second copy of them."""
+    probs = torch.empty(len(logits), *size, device=logits.device)
+    for one, out in zip(logits, probs, strict=True):
+        torch.sigmoid(geometry.restore(one, size), out=out)
+    return probs

@@ -15,7 +15,7 @@ from scripts.core.torch_rng import isolated_rng
 from scripts.data.run_data import RunData
 from scripts.networks.feature_bank import FeatureBank
 from scripts.networks.interface import JointNetwork
-from scripts.networks.outputs import Prediction, prediction, restore
+from scripts.networks.outputs import Prediction, prediction, restore_passes
 from scripts.networks.theta0 import Theta0
 from scripts.networks.weights import Weights
 from scripts.training.checkpoints import CheckpointFile
@@ -114,8 +114,7 @@ class Learner:
             size = self.data.store.original_size(key)
             with torch.no_grad(), isolated_rng(derive_seed(self.seed, purpose, "dropout", key), device):
                 logits = inferer.stochastic(_image(preprocessing, key, device), network, f"{key}#plain", passes)
-                samples = torch.stack([restore(one, size, geometry) for one in logits[:, 0]])
-                found[key] = float(score(samples[:, None, None]))
+                found[key] = float(score(restore_passes(logits[:, 0], size, geometry)[:, None, None]))
         return found
 
     def _parser(self, changes: Mapping[str, Any], objects: Mapping[str, Any] | None = None) -> Any:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from scripts.networks.decoder import doubled_kernel, up_and_convolve
+from scripts.networks.decoder import doubled_kernel, to_one_channel, up_and_convolve
 from scripts.networks.joint_net import JointNet
 from tests.support.tiny import tiny_net
 
@@ -41,6 +41,18 @@ def test_values_and_gradients_are_those_of_monais_block(block: int, train: bool)
     assert len(found[0]) == len(found[1]) > 6
     for of_monai, ours in zip(*found, strict=True):
         torch.testing.assert_close(ours, of_monai)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_one_channel_is_that_of_the_convolution(bias: bool):
+    torch.manual_seed(4)
+    convolution = torch.nn.Conv2d(5, 1, 3, padding=1, bias=bias).double()
+    x = torch.rand(2, 5, 6, 7).double().requires_grad_()
+    found = []
+    for y in (convolution(x), to_one_channel(convolution, x)):
+        found.append([y.detach(), *torch.autograd.grad((y**2).sum(), [x, *convolution.parameters()])])
+    for plain, ours in zip(*found, strict=True):
+        torch.testing.assert_close(ours, plain)
 
 
 def test_the_network_computes_the_same_as_its_script():

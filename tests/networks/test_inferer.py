@@ -113,7 +113,7 @@ def test_a_wrapped_network_is_unwrapped(net, images):
 @pytest.mark.parametrize("bank", [None, FeatureBank()])
 def test_bfloat16_in_float32_out(net, images, bank):
     dtypes: list[torch.dtype] = []
-    net.segmentation_head.register_forward_hook(lambda _m, _i, out: dtypes.append(out.dtype))
+    net.decoder.blocks[-1].convs.conv_1.register_forward_hook(lambda _m, _i, out: dtypes.append(out.dtype))
     with torch.no_grad():
         reduced = JointInferer(bank, amp=True)(images, net, keys=KEYS)
         full = JointInferer(amp=False)(images, net)

@@ -123,7 +123,7 @@ def test_out_stride_leaves_out_the_blocks_of_finer_resolution():
     full, half, quarter = (tiny_net(out_stride=stride) for stride in (1, 2, 4))
     assert [len(net.decoder.blocks) for net in (full, half, quarter)] == [5, 4, 3]
     sides: list[int] = []
-    half.segmentation_head.register_forward_hook(lambda _m, _i, out: sides.append(out.shape[-1]))
+    half.decoder.blocks[-1].convs.conv_1.register_forward_hook(lambda _m, _i, out: sides.append(out.shape[-1]))
     with torch.no_grad():
         half.eval()(image())
     assert sides == [32]

@@ -14,6 +14,7 @@ from scripts.networks.outputs import (
     pack_outputs,
     pseudo_mask,
     restore,
+    restore_passes,
     unpack_outputs,
     upsample_maps,
 )
@@ -106,6 +107,13 @@ def test_everything_can_be_scripted():
     assert torch.equal(torch.jit.script(unpack_outputs)(packed, 32)[1], low)
     label = torch.tensor([1])
     assert torch.equal(torch.jit.script(cam_mask)(low, label, (9, 9)), cam_mask(low, label, (9, 9)))
+
+
+def test_passes_are_restored_one_by_one():
+    logits = torch.randn(3, 4, 6, generator=torch.Generator().manual_seed(5))
+    found = restore_passes(logits, (9, 8))
+    assert found.dtype == torch.float32
+    assert torch.equal(found, torch.stack([restore(one, (9, 8)) for one in logits]))
 
 
 def test_plain_restore_is_one_bilinear_resize():

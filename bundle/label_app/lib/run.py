@@ -20,9 +20,9 @@ from scripts.active.run_record import HARMLESS, stored_settings
 from scripts.annotation.gate import Gate
 from scripts.core.config_checks import check_config
 from scripts.core.errors import InputError, Problem, StateError, listed
+from scripts.core.machine.threads import use_threads
 from scripts.core.run_config import RunConfig
 from scripts.core.run_names import Metric, Phase, RunFile, is_run, last_phase, run_folder
-from scripts.core.threads import use_threads
 from scripts.data.datalist import read_datalist
 from scripts.data.run_data import RunData
 from scripts.images.store import ImageStore

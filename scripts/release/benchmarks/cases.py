@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from scripts.active.neighbours import neighbour_graph
-from scripts.active.scores import mc_variance
 from scripts.core.errors import InputError, Problem
 from scripts.core.seeds import numpy_generator
 from scripts.core.torch_rng import isolated_rng
@@ -27,7 +25,6 @@ from scripts.images.store import ImageStore
 from scripts.networks.feature_bank import FeatureBank
 from scripts.networks.inferer import JointInferer
 from scripts.networks.joint_net import JointNet
-from scripts.networks.outputs import restore, unpack_outputs
 from scripts.networks.precision import autocast, computes_in_bfloat16
 from scripts.networks.published_net import PublishedNet
 from scripts.training.criterion import JointCriterion
@@ -40,10 +37,6 @@ VARIANTS: dict[str, str] = {
     "published": "PublishedNet (base_width 24, leak 64), frozen encoder",
 }
 """Networks and ways to train them, by key."""
-PASSES, DROPOUT = 50, 0.2
-"""Stochastic passes of a score, and how often a value is dropped in them."""
-ORIGINAL = (522, 775)
-"""(H, W) in pixels at which an image is scored: that of GlaS."""
 PEAK_SIDE = 2048
 """Rows and columns of the matrices whose product measures what the machine can do."""
 
@@ -63,7 +56,7 @@ class Case:
     group: str
     key: str
     images: int
-    run: Callable[[], None]
+    run: Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -208,32 +201,6 @@ class Variant:
                 place = number % self.batch
                 inferer(self.images[place : place + 1], self.network, [self.names[place]])
 
-    def mc_score(self, size: tuple[int, int], passes: int) -> None:
-        """Score an image of original ``size`` (H, W) by Monte-Carlo dropout, as a run does."""
-        self.network.eval()
-        with self._dropping():
-            logits = self.inferer.stochastic(self.images[:1], self.network, self.names[0], passes)
-        mc_variance(torch.stack([restore(one, size) for one in logits[:, 0]])[:, None, None])
-
-    @torch.no_grad()
-    def mc_score_pass_by_pass(self, size: tuple[int, int], passes: int) -> None:
-        """Score it as up to version 0.3: all of the network in every pass, in float32, one pass at a time."""
-        self.network.eval()
-        with self._dropping():
-            self.network.dropout.train()
-            packed = (self.network(self.images[:1]) for _ in range(passes))
-            samples = [restore(unpack_outputs(one, self.network.stride)[0][0, 0], size) for one in packed]
-            torch.stack(samples).var(dim=0, correction=1).mean()
-            self.network.dropout.eval()
-
-    @contextmanager
-    def _dropping(self) -> Iterator[None]:
-        self.network.dropout.p = DROPOUT
-        try:
-            yield
-        finally:
-            self.network.dropout.p = 0.0
-
     def operations(self) -> dict[str, float]:
         """Return multiplications with additions per image of a training step and of a prediction, without flips."""
         found = {}
@@ -258,10 +225,6 @@ def network_cases(variants: Mapping[str, Variant], predictions: int) -> list[Cas
             continue
         cases.append(Case("predict", key, predictions, lambda v=variant: v.predict(predictions)))  # type: ignore[misc]
         cases.append(Case("flips", key, predictions, lambda v=variant: v.predict(predictions, True)))  # type: ignore[misc]
-    if "kept" in variants:
-        kept = variants["kept"]
-        cases.append(Case("mc", "before", 1, lambda: kept.mc_score_pass_by_pass(ORIGINAL, PASSES)))
-        cases.append(Case("mc", "after", 1, lambda: kept.mc_score(ORIGINAL, PASSES)))
     for key in ("joint", "published"):
         cases.append(Case("stage0", key, variants[key].batch, variants[key].stage0_step))
     return cases

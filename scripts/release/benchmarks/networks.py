@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from scripts.core.errors import InputError, Problem
 from scripts.core.files import write_atomic
+from scripts.core.machine.memory import keep_freed_memory
 from scripts.release.benchmarks.cases import (
     VARIANTS,
     Case,
@@ -38,6 +39,7 @@ from scripts.release.benchmarks.cases import (
     peak_memory,
     write_random_images,
 )
+from scripts.release.benchmarks.mc_scores import mc_cases
 from scripts.release.benchmarks.report import Results, Round, insert_section, machine, section
 from scripts.release.benchmarks.rounds import measured_rounds
 
@@ -94,6 +96,7 @@ def benchmark(
     size = _checked(image_size, device, {"batch": batch, "published_batch": published_batch, "steps": steps,
         "predictions": predictions, "repetitions": repetitions, "n_train": n_train, "n_eval": n_eval})  # fmt: skip
     place = torch.device(device)
+    keep_freed_memory()
     batches = {key: published_batch if key == "published" else batch for key in VARIANTS}
     with _threads(threads), ExitStack() as stack:
         # before anything large exists here: a child's peak starts from its parent's
@@ -109,6 +112,7 @@ def benchmark(
             rounds = measured_rounds(dataset_dir, reading, size, round_steps, batch, device, threads, amp, seed)
         variants = _variants(samples, batches, place, amp, seed)
         cases = [*network_cases(variants, predictions), *data_cases(samples, size), peak_case(place, amp)]
+        cases += mc_cases(samples.images[:1].to(place), amp)
         timings = time_in_turn(cases, repetitions, place)
         results = Results(
             timings=timings,

@@ -14,7 +14,8 @@ import torch
 
 from scripts.core.run_names import Phase
 from scripts.networks.precision import computes_in_bfloat16
-from scripts.release.benchmarks.cases import ORIGINAL, PASSES, VARIANTS
+from scripts.release.benchmarks.cases import VARIANTS
+from scripts.release.benchmarks.mc_scores import MC_ROWS, ORIGINAL, PASSES
 from scripts.release.benchmarks.rounds import RANDOM
 
 BEGIN, END = "<!-- benchmark:begin -->", "<!-- benchmark:end -->"
@@ -226,11 +227,9 @@ def _operations(results: Results) -> list[str]:
 
 
 def _scores(results: Results) -> list[str]:
-    names = {"before": "All of the network in every pass, float32, one pass at a time (up to version 0.3)",
-        "after": "Decoder on kept features, many passes at a time"}  # fmt: skip
     timings = results.of("mc")
-    slow = timings["before"]
-    rows = [(names[key], f"{timing.median:.3f}", f"{timing.minimum:.3f}", f"{slow.median / timing.median:.1f}",
+    slow = timings[next(iter(MC_ROWS))]
+    rows = [(MC_ROWS[key], f"{timing.median:.3f}", f"{timing.minimum:.3f}", f"{slow.median / timing.median:.1f}",
         f"{slow.minimum / timing.minimum:.1f}") for key, timing in timings.items()]  # fmt: skip
     note = f"{PASSES} passes with dropout and the variance at {ORIGINAL[1]} x {ORIGINAL[0]} pixels."
     header = ("Monte-Carlo dropout, per image", "Median s", "Minimum s", "Ratio of medians", "Ratio of minima")

@@ -27,8 +27,8 @@ from tqdm import tqdm
 
 from scripts.core.errors import InputError, Problem
 from scripts.core.files import write_atomic
+from scripts.core.machine.threads import WAITING, cores
 from scripts.core.run_names import run_folder
-from scripts.core.threads import WAITING, cores
 from scripts.data.demo.data_set import make_demo
 from scripts.release.benchmarks.report import insert_section, machine, markdown_table
 from scripts.state.reader import StateReader

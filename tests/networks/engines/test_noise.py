@@ -41,3 +41,11 @@ def test_any_layout_and_precision() -> None:
     x = torch.rand(4, 6, 10).transpose(0, 2)
     assert Dropout(0.5)(x).shape == x.shape
     assert Dropout(0.5)(x.bfloat16()).dtype == torch.bfloat16
+
+
+def test_images_that_are_one_expanded_get_noise_of_their_own() -> None:
+    x = torch.ones(1, 4, 30, 30).contiguous(memory_format=torch.channels_last).bfloat16().expand(3, -1, -1, -1)
+    found = Dropout(0.5)(x)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert not torch.equal(found[0], found[1])
+    assert set(found.unique().tolist()) == {0.0, 2.0}

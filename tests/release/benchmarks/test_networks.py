@@ -97,14 +97,6 @@ def test_features_are_kept_only_where_said(samples):
     assert Variant("computed", samples, 2, CPU).inferer.bank is None
 
 
-def test_both_ways_to_a_score_drop_values_and_leave_the_variant_as_it_was(samples):
-    variant = Variant("kept", samples, 2, torch.device("cpu"), False)
-    for score in (variant.mc_score, variant.mc_score_pass_by_pass):
-        score((50, 70), 3)
-        assert variant.network.dropout.p == 0.0
-        assert not variant.network.dropout.training
-
-
 def test_operations_are_those_of_the_layers(samples):
     kept, computed = (Variant(key, samples, 2, torch.device("cpu"), False).operations() for key in ("kept", "computed"))
     assert computed["predict"] > kept["predict"] > 0

@@ -125,8 +125,8 @@ def test_operations_are_compared_with_a_matrix_product():
 def test_scores_before_and_after():
     timings = [
         *results().timings,
-        Timing("mc", "before", 1, (3.0, 5.0, 4.0)),
-        Timing("mc", "after", 1, (0.4, 0.5, 0.6)),
+        Timing("mc", "wide", 1, (3.0, 5.0, 4.0)),
+        Timing("mc", "kept", 1, (0.4, 0.5, 0.6)),
     ]
     rows = rows_of(section(results(timings=timings)), "Scores by Monte-Carlo dropout")
     assert [row[:2] for row in rows.values()] == [["4.000", "3.000"], ["0.500", "0.400"]]

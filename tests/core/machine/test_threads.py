@@ -14,11 +14,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from scripts.core import threads
 from scripts.core.errors import InputError, StateError
-from scripts.core.threads import fastest, keep_threads, measured_seconds, use_threads
+from scripts.core.machine import threads
+from scripts.core.machine.threads import fastest, keep_threads, measured_seconds, use_threads
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -160,7 +160,7 @@ class TestOfARun:
 
 WAITED = """
 import os, resource, sys, time, torch
-from scripts.core import threads
+from scripts.core.machine import threads
 torch.set_num_threads(2)
 pool = threads._IdlePool() if "OMP_WAIT_POLICY" not in os.environ else None
 x = torch.zeros(1 << 20)

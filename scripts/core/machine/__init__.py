@@ -1,0 +1,1 @@
+"""How the machine is used: threads and memory of the process."""

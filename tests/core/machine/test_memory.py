@@ -1,0 +1,52 @@
+"""Memory that stays with the process: the same block twice is cleared by the system once."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from scripts.core.machine.memory import keep_freed_memory
+
+BLOCK = 64 * 2**20
+CODE = f"""
+import resource, sys, torch
+from scripts.core.machine.memory import keep_freed_memory
+kept = keep_freed_memory() if sys.argv[1] == "keep" else False
+faults = []
+for _ in range(4):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones({BLOCK} // 4)
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(int(kept), min(faults[1:]))
+"""
+
+
+def _faults(mode: str, environment: dict[str, str]) -> tuple[bool, int]:
+    """Whether memory was kept, and how many pages a repeated block of 64 MiB made the system clear."""
+    plain = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_") and k != "GLIBC_TUNABLES"}
+    done = subprocess.run([sys.executable, "-c", CODE, mode], env=plain | environment, check=True, capture_output=True)
+    kept, faults = done.stdout.split()
+    return bool(int(kept)), int(faults)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only GNU's allocator can be told")
+def test_a_block_is_used_again_only_when_asked() -> None:
+    kept, faults = _faults("keep", {})
+    left, cleared = _faults("leave", {})
+    assert kept and not left
+    assert cleared > 10 * max(1, faults)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only GNU's allocator can be told")
+def test_what_the_user_set_stays() -> None:
+    kept, _ = _faults("keep", {"MALLOC_TRIM_THRESHOLD_": "131072"})
+    assert not kept
+
+
+def test_elsewhere_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert not keep_freed_memory()
