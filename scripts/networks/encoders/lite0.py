@@ -13,6 +13,7 @@ from monai.networks.nets.flexible_unet import FLEXUNET_BACKBONE
 from torch import nn
 from torch.nn import functional as F
 
+from scripts.networks.encoders.depthwise import depthwise
 from scripts.networks.encoders.pretrained import lite0_weights
 
 # Mean and standard deviation that the pretrained weights expect, for RGB in [0, 1].
@@ -51,6 +52,14 @@ class SameConv2d(nn.Conv2d):
             pad_h = -x.shape[-2] % self.stride[0] + self.surplus
             pad_w = -x.shape[-1] % self.stride[1] + self.surplus
             x = F.pad(x, [pad_w // 2, pad_w - pad_w // 2, pad_h // 2, pad_h - pad_h // 2])
+        if torch.jit.is_scripting() or torch.jit.is_tracing() or x.is_cuda or self.groups == 1:
+            return self._conv_forward(x, self.weight, self.bias)
+        return self._depthwise(x)
+
+    @torch.jit.unused
+    def _depthwise(self, x: torch.Tensor) -> torch.Tensor:
+        if torch.is_grad_enabled() and self.weight.requires_grad and torch.is_autocast_enabled("cpu"):
+            return depthwise(x, self.weight, list(self.stride), [int(side) for side in self.padding])
         return self._conv_forward(x, self.weight, self.bias)
 
 
