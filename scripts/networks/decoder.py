@@ -47,6 +47,7 @@ def to_one_channel(convolution: Any, x: torch.Tensor) -> torch.Tensor:
     """Return what ``convolution`` returns, up to rounding: nine products with each pixel, moved to their places.
 
     A kernel of one output channel fills no vector of the processor; as a 1 x 1 convolution to nine channels it does.
+    With gradients the nine moves back cost what is won.
 
     Args:
         convolution: 3 x 3, padding 1, one output channel.

@@ -168,7 +168,8 @@ class JointNet(FlexibleUNet):
         y = features[-1]
         for i, block in enumerate(self.decoder.blocks):
             y = up_and_convolve(block, y, features[-2 - i] if i < self.skip_connect else None)
-        return to_one_channel(self.segmentation_head[0], self.dropout(y))
+        y = self.dropout(y)
+        return self.segmentation_head(y) if torch.is_grad_enabled() else to_one_channel(self.segmentation_head[0], y)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (B, 1 + C, H, W): mask logits, then class maps, as ``outputs.unpack_outputs`` parts them."""

@@ -148,7 +148,8 @@ def unpack_outputs(packed: torch.Tensor, stride: int) -> tuple[torch.Tensor, tor
         stride: the network's attribute ``stride``, pixels of the input per pixel of the class maps.
     """
     size = ((packed.shape[2] + stride - 1) // stride, (packed.shape[3] + stride - 1) // stride)
-    return packed[:, :1], F.interpolate(packed[:, 1:], size=size, mode="nearest-exact")
+    logits, maps = packed.split([1, packed.shape[1] - 1], dim=1)  # one step back in a training, two slices take six
+    return logits, F.interpolate(maps, size=size, mode="nearest-exact")
 
 
 def class_probabilities(found: Prediction) -> np.ndarray:

@@ -117,7 +117,7 @@ class JointCriterion(nn.Module):
     def forward(self, packed: torch.Tensor, targets: Mapping[str, Any]) -> torch.Tensor:
         """Return the total loss, scalar float32, of (B, 1 + C, H, W) outputs and :class:`PrepareJointBatch` targets."""
         logits, maps = unpack_outputs(packed, self._network.stride)
-        scores = self._network.pool(maps)
+        scores = self._network.pool(maps if self.loss.scale_cl > 0 else maps.detach())
         terms = self.loss.terms(scores, logits, targets["label"], targets["mask"], targets["kind"])
         self._terms = {name: value.detach() for name, value in terms.items()}
         return terms["total"]

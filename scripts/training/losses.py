@@ -29,7 +29,8 @@ class BCE(nn.Module):
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor, gate: torch.Tensor | None = None) -> torch.Tensor:
         """Return (B,) float32 >= 0."""
-        return _gated_mean(F.binary_cross_entropy_with_logits(logits.float(), target.float(), reduction="none"), gate)
+        logits = logits.float()
+        return _gated_mean(F.softplus(logits) - logits * target.float(), gate)
 
 
 class L1(nn.Module):
@@ -165,10 +166,13 @@ class JointLoss(nn.Module):
         if masked:
             known = masks != IGNORE
             target, gate = (masks * known).float(), known.float()
-            if self.scale_seg > 0:
-                seg = _sum_of_kind(self.seg_loss(logits, target, gate), kinds == LABELLED) / batch
+            of_image = self.seg_loss(logits, target, gate) if self.scale_seg > 0 else None
+            if of_image is not None:
+                seg = _sum_of_kind(of_image, kinds == LABELLED) / batch
             if self.scale_seg_u > 0:
-                seg_u = _sum_of_kind(self.seg_loss_u(logits, target, gate), kinds == PSEUDO) / batch
+                if of_image is None or self.seg_loss_u is not self.seg_loss:
+                    of_image = self.seg_loss_u(logits, target, gate)
+                seg_u = _sum_of_kind(of_image, kinds == PSEUDO) / batch
         total = zero + self.scale_cl * cl + self.scale_seg * seg + self.scale_seg_u * seg_u
         return {"total": total, "cl": cl, "seg": seg, "seg_u": seg_u}
 
