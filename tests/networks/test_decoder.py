@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from scripts.networks.decoder import doubled_kernel, to_one_channel, up_and_convolve
+from scripts.networks.decoder import doubled_kernel, enlarge, to_one_channel, up_and_convolve
 from scripts.networks.joint_net import JointNet
 from tests.support.tiny import tiny_net
 
@@ -53,6 +53,18 @@ def test_one_channel_is_that_of_the_convolution(bias: bool):
         found.append([y.detach(), *torch.autograd.grad((y**2).sum(), [x, *convolution.parameters()])])
     for plain, ours in zip(*found, strict=True):
         torch.testing.assert_close(ours, plain)
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+@pytest.mark.parametrize("size", [(5, 7), (1, 1), (2, 3)])
+def test_enlarged_as_by_torch_with_its_gradients(factor: int, size: tuple[int, int]):
+    x = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(5)).double().requires_grad_()
+    reference = F.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)
+    found = enlarge(x, factor)
+    torch.testing.assert_close(found, reference)
+    weights = torch.rand(reference.shape, generator=torch.Generator().manual_seed(6)).double()
+    ours, torchs = (torch.autograd.grad(y, x, weights)[0] for y in (found, reference))
+    torch.testing.assert_close(ours, torchs)
 
 
 def test_the_network_computes_the_same_as_its_script():
