@@ -10,7 +10,7 @@ from scripts.networks.encoders.depthwise import depthwise
 from scripts.networks.encoders.lite0 import SameConv2d
 
 
-@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("kernel", [3, 5, 7, 9])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_values_and_gradients_in_double(kernel: int, stride: int) -> None:
     generator = torch.Generator().manual_seed(0)
