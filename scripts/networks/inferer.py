@@ -36,6 +36,7 @@ class JointInferer(Inferer):
         amp: bfloat16 in the decoder: true, false, or ``"auto"`` for where the device computes in it natively.
         decode: false for the classifier alone; the mask logits are then 0 everywhere.
         engine: ``"torch"`` or ``"openvino"``, for networks that are not trained; dropout that is on goes through torch.
+        packed: return one tensor, as all of MONAI takes; false for a training's own loss, which then needs no copies.
     """
 
     def __init__(
@@ -45,13 +46,17 @@ class JointInferer(Inferer):
         amp: bool | str = "auto",
         decode: bool = True,
         engine: str = "torch",
+        packed: bool = True,
     ) -> None:
         super().__init__()
         self.bank, self.flips, self.amp, self.decode, self.engine = bank, flips, amp, decode, engine
+        self.packed = packed
         self._made: dict[str, tuple[object, InferenceNetwork]] = {}
 
-    def __call__(self, inputs: torch.Tensor, network: Any, keys: Sequence[str] | None = None) -> torch.Tensor:
+    def __call__(self, inputs: torch.Tensor, network: Any, keys: Sequence[str] | None = None) -> Any:
         """Return packed outputs (B, 1 + C, H, W) float32, see :func:`scripts.networks.outputs.pack_outputs`.
+
+        Where they are not to be packed, return logits (B, 1, H, W) and class maps (B, C, h, w), float32.
 
         Args:
             inputs: (B, 3, H, W) float32 in [0, 1].
@@ -68,7 +73,8 @@ class JointInferer(Inferer):
             found = self._pass(torch.cat([inputs.flip(axes) for axes in some]), module, names)
             for seen, tensor in zip((logits, maps), found, strict=True):
                 seen += [part.flip(axes) for axes, part in zip(some, tensor.chunk(len(some)), strict=True)]
-        return pack_outputs(_mean(logits), _mean(maps))
+        parts = _mean(logits), _mean(maps)
+        return pack_outputs(*parts) if self.packed else parts
 
     @torch.no_grad()
     def stochastic(self, image: torch.Tensor, network: Any, key: str, passes: int) -> torch.Tensor:

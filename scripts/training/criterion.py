@@ -92,8 +92,12 @@ def _pixels(batch: Mapping[str, Any], wanted: list[int], place: Placement) -> to
     return place.images([batch["id"][at] for at in wanted]).float().div_(255.0)
 
 
+Outputs = torch.Tensor | tuple[torch.Tensor, torch.Tensor]
+"""Packed outputs (B, 1 + C, H, W), or mask logits (B, 1, H, W) and class maps (B, C, h, w)."""
+
+
 class JointCriterion(nn.Module):
-    """The joint loss of a packed network output.
+    """The joint loss of a network's outputs.
 
     Args:
         network: gives the pooling and the stride of the class maps.
@@ -114,9 +118,11 @@ class JointCriterion(nn.Module):
         """Loss terms of the last batch; reading them waits for the device, so not in every step."""
         return {name: float(value) for name, value in self._terms.items()}
 
-    def forward(self, packed: torch.Tensor, targets: Mapping[str, Any]) -> torch.Tensor:
-        """Return the total loss, scalar float32, of (B, 1 + C, H, W) outputs and :class:`PrepareJointBatch` targets."""
-        logits, maps = unpack_outputs(packed, self._network.stride)
+    def forward(self, outputs: Outputs, targets: Mapping[str, Any]) -> torch.Tensor:
+        """Return the total loss, scalar float32, of an inferer's outputs and :class:`PrepareJointBatch` targets."""
+        if isinstance(outputs, torch.Tensor):
+            outputs = unpack_outputs(outputs, self._network.stride)
+        logits, maps = outputs
         scores = self._network.pool(maps if self.loss.scale_cl > 0 else maps.detach())
         terms = self.loss.terms(scores, logits, targets["label"], targets["mask"], targets["kind"])
         self._terms = {name: value.detach() for name, value in terms.items()}

@@ -110,6 +110,14 @@ def test_a_wrapped_network_is_unwrapped(net, images):
         assert torch.equal(JointInferer(amp=False)(images, wrapped), JointInferer(amp=False)(images, net))
 
 
+def test_unpacked_outputs_are_the_packed_ones(net, images):
+    with torch.no_grad():
+        logits, maps = JointInferer(flips=True, amp=False, packed=False)(images, net)
+        packed = JointInferer(flips=True, amp=False)(images, net)
+    for ours, expected in zip((logits, maps), unpack_outputs(packed, net.stride), strict=True):
+        assert torch.equal(ours, expected)
+
+
 @pytest.mark.parametrize("bank", [None, FeatureBank()])
 def test_bfloat16_in_float32_out(net, images, bank):
     dtypes: list[torch.dtype] = []

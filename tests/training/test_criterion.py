@@ -53,6 +53,20 @@ def test_loss_is_that_of_the_unpacked_outputs(net):
     assert all(type(value) is float for value in criterion.terms.values())
 
 
+def test_unpacked_outputs_give_the_same_loss_and_gradients(net):
+    net.freeze(False)
+    criterion, found = JointCriterion(net, JointLoss(scale_cl=1.0)), []
+    features = net.encode(BATCH["image"])
+    for outputs in (net(BATCH["image"]), (net.decode(features, BATCH["image"]), net.class_maps(features))):
+        net.zero_grad()
+        loss = criterion(outputs, BATCH)
+        loss.backward()
+        found.append([loss.detach(), *(p.grad.clone() for p in net.parameters() if p.grad is not None)])
+    assert len(found[0]) == len(found[1]) > 10
+    for packed, parts in zip(*found, strict=True):
+        torch.testing.assert_close(parts, packed, rtol=1e-4, atol=1e-6)
+
+
 def test_every_part_of_the_network_learns_from_it(net):
     net.freeze(False)
     JointCriterion(net, JointLoss(scale_cl=1.0))(net(BATCH["image"]), BATCH).backward()

@@ -90,12 +90,17 @@ class GraphedStep:
         self._inputs = [value.clone() for value in inputs]
         *given, mask, label, kind = self._inputs
         shown = images.new_zeros(1).expand(images.shape) if kept else given[0]  # of kept ones only the size counts
-        inferer = JointInferer(_Given(given) if kept else None, amp=self.inferer.amp, decode=self.inferer.decode)
+        inferer = JointInferer(
+            _Given(given) if kept else None,
+            amp=self.inferer.amp,
+            decode=self.inferer.decode,
+            packed=self.inferer.packed,
+        )
 
         def step() -> torch.Tensor:
             self.optimizer.zero_grad(set_to_none=True)  # so that a recording writes gradients, and adds to none
-            packed = inferer(shown, self.network, [""] * len(shown))
-            loss = self.criterion(packed, {"mask": mask, "label": label, "kind": kind})
+            outputs = inferer(shown, self.network, [""] * len(shown))
+            loss = self.criterion(outputs, {"mask": mask, "label": label, "kind": kind})
             loss.backward()
             return loss.detach()
 
