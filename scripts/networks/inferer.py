@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import itertools
+import weakref
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from monai.inferers import Inferer
@@ -26,8 +27,8 @@ _MOST_PIXELS = 2**20
 class JointInferer(Inferer):
     """Run the joint network on whole images.
 
-    What is not trained runs as an engine's copy of the network (:mod:`scripts.networks.engines`), made anew when the
-    weights have changed.
+    What is not trained runs as an engine's copy of the network (:mod:`scripts.networks.engines`), which follows when
+    the weights have changed.
 
     Args:
         bank: memory of features for a network that repeats them (frozen, no dropout in the encoder); None computes
@@ -51,7 +52,7 @@ class JointInferer(Inferer):
         super().__init__()
         self.bank, self.flips, self.amp, self.decode, self.engine = bank, flips, amp, decode, engine
         self.packed = packed
-        self._made: dict[str, tuple[object, InferenceNetwork]] = {}
+        self._made: dict[str, _Copy] = {}
 
     def __call__(self, inputs: torch.Tensor, network: Any, keys: Sequence[str] | None = None) -> Any:
         """Return packed outputs (B, 1 + C, H, W) float32, see :func:`scripts.networks.outputs.pack_outputs`.
@@ -144,15 +145,27 @@ class JointInferer(Inferer):
     def _copy(self, name: str, module: Any) -> InferenceNetwork:
         """Return an engine's copy of a network, made when there is none or when a weight has changed since."""
         tensors = itertools.chain(module.parameters(), module.buffers())
-        stamp = (
-            id(module),
-            getattr(module.dropout, "p", 0.0),
-            *((tensor.data_ptr(), tensor._version) for tensor in tensors),
-        )
+        probability = getattr(module.dropout, "p", 0.0)
+        stamp = (probability, *((tensor.data_ptr(), tensor._version) for tensor in tensors))
         made = self._made.get(name)
-        if made is None or made[0] != stamp:
-            made = self._made[name] = (stamp, engine_of(name, module, self.amp))
-        return made[1]
+        if made is None or not made.is_of(module, probability):
+            made = self._made[name] = _Copy(weakref.ref(module), stamp, engine_of(name, module, self.amp))
+        elif made.stamp != stamp:
+            engine = made.engine if made.engine.follow(module) else engine_of(name, module, self.amp)
+            made = self._made[name] = made._replace(stamp=stamp, engine=engine)
+        return made.engine
+
+
+class _Copy(NamedTuple):
+    """An engine's copy of a network, and the state of the network when it was made."""
+
+    of: weakref.ref[Any]
+    stamp: tuple[Any, ...]
+    engine: InferenceNetwork
+
+    def is_of(self, module: Any, probability: float) -> bool:
+        """Tell whether the engine can follow this network, with this probability of dropout."""
+        return self.of() is module and bool(self.stamp[0] == probability)
 
 
 def _name(key: str, axes: tuple[int, ...]) -> str:

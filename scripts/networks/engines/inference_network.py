@@ -38,6 +38,10 @@ class InferenceNetwork(nn.Module):
         self.device = tensors[0].device if tensors else torch.device("cpu")
         self.reduced = computes_in_bfloat16(self.device, amp)
 
+    def follow(self, network: nn.Module) -> bool:
+        """Take over the weights of the network it was made of, where an engine can; return whether it did."""
+        return False
+
     @property
     def stride(self) -> int:
         """Pixels of the input per pixel of the class maps."""
