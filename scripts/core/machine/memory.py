@@ -7,7 +7,7 @@ import os
 import sys
 
 _TRIM, _MMAP = -1, -3  # of glibc's malloc.h
-_MOST = 2**30 - 1
+_LARGEST_BLOCK, _MOST_FREE = 2**30, 2**28
 _BY_USER = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES")
 
 
@@ -15,7 +15,8 @@ def keep_freed_memory() -> bool:
     """Let the process keep the memory of tensors that are gone, for the next ones; return whether it does.
 
     GNU's allocator gives a block of 32 MiB or more back at once, and the next one of its size is cleared by the system
-    page by page: a fifth of the time of a training of the encoder. Up to 1 GiB of free memory stays with the process.
+    page by page: a fifth of the time of a training of the encoder. Up to 256 MiB of free memory at the end of what the
+    process holds stay with it.
     Elsewhere than with GNU's allocator, and where the user has set it up by the environment, nothing is done.
     """
     if not sys.platform.startswith("linux") or any(name in os.environ for name in _BY_USER):
@@ -23,4 +24,4 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:  # another C library
         return False
-    return all([mallopt(_MMAP, _MOST) == 1, mallopt(_TRIM, _MOST) == 1])
+    return all([mallopt(_MMAP, _LARGEST_BLOCK) == 1, mallopt(_TRIM, _MOST_FREE) == 1])
