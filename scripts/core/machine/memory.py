@@ -7,7 +7,7 @@ import os
 import sys
 
 _TRIM, _MMAP = -1, -3  # of glibc's malloc.h
-_LARGEST_BLOCK, _MOST_FREE = 2**30, 2**28
+_LARGEST_BLOCK, _MOST_FREE = 2**30, 2**29
 _BY_USER = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES")
 
 
@@ -15,9 +15,9 @@ def keep_freed_memory() -> bool:
     """Let the process keep the memory of tensors that are gone, for the next ones; return whether it does.
 
     GNU's allocator gives a block of 32 MiB or more back at once, and the next one of its size is cleared by the system
-    page by page: a fifth of the time of a training of the encoder. Up to 256 MiB of free memory at the end of what the
-    process holds stay with it.
-    Elsewhere than with GNU's allocator, and where the user has set it up by the environment, nothing is done.
+    page by page: a fifth of the time of a training of the encoder. Up to 512 MiB of free memory at the end of what the
+    process holds stay with it. Elsewhere than with GNU's allocator, and where the user has set it up by the
+    environment, nothing is done.
     """
     if not sys.platform.startswith("linux") or any(name in os.environ for name in _BY_USER):
         return False
