@@ -81,6 +81,29 @@ def test_an_image_does_not_depend_on_its_batch(net, images):
     assert all(torch.equal(a[2:3], b) for a, b in zip(whole, alone, strict=True))
 
 
+def test_the_number_of_threads_changes_nothing(net, images):
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(FeatureBank().features(net, images, KEYS))
+            found.append([feature[:1] for feature in FeatureBank().features(net, images[:1], KEYS[:1])])
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    for features in found[1:]:
+        assert all(torch.equal(a[: len(b)], b) for a, b in zip(found[0], features, strict=True))
+
+
+def test_equal_names_are_computed_once(net, images, passes):
+    for limit in (1.0, 0.0):
+        bank = FeatureBank(limit)
+        found = bank.features(net, images[[0, 1, 0]], ["a", "b", "a"])
+        assert bank.computed == 2
+        assert torch.equal(found[0][0], found[0][2]) and not torch.equal(found[0][0], found[0][1])
+    assert len(passes) == 4
+
+
 def test_unnamed_images_are_not_kept(net, images, passes):
     bank = FeatureBank()
     first = bank.features(net, images[:1], [""])
@@ -123,5 +146,5 @@ def test_changing_what_was_handed_out_harms_nothing(net, images):
 
 
 def test_keys_must_match_images(net, images):
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(ValueError, match="4 images, but 3 names"):
         FeatureBank().features(net, images, KEYS[:3])
