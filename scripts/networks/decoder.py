@@ -87,5 +87,6 @@ class _Doubled(torch.autograd.Function):
         taps = gradient.new_tensor([0.25, 0.75, 0.75, 0.25])
         # what would come from beyond an edge comes from the edge itself, as the way forward repeats it
         padded = F.pad(gradient, (1, 1, 1, 1), mode="replicate").flatten(0, 1)[:, None]
-        found = F.conv2d(padded, torch.outer(taps, taps)[None, None], stride=2)
+        with torch.autocast(gradient.device.type, enabled=False):
+            found = F.conv2d(padded, torch.outer(taps, taps)[None, None], stride=2)
         return found.view(batch, channels, height // 2, width // 2)

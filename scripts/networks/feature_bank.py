@@ -88,10 +88,11 @@ class FeatureBank:
         if threads == 1 or images[0].is_cuda:
             return [encode(image) for image in images]
         # an image per thread takes two thirds of the time of all threads for one image after the other
-        with ThreadPoolExecutor(min(threads, len(images)), "encoder", torch.set_num_threads, (1,)) as pool:
-            found = list(pool.map(encode, images))
-        torch.set_num_threads(threads)  # what threads to come start with
-        return found
+        try:
+            with ThreadPoolExecutor(min(threads, len(images)), "encoder", torch.set_num_threads, (1,)) as pool:
+                return list(pool.map(encode, images))
+        finally:
+            torch.set_num_threads(threads)  # what threads to come start with
 
     def _keep(self, key: str, features: list[torch.Tensor]) -> None:
         size = sum(feature.numel() * feature.element_size() for feature in features)

@@ -77,6 +77,10 @@ class JointInferer(Inferer):
         parts = _mean(logits), _mean(maps)
         return pack_outputs(*parts) if self.packed else parts
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the copies, which are made again where they are needed."""
+        return self.__dict__ | {"_made": {}}
+
     @torch.no_grad()
     def stochastic(self, image: torch.Tensor, network: Any, key: str, passes: int) -> torch.Tensor:
         """Return mask logits (passes, 1, H, W) float32 of passes with dropout on, without flips.
@@ -110,8 +114,10 @@ class JointInferer(Inferer):
         """Return the features of an image, in the precision of the decoder; None if they differ from pass to pass."""
         if not engine.has_fixed_features():
             return None
-        bank = self.bank if self.bank is not None else FeatureBank(0.0)
-        features = bank.features(module, image, [key])
+        if self.bank is not None:
+            features = self.bank.features(module, image, [key])
+        else:
+            features = [feature.half().float() for feature in module.encode(image)]
         return [feature.bfloat16() for feature in features] if engine.reduced else features
 
     def _pass(

@@ -154,6 +154,8 @@ class JointTrainer(SupervisedTrainer):
             self._require_finite()
 
     def _end_step(self) -> None:
+        # a fused optimizer's step leaves them, and by them an engine's copy sees that the weights have changed
+        torch.autograd.graph.increment_version(self.network.parameters())
         if self.state.iteration % (self.state.epoch_length or 1) == 0:
             self._require_finite()  # before the handlers of the epoch's end: they validate and store
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -148,3 +150,19 @@ def test_changing_what_was_handed_out_harms_nothing(net, images):
 def test_keys_must_match_images(net, images):
     with pytest.raises(ValueError, match="4 images, but 3 names"):
         FeatureBank().features(net, images, KEYS[:3])
+
+
+def test_threads_are_as_before_after_an_error(images):
+    class Broken:
+        def encode(self, _image: torch.Tensor) -> list[torch.Tensor]:
+            raise RuntimeError("no features")
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        with pytest.raises(RuntimeError, match="no features"):
+            FeatureBank().features(Broken(), images, KEYS)  # type: ignore[arg-type]
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 import torch
 from torch import nn
@@ -206,3 +208,10 @@ class TestStochastic:
         found = JointInferer(bank, amp=False).stochastic(images[:1], net, "a", 3)
         assert bank.computed == 0
         assert not torch.equal(found[0], found[1])
+
+
+def test_an_inferer_that_has_worked_can_be_pickled(net, images):
+    inferer = JointInferer(amp=False)
+    with torch.no_grad():
+        expected = inferer(images, net)
+        assert torch.equal(pickle.loads(pickle.dumps(inferer))(images, net), expected)  # noqa: S301  (our own)

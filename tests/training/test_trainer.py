@@ -67,6 +67,15 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return seen
 
 
+def test_every_step_is_seen_in_the_versions_of_the_weights(config, data, theta):
+    parser = config.parser(PLAIN, {"data": data, "features": FeatureBank()})
+    network = parser.get_parsed_content("network")
+    assert parser.get_parsed_content("optimizer").defaults["fused"]  # its steps leave them as they are
+    train(parser, 7, theta)
+    steps = PLAIN["max_epochs"] * PLAIN["epoch_length"]
+    assert all(p._version >= steps for p in network.parameters() if p.requires_grad)
+
+
 class TestNotFinite:
     def test_the_error_names_training_step_and_images(self, config, data, theta, poisoned):
         with pytest.raises(InputError) as error:

@@ -24,4 +24,5 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:  # another C library
         return False
-    return all([mallopt(_MMAP, _LARGEST_BLOCK) == 1, mallopt(_TRIM, _MOST_FREE) == 1])
+    # an old library refuses the first; the second alone would only fix a low limit
+    return mallopt(_MMAP, _LARGEST_BLOCK) == 1 and mallopt(_TRIM, _MOST_FREE) == 1

@@ -33,8 +33,10 @@ class FoldedNetwork(InferenceNetwork):
         amp: bfloat16: true, false, or ``"auto"`` for where the device computes in it natively.
     """
 
+    @torch.inference_mode(False)  # else its weights could not be changed again
     def __init__(self, network: nn.Module, amp: bool | str = "auto") -> None:
         super().__init__(network, amp)
+        self._of = _structure(network)
         _quicken(self.network)
         self._norm_of = fold_norms(self.network, torch.zeros(1, 3, _SIDE, _SIDE, device=self.device))
         kept = set(getattr(self.network, "head", nn.Module()).modules())  # class maps are made in float32
@@ -49,7 +51,13 @@ class FoldedNetwork(InferenceNetwork):
 
     @torch.no_grad()
     def follow(self, network: nn.Module) -> bool:
-        """Take over the weights of the network it was made of, which were trained on: in a tenth of a copy's time."""
+        """Take over the weights of the network it was made of, which were trained on: in a tenth of a copy's time.
+
+        Returns:
+            False where it has got other layers since, or is on another device.
+        """
+        if _structure(network) != self._of:
+            return False
         given, own = dict(getattr(network, "module", network).named_modules()), dict(self.network.named_modules())
         folded = [given[name] for pair in self._norm_of.items() for name in pair]
         for name, norm_name in self._norm_of.items():
@@ -76,6 +84,15 @@ class FoldedNetwork(InferenceNetwork):
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.reduced)
+
+
+def _structure(network: nn.Module) -> dict[str, tuple[Any, ...]]:
+    """Return what a copy has in common with the network it can follow, besides the values of its weights."""
+    inner = getattr(network, "module", network)
+    found: dict[str, tuple[Any, ...]] = {
+        name: (tensor.shape, tensor.dtype, tensor.device) for name, tensor in inner.state_dict(keep_vars=True).items()
+    }
+    return found | {"": (bool(getattr(inner, "frozen", False)),)}
 
 
 def _quicken(network: nn.Module) -> None:

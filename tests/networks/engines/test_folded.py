@@ -80,6 +80,24 @@ def test_it_follows_a_training(name: str, amp: bool) -> None:
     assert {k: v.dtype for k, v in engine.state_dict().items()} == {k: v.dtype for k, v in anew.state_dict().items()}
 
 
+def test_it_does_not_follow_where_more_than_weights_has_changed() -> None:
+    network = with_statistics(NETWORKS["lite0"]())
+    engine = FoldedNetwork(network)
+    network.freeze(True)
+    assert not engine.follow(network)  # its features are fixed now
+    network.freeze(False)
+    assert engine.follow(network)
+    network.add_module("more", nn.Linear(2, 2))
+    assert not engine.follow(network)
+
+
+def test_a_copy_made_in_inference_mode_follows() -> None:
+    network = with_statistics(NETWORKS["lite0"]())
+    with torch.inference_mode():
+        engine = FoldedNetwork(network)
+    assert engine.follow(network)
+
+
 def test_an_inferer_takes_it_in_place_of_the_network() -> None:
     network = with_statistics(NETWORKS["lite0"]())
     engine = FoldedNetwork(network, amp=False)
