@@ -3,14 +3,13 @@
 With ``freeze_classifier`` the encoder is theta0's in every cycle, so its features of a given input never change. They
 are computed in float32 by a copy with folded batch-norm, in half the time of the network itself, and kept in half
 precision. They are handed out in half precision's values also where they are not kept: what a training sees does not
-depend on what fits into memory. Each image passes the encoder alone and in one thread, so that its features depend
-neither on its batch nor on the number of threads (in float arithmetic they would, in the last digit).
+depend on what fits into memory. Each image passes the encoder alone, so that its features do not depend on its batch
+either (in float arithmetic they would, in the last digit).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import nn
@@ -59,46 +58,22 @@ class FeatureBank:
 
         Returns:
             one tensor (B, c, h, w) float32 per feature level.
-
-        Raises:
-            ValueError: not as many names as images.
         """
-        if len(keys) != len(images):
-            raise ValueError(f"{len(images)} images, but {len(keys)} names")
-        first = {key or at: at for at, key in reversed(list(enumerate(keys)))}  # of equal names one is computed
-        wanted = sorted(at for name, at in first.items() if name not in self._kept)
-        made = dict(zip(wanted, self._encoded(network, [images[at : at + 1] for at in wanted]), strict=True))
-        for at, features in made.items():
-            self._keep(keys[at], features)
-        found = [self._kept.get(key) or made[first[key or at]] for at, key in enumerate(keys)]
+        found = [self._of_one(network, image[None], key) for image, key in zip(images, keys, strict=True)]
         return [_stacked([features[level] for features in found]) for level in range(len(found[0]))]
 
-    def _encoded(self, network: JointNetwork, images: Sequence[torch.Tensor]) -> Sequence[list[torch.Tensor]]:
-        """Return the features of images (1, 3, H, W), half precision."""
-        if not images:
-            return []
-        encoder = self._copy(network)
-        self.computed += len(images)
-
-        @torch.no_grad()
-        def encode(image: torch.Tensor) -> list[torch.Tensor]:
-            return [feature.half() for feature in encoder.encode(_channels_last(image))]
-
-        threads = torch.get_num_threads()
-        if threads == 1 or images[0].is_cuda:
-            return [encode(image) for image in images]
-        # an image per thread takes two thirds of the time of all threads for one image after the other
-        try:
-            with ThreadPoolExecutor(min(threads, len(images)), "encoder", torch.set_num_threads, (1,)) as pool:
-                return list(pool.map(encode, images))
-        finally:
-            torch.set_num_threads(threads)  # what threads to come start with
-
-    def _keep(self, key: str, features: list[torch.Tensor]) -> None:
+    def _of_one(self, network: JointNetwork, image: torch.Tensor, key: str) -> list[torch.Tensor]:
+        kept = self._kept.get(key)
+        if kept is not None:
+            return kept
+        with torch.no_grad():
+            features = [feature.half() for feature in self._copy(network).encode(_channels_last(image))]
+        self.computed += 1
         size = sum(feature.numel() * feature.element_size() for feature in features)
         if key and self._bytes + size <= self.limit:
             self._kept[key] = features
             self._bytes += size
+        return features
 
     def _copy(self, network: JointNetwork) -> FoldedNetwork | JointNetwork:
         if self._encoder is None:
