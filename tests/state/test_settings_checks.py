@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scripts.active.run_record import HARMLESS
 from scripts.core.errors import InputError
 from scripts.state.rows import ImageRow
 from scripts.state.settings_checks import changed_images, changed_masks, changed_settings, flatten_settings
@@ -69,6 +70,12 @@ def test_change_names_key_old_and_new_value() -> None:
 def test_absent_and_truth_are_no_numbers(old: dict[str, Any], new: dict[str, Any], expected: str, found: str) -> None:
     (problem,) = changed_settings(old, new, harmless=())
     assert (problem.expected, problem.found) == (expected, found)
+
+
+def test_a_run_keeps_its_engine_and_may_move_to_another_device() -> None:
+    old = {"engine": "torch", "device": "cpu"}
+    (problem,) = changed_settings(old, {"engine": "openvino", "device": "cuda"}, HARMLESS)
+    assert (problem.where, problem.expected, problem.found) == ("engine", '"torch"', '"openvino"')
 
 
 def test_harmless_covers_a_branch_but_not_a_longer_name() -> None:

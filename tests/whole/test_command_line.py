@@ -153,9 +153,6 @@ def test_the_state_of_another_run(run, data: Path, tmp_path: Path) -> None:
     code, text = run(data, output, "--lr=0.5")
     assert code == 3
     assert re.search(r"lr: setting differs from that of the run; expected 0.002; found 0.5\b", message(text))
-    code, text = run(data, output, "--engine=openvino")
-    assert code == 3
-    assert 'engine: setting differs from that of the run; expected "torch"; found "openvino"' in message(text)
     other = make_images(tmp_path / "data", SIZES)
     (other / "train_01.png").write_bytes((other / "train_03.png").read_bytes())
     code, text = run(other, output)
