@@ -8,7 +8,7 @@ from torch import nn
 
 
 class Dropout(nn.Dropout):
-    """Dropout in a seventh of the time of torch's on a CPU, for networks that are not trained.
+    """Dropout in a fraction of the time of torch's on a CPU, for networks that are not trained.
 
     A value takes as many bits of noise as it has itself; the probability is rounded to a multiple of what they resolve
     (1 / 65536 in bfloat16), and what is kept is scaled by it. The noise is NumPy's SFC64, seeded from torch's global
