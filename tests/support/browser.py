@@ -139,16 +139,16 @@ class Page:
                 raise TimeoutError(expression)
             time.sleep(0.03)
 
-    def open(self, path: Path) -> None:
+    def open(self, path: Path, seconds: float = SECONDS) -> None:
         """Open a file by its address, as a double-click does, and wait until it has loaded.
 
         Chromium never answers a navigation that comes while the one before it is being committed.
         """
         loader = self.call("Page.navigate", url=path.as_uri())["loaderId"]
-        until = time.monotonic() + SECONDS
+        until = time.monotonic() + seconds
         while all(event["frame"]["loaderId"] != loader for event in self.named("Page.frameNavigated")):
             self._note(self._message(until))
-        self.wait("document.readyState === 'complete'")
+        self.wait("document.readyState === 'complete'", seconds)
 
     def mouse(self, kind: str, x: float, y: float, button: str = "left", pointer: str = "mouse") -> None:
         """Dispatch ``mousePressed``, ``mouseMoved`` or ``mouseReleased`` of a ``mouse`` or a ``pen``."""

@@ -913,7 +913,7 @@ def test_a_page_larger_than_any_text_shows_its_pictures(desk: Desk) -> None:
     ]
     (page,) = write_pages(desk.file.parent, "large", told, "m.zip", most_bytes=2**40)
     assert page.stat().st_size > 2**29
-    desk.page.open(page)
+    desk.page.open(page, 90)
     desk.page.wait("document.querySelector('#opening')?.hidden", 90)
     for _ in range(2):
         desk.page.wait(f"{MIDDLE}[3] === 255", 10)
