@@ -6,6 +6,7 @@ phase as done. A phase that is done is skipped, so a run that was killed goes on
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from abc import ABC, abstractmethod
@@ -17,7 +18,7 @@ from scripts.active.round_context import RoundContext, round_state
 from scripts.active.strategies import initial_draw, query_pool, random_order, select_per_class
 from scripts.annotation.person_oracle import PersonOracle, asked_images
 from scripts.core.errors import listed
-from scripts.core.run_names import Metric, Phase, Stage, selection_metric, weights_artifact
+from scripts.core.run_names import TEST_DICE, Metric, Phase, Stage, selection_metric, weights_artifact
 from scripts.core.seeds import python_generator
 from scripts.images.png import mask_to_png
 from scripts.images.regions import mask_cost
@@ -253,7 +254,7 @@ class PseudoLabelHandler(PhaseHandler):
     def _threshold(self, context: RoundContext, weights: Any) -> float:
         if self.stage is Stage.FINAL:
             return context.run.state.metrics(context.index)[context.index][Metric.THRESHOLD]
-        return evaluate(context.run.learner, weights, test=False)[Metric.THRESHOLD]
+        return evaluate(context.run.learner, weights, test=False).metrics[Metric.THRESHOLD]
 
 
 class EvaluateHandler(PhaseHandler):
@@ -267,5 +268,9 @@ class EvaluateHandler(PhaseHandler):
         found = evaluate(run.learner, context.weights(), wsl=run.method.cycles == 0)
         drawn = run.state.drawn(context.index)
         pixels = sum(row.cost_px for rows in drawn.values() for row in rows)
-        found |= {Metric.MASKS: float(len(drawn)), Metric.PIXELS: float(pixels)}
-        return {"metrics": found}
+        costs = {Metric.MASKS: float(len(drawn)), Metric.PIXELS: float(pixels)}
+        each = json.dumps(found.test_dice, sort_keys=True).encode()
+        return {
+            "metrics": found.metrics | costs,
+            "artifacts": {TEST_DICE: run.state.put_blob(each, ".json")} if found.test_dice else {},
+        }

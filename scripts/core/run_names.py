@@ -97,6 +97,9 @@ class OutputFile(StrEnum):
     LEARNING_CURVE = "learning_curve.png"
 
 
+TEST_DICE = "test_dice"
+"""Artifact of a round: JSON, id -> Dice of each test image."""
+
 SELECTION = "selection_cycle"
 """Metrics of this beginning and the number of a cycle: the metric on validation that chose the cycle's weights."""
 

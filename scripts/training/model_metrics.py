@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -19,18 +20,29 @@ from scripts.training.learner import Learner
 _MASK_METRICS = (Metric.DICE, Metric.MIOU, Metric.DICE_AT_HALF, Metric.WSL_DICE)
 
 
-def evaluate(learner: Learner, weights: Weights, test: bool = True, wsl: bool = False) -> dict[str, float]:
-    """Return the metrics of a model, each in [0, 1].
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of a model, each value in [0, 1].
+
+    Attributes:
+        metrics: ``threshold``, ``val_dice`` and ``val_miou`` at it (where validation images have masks), and for the
+            test images ``dice``, ``miou``, ``dice_at_0.5``, ``accuracy``, ``pxap`` of the CAM, ``wsl_dice`` of the CAM
+            mask.
+        test_dice: id -> Dice of each test image with a mask, whose mean is ``dice``.
+    """
+
+    metrics: dict[str, float]
+    test_dice: dict[str, float] = field(default_factory=dict)
+
+
+def evaluate(learner: Learner, weights: Weights, test: bool = True, wsl: bool = False) -> Measured:
+    """Measure a model.
 
     Args:
         learner: predicts.
         weights: the model.
         test: measure on the test images too; else only the threshold is estimated.
         wsl: the mask is the classifier's (CAM mask of the true class, as published), not the decoder's.
-
-    Returns:
-        ``threshold``, ``val_dice`` and ``val_miou`` at it (where validation images have masks), and for the test
-        images ``dice``, ``miou``, ``dice_at_0.5``, ``accuracy``, ``pxap`` of the CAM, ``wsl_dice`` of the CAM mask.
     """
     data = learner.data
     label_of = {item["id"]: item["label"] for item in data.datalist.items}
@@ -42,16 +54,19 @@ def evaluate(learner: Learner, weights: Weights, test: bool = True, wsl: bool = 
         if stats.n_images:
             best = stats.compute()
             found = {Metric.THRESHOLD: best.value, Metric.VAL_DICE: best.dice, Metric.VAL_MIOU: best.miou}
-    if test:
-        found |= _test_metrics(learner, weights, label_of, found[Metric.THRESHOLD], wsl)
-    return found
+    if not test:
+        return Measured(found)
+    tested = _test_metrics(learner, weights, label_of, found[Metric.THRESHOLD], wsl)
+    return Measured(found | tested.metrics, tested.test_dice)
 
 
 def _test_metrics(
     learner: Learner, weights: Weights, label_of: Mapping[str, int], threshold: float, wsl: bool
-) -> dict[str, float]:
+) -> Measured:
     data = learner.data
-    right, rows, pxap = [], [], PxAP()
+    right: list[float] = []
+    rows: dict[str, tuple[float, ...]] = {}
+    pxap = PxAP()
     cuts = np.unique([DEFAULT_THRESHOLD, threshold])
     for p in learner.predict([item["id"] for item in data.items("test")], weights):
         label = label_of[p.id]
@@ -63,14 +78,14 @@ def _test_metrics(
         pxap.update(p.cam(label), truth)
         dices, mious = dice_and_miou_over_thresholds(cam.astype(np.float32) if wsl else p.probs, truth, cuts)
         at, half = int(np.searchsorted(cuts, threshold)), int(np.searchsorted(cuts, DEFAULT_THRESHOLD))
-        rows.append((dices[at], mious[at], dices[half], dice(cam, truth)))
+        rows[p.id] = (float(dices[at]), mious[at], dices[half], dice(cam, truth))
     found: dict[str, float] = {Metric.ACCURACY: float(np.mean(right))} if right else {}
     if rows:
-        means = np.mean(rows, axis=0)
+        means = np.mean(list(rows.values()), axis=0)
         found |= dict(zip(_MASK_METRICS, map(float, means), strict=True))
         area = pxap.compute()
         found |= {} if math.isnan(area) else {Metric.PXAP: area}
-    return found
+    return Measured(found, {key: values[0] for key, values in rows.items()})
 
 
 def pseudo_quality(data: RunData, masks: Mapping[str, np.ndarray]) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -284,6 +285,14 @@ class TestEvaluateHandler:
         pixels = sum(int(shapes_data.store.true_mask(key).sum()) for key in asked(run, 0))
         assert (found["masks"], found["pixels"]) == (4, pixels)
         assert {"dice", "miou", "pxap", "accuracy", "threshold", "wsl_dice", "val_dice"} <= set(found)
+
+    def test_keeps_the_dice_of_each_test_image(self, state: RunState, shapes_data: Any) -> None:
+        run = open_run(state, shapes_data, Method())
+        for handler in (QueryHandler(), OracleHandler(), CycleHandler(0), EvaluateHandler()):
+            fire(handler, run, 0)
+        each = json.loads(state.read_blob(state.artifact(0, "test_dice")))
+        assert set(each) == {item["id"] for item in shapes_data.items("test")}
+        assert np.mean(list(each.values())) == pytest.approx(state.metrics(0)[0]["dice"], abs=1e-12)
 
     def test_wsl_measures_the_masks_of_the_classifier(self, state: RunState, shapes_data: Any) -> None:
         run = open_run(state, shapes_data, Method(cycles=0))

@@ -39,7 +39,7 @@ class Oracular:
 class TestEvaluate:
     def test_threshold_of_validation_is_used_on_test(self, shapes_data: Any) -> None:
         learner = Oracular(shapes_data)
-        found = evaluate(learner, {})  # type: ignore[arg-type]
+        found = evaluate(learner, {}).metrics  # type: ignore[arg-type]
         assert 0.1 < found["threshold"] <= 0.3
         measured = (found["val_dice"], found["dice"], found["dice_at_0.5"])
         assert measured == pytest.approx((1.0, 1.0, 0.0), abs=1e-9)
@@ -47,7 +47,7 @@ class TestEvaluate:
 
     def test_equals_plain_computation(self, shapes_data: Any) -> None:
         learner = Oracular(shapes_data, 0.4, noise=0.5)
-        found = evaluate(learner, {})  # type: ignore[arg-type]
+        found = evaluate(learner, {}).metrics  # type: ignore[arg-type]
         truth = shapes_data.store.true_mask
         val = [item["id"] for item in shapes_data.items("val")]
         stats = ThresholdStats()
@@ -73,11 +73,11 @@ class TestEvaluate:
                 for p in super().predict(ids, weights):
                     yield replace(p, scores=np.array([1.0, 1.0 + label_of.get(p.id, 0)], dtype=np.float32))
 
-        assert evaluate(Tied(shapes_data), {})["accuracy"] == 1.0  # type: ignore[arg-type]
+        assert evaluate(Tied(shapes_data), {}).metrics["accuracy"] == 1.0  # type: ignore[arg-type]
 
     def test_wsl_takes_the_masks_of_the_true_class(self, shapes_data: Any) -> None:
         learner = Oracular(shapes_data)
-        found = evaluate(learner, {}, wsl=True)  # type: ignore[arg-type]
+        found = evaluate(learner, {}, wsl=True).metrics  # type: ignore[arg-type]
         items = shapes_data.items("test")
         predicted = {p.id: p for p in learner.predict([item["id"] for item in items], {})}
         expected = [
@@ -88,7 +88,7 @@ class TestEvaluate:
         assert found["threshold"] == DEFAULT_THRESHOLD
 
     def test_threshold_alone(self, shapes_data: Any) -> None:
-        found = evaluate(Oracular(shapes_data), {}, test=False)  # type: ignore[arg-type]
+        found = evaluate(Oracular(shapes_data), {}, test=False).metrics  # type: ignore[arg-type]
         assert set(found) == {"threshold", "val_dice", "val_miou"}
 
     def test_images_without_masks(self, tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ class TestEvaluate:
         data = open_tiny(make_images(tmp_path, {"train": 2, "val": 2, "test": 3}, without_mask=bare))
         learner = Oracular(data)
         learner.probs = lambda key: np.full((64, 64), 0.7, dtype=np.float32)  # type: ignore[method-assign]
-        found = evaluate(learner, {})  # type: ignore[arg-type]
+        found = evaluate(learner, {}).metrics  # type: ignore[arg-type]
         assert found["threshold"] == DEFAULT_THRESHOLD
         assert "val_dice" not in found
         assert found["accuracy"] == pytest.approx(1 / 3)  # all test images have a class
