@@ -10,12 +10,16 @@ import json
 import logging
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from ignite.engine import Engine, EventEnum
 
 from scripts.active.round_context import RoundContext, round_state
-from scripts.active.strategies import initial_draw, query_pool, random_order, select_per_class
+from scripts.active.strategies.per_class import initial_query, query_pool, select_per_class
+from scripts.active.strategies.pool import Pool
 from scripts.annotation.person_oracle import PersonOracle, asked_images
 from scripts.core.errors import listed
 from scripts.core.run_names import TEST_DICE, Metric, Phase, Stage, selection_metric, weights_artifact
@@ -93,49 +97,47 @@ class QueryHandler(PhaseHandler):
         if run.method.cycles == 0:
             return {"queries": []} if context.index == 0 else None
         rng = python_generator(run.settings.seed)  # published: the same generator is seeded anew in every round
-        scores: dict[str, float] = {}
+        chosen = context.pool(labelled, pool)
         if run.method.label_all:
             ids = pool
         elif context.index == 0:
-            ids = initial_draw(pool, run.class_of, run.settings.initial_per_class, rng)
+            ids = initial_query(run.start, chosen, run.class_of, rng, n_per_class=run.settings.initial_per_class)
         elif pool:
             pseudo = [row.id for row in run.state.pseudo(context.index - 1, Stage.FINAL)]
             pool = query_pool(pool, pseudo, len(run.data.classes), run.settings.protect_pseudo)
-            scores = self._scores(context, pool)
+            chosen = context.pool(labelled, pool, self._scores(context, pool))
             ids = select_per_class(
-                run.method.strategy, scores or None, run.data.histograms, labelled, pool, run.class_of, rng,
-                n_per_class=run.settings.query_per_class,
-            )  # fmt: skip
+                run.method.strategy, chosen, run.class_of, rng, n_per_class=run.settings.query_per_class
+            )
         else:
             ids = []
         if run.settings.budget is not None and not run.method.label_all:
             ids = ids[: max(run.settings.budget - len(known), 0)]
         if not ids and context.index > 0:
             return None
-        found = {"queries": [(key, scores.get(key)) for key in ids]}
+        found = {"queries": _with_scores(ids, chosen)}
         if isinstance(run.oracle, PersonOracle) and not run.method.label_all:
             rest = [key for key in pool if key not in set(ids)]
-            found["reserves"] = [(key, scores.get(key)) for key in self._reserves(context, rest, labelled, scores)]
+            found["reserves"] = _with_scores(self._reserves(context, replace(chosen, unlabelled=rest)), chosen)
         return found
 
-    def _reserves(
-        self, context: RoundContext, rest: list[str], labelled: list[str], scores: dict[str, float]
-    ) -> list[str]:
+    def _reserves(self, context: RoundContext, rest: Pool) -> list[str]:
         """What people are asked for in place of images they cannot draw: as many again of each class."""
-        run = context.run
-        n = run.settings.initial_per_class if context.index == 0 else run.settings.query_per_class
+        run, is_start = context.run, context.index == 0
+        n = run.settings.initial_per_class if is_start else run.settings.query_per_class
         rng = python_generator(run.settings.seed, context.index, "reserves")
-        strategy = random_order if context.index == 0 else run.method.strategy
-        return select_per_class(
-            strategy, scores or None, run.data.histograms, labelled, rest, run.class_of, rng, n_per_class=n
-        )
+        return select_per_class(run.start if is_start else run.method.strategy, rest, run.class_of, rng, n_per_class=n)
 
-    def _scores(self, context: RoundContext, pool: list[str]) -> dict[str, float]:
-        method = context.run.method
-        if method.score is None:
+    def _scores(self, context: RoundContext, pool: list[str]) -> dict[str, np.ndarray]:
+        method, score = context.run.method, context.run.method.image_score()
+        if score is None:
             return {}
-        weights = context.previous().weights()
-        return context.run.learner.score(pool, weights, method.score, method.passes, context.index)
+        return context.run.learner.score(pool, context.previous().weights(), score, method.passes, context.index)
+
+
+def _with_scores(ids: Sequence[str], pool: Pool) -> list[tuple[str, float | None]]:
+    """Return each id with the first number of its score, None where it has none."""
+    return [(key, float(pool.scores[key][0]) if key in pool.scores else None) for key in ids]
 
 
 class OracleHandler(PhaseHandler):

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-import torch
+import numpy as np
 
 from scripts.active.propagation import Propagation
-from scripts.active.strategies import Strategy, random_order
+from scripts.active.scores.reductions import PixelMap, Reduction, image_score, mean
+from scripts.active.strategies.at_random import random_order
+from scripts.active.strategies.pool import Strategy
 from scripts.core.errors import InputError, Problem
+from scripts.networks.outputs import ImageMaps
 
 
 @dataclass(frozen=True)
@@ -19,29 +23,36 @@ class Method:
 
     Attributes:
         strategy: picks the images to query, per class (:mod:`scripts.active.strategies`).
-        score: how informative an image is (:mod:`scripts.active.scores`); None where the strategy needs no score.
-        passes: stochastic passes the score is made of, (passes, B, 1, H, W) probabilities; 0 gives it the plain
-            probabilities (B, 1, H, W).
+        start: picks those of round 0; None takes the run's (``active#start``).
+        score: map of how much each pixel would tell (:mod:`scripts.active.scores.pixel_maps`); None where the strategy
+            needs no score.
+        reduction: makes one number of that map (:mod:`scripts.active.scores.reductions`).
+        passes: stochastic passes the score is made of; 0 for one plain pass.
         cycles: trainings per round: 2 for pseudo-labels that are made in mid-round (published Label_prop), 1 without
             or with those of the round before only, 0 for no segmentation training at all (WSL).
         propagation: pairs unlabelled images with labelled ones (:mod:`scripts.active.propagation`); None for no
             pseudo-masks.
         carry: train the first cycle on the pseudo-masks of the round before too (published). False trains it on oracle
             masks alone, so that errors in pseudo-masks are not taught from round to round; needs ``cycles`` 2.
+        equal_steps: train as many steps in the one training of a round as methods of two trainings take in both: the
+            control of methods with pseudo-masks.
         label_all: ask for all masks in the first round (full supervision).
         rounds: number of rounds where the method fixes it; None takes the run's.
         overrides: config values of its trainings by nested id.
 
     Raises:
-        InputError: pseudo-masks that no training would see.
+        InputError: pseudo-masks that no training would see, or equal steps for a method that has no single training.
     """
 
     strategy: Strategy = random_order
-    score: Callable[[torch.Tensor], torch.Tensor] | None = None
+    start: Strategy | None = None
+    score: PixelMap | None = None
+    reduction: Reduction = mean
     passes: int = 0
     cycles: int = 1
     propagation: Propagation | None = None
     carry: bool = True
+    equal_steps: bool = False
     label_all: bool = False
     rounds: int | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
@@ -56,3 +67,15 @@ class Method:
                     f"cycles {self.cycles}, carry false",
                 )
             )
+        if self.equal_steps and self.cycles != 1:
+            raise InputError(
+                Problem(
+                    "equal steps double the one training of a round", "active#methods", "cycles 1", f"{self.cycles}"
+                )
+            )
+
+    def image_score(self) -> Callable[[ImageMaps], np.ndarray] | None:
+        """Return what scores an image, (S,) float64; None for methods without a score."""
+        if self.score is None:
+            return None
+        return partial(image_score, score=self.score, reduction=self.reduction)

@@ -5,7 +5,7 @@ So a round that was interrupted and one that was not look the same to every hand
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
@@ -18,6 +18,8 @@ from scripts.active.neighbours import NeighbourGraph, neighbour_graph
 from scripts.active.oracles import Oracle
 from scripts.active.propagation import Donor, pseudo_pool
 from scripts.active.run_record import RunSettings
+from scripts.active.strategies.at_random import random_order
+from scripts.active.strategies.pool import Pool, Strategy
 from scripts.annotation.person_oracle import PersonOracle, Proposal
 from scripts.core.run_names import Metric, Stage
 from scripts.data.run_data import RunData
@@ -43,6 +45,7 @@ class Run:
         method: preset of parts.
         oracle: draws masks.
         settings: its numbers and names.
+        start: picks the images of round 0.
         todo: what people have to do before the run can go on; empty while it goes on by itself.
     """
 
@@ -52,6 +55,7 @@ class Run:
     method: Method
     oracle: Oracle | PersonOracle
     settings: RunSettings
+    start: Strategy = random_order
     todo: str = ""
 
     @cached_property
@@ -92,6 +96,14 @@ class RoundContext:
         """Ids of the training images without an oracle mask, in the order of the data list."""
         known = set(self.labelled())
         return [key for key in self.run.train_ids if key not in known]
+
+    def pool(
+        self, labelled: Sequence[str], unlabelled: Sequence[str], scores: Mapping[str, np.ndarray] | None = None
+    ) -> Pool:
+        """Return what the strategy of this round chooses from, of all classes."""
+        run = self.run
+        rounds = run.method.rounds or run.settings.rounds
+        return Pool(labelled, unlabelled, scores or {}, run.learner.image_features, self.index, rounds)
 
     def donors(self) -> dict[str, Donor]:
         """P of this round: who lends each pseudo-labelled image its place (paper section 3.2: k-NN, same class)."""

@@ -33,6 +33,7 @@ from scripts.active.run_record import (
     stored_settings,
     training_overrides,
 )
+from scripts.active.strategies.pool import Strategy
 from scripts.annotation.person_oracle import PersonOracle
 from scripts.core.errors import InputError, Problem
 from scripts.core.machine.threads import keep_threads
@@ -89,12 +90,13 @@ class ActiveLearning:
         data: images of the run.
         methods: the presets by name.
         oracles: who may draw the masks, by name.
+        starts: what may pick the images of round 0, by name.
         settings: numbers and names of the run.
         features: memory of frozen features; None computes them each time.
         phases: handlers of the round; None for :func:`default_phases`.
 
     Raises:
-        InputError: an unknown method or oracle, or numbers that make no run.
+        InputError: an unknown method, oracle or start, or numbers that make no run.
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class ActiveLearning:
         data: RunData,
         methods: Mapping[str, Method],
         oracles: Mapping[str, Oracle | PersonOracle],
+        starts: Mapping[str, Strategy],
         settings: RunSettings,
         features: FeatureBank | None = None,
         phases: Sequence[PhaseHandler] | None = None,
@@ -110,6 +113,7 @@ class ActiveLearning:
         self.config, self.data, self.settings = config, data, settings
         self.method = _chosen("active#method", "unknown method", settings.method, methods)
         self.oracle = _chosen("oracle", "unknown oracle", settings.oracle, oracles)
+        self.start = self.method.start or _chosen("active#start", "unknown start", settings.start, starts)
         refuse_impossible(config, data, self.method, self.oracle, settings)
         self.rounds = self.method.rounds or settings.rounds
         self.features, self.phases = features, phases
@@ -134,7 +138,9 @@ class ActiveLearning:
             logger.info("active learning\n%s", told)
             tell_oddities(self.data, self.method, self.oracle, settings.initial_per_class)
             checkpoint = CheckpointFile(self.folder / RunFile.CHECKPOINT, settings.checkpoint_seconds)
-            run = Run(state, self.data, self._learner(state, checkpoint), self.method, self.oracle, settings)
+            run = Run(
+                state, self.data, self._learner(state, checkpoint), self.method, self.oracle, settings, self.start
+            )
             self.engine(run).run([None], max_epochs=self.rounds)
             if not run.todo:
                 checkpoint.remove()
@@ -193,7 +199,7 @@ class ActiveLearning:
             settings.checkpoint_seconds,
         )  # fmt: skip
         require_same_start(state, start)
-        changes = training_overrides(config, self.method, settings)
+        changes = training_overrides(config, self.method)
         name = self.folder.name
         return Learner(config, self.data, self.features, start, changes, settings.seed, name, checkpoint)
 

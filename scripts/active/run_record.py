@@ -34,7 +34,7 @@ _SECTIONS = (
     "network_def", "loss", "optimizer", "lr_scheduler", "train", "validate", "mask_rule", "max_epochs", "epoch_length",
     "batch_size", "image_size", "freeze_classifier", "variants", "amp", "labelled_share", "device",
 )  # fmt: skip
-_KEPT = ("compute_matched", "protect_pseudo", "max_overlays", "rounds", "budget")
+_KEPT = ("start", "protect_pseudo", "max_overlays", "rounds", "budget")
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ class RunSettings:
         query_per_class: masks per class in each later round.
         seed: draws, queries, order, augmentation.
         oracle: name of the oracle.
+        start: name of what picks the images of round 0.
         budget: most masks in the run; None for no limit.
         protect_pseudo: published rule that keeps images with a pseudo-mask out of the query while others are left.
-        compute_matched: give methods of one training per round as many optimisation steps as those of two.
         stage0_dir: where theta0 is kept; None for ``stage0`` in ``output_dir``.
         stage0_seed: seed of stage 0, its own so that all runs share theta0.
         max_overlays: pictures per round.
@@ -65,9 +65,9 @@ class RunSettings:
     query_per_class: int
     seed: int
     oracle: str = "simulated"
+    start: str = "random"
     budget: int | None = None
     protect_pseudo: bool = True
-    compute_matched: bool = False
     stage0_dir: str | None = None
     stage0_seed: int = 0
     max_overlays: int = 4
@@ -84,10 +84,10 @@ class RunSettings:
         return Path(self.stage0_dir) if self.stage0_dir else Path(self.output_dir) / OutputFile.STAGE_0
 
 
-def training_overrides(config: RunConfig, method: Method, settings: RunSettings) -> dict[str, Any]:
+def training_overrides(config: RunConfig, method: Method) -> dict[str, Any]:
     """Return what the trainings of a run change in the config, by nested id."""
     changes = dict(method.overrides)
-    if settings.compute_matched and method.cycles == 1 and not method.label_all:
+    if method.equal_steps:
         changes["max_epochs"] = 2 * int(changes.get("max_epochs", config["max_epochs"]))
     return changes
 
@@ -122,7 +122,7 @@ def stored_settings(config: RunConfig, data: RunData, settings: RunSettings) -> 
 def announcement(config: RunConfig, data: RunData, method: Method, settings: RunSettings, state: StateReader) -> str:
     """Return what a run will do, on what and at what cost, a line each."""
     counts = data.datalist.counts()
-    epochs = training_overrides(config, method, settings).get("max_epochs", config["max_epochs"])
+    epochs = training_overrides(config, method).get("max_epochs", config["max_epochs"])
     rounds = method.rounds or settings.rounds
     length = config["epoch_length"]
     each = f"x {length} steps" if isinstance(length, int) else "epochs"  # else an expression of a training's images

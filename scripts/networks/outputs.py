@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from scripts.core.errors import InputError, Problem
 from scripts.networks.interface import JointNetwork
 
 
@@ -93,6 +94,40 @@ class Prediction:
         """
         mask = cam_mask(self.class_maps[None], torch.tensor([label]), self.geometry.network_size(*self.size))[0, 0]
         return (self.geometry.restore(mask, self.size) >= 0.5).numpy().astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class ImageMaps:
+    """What a score of an image is made of, at its original size.
+
+    Attributes:
+        samples: (T, H, W) float32 in [0, 1], foreground probability in each of T stochastic passes, or in a plain one.
+        cam: (H, W) float32 in [0, 1], the map of the image's class scaled to its own range; of a plain pass alone.
+
+    Raises:
+        InputError: another shape, or no pixel.
+    """
+
+    samples: torch.Tensor
+    cam: torch.Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.samples.ndim != 3 or self.samples.numel() == 0:
+            found = str(tuple(self.samples.shape))
+            raise InputError(Problem("not a probability map", "score", "(T, H, W), not empty", found))
+
+    @property
+    def probs(self) -> torch.Tensor:
+        """The mean over passes, (H, W)."""
+        return self.samples[0] if len(self.samples) == 1 else self.samples.mean(dim=0)
+
+
+def image_maps(found: Prediction, label: int) -> ImageMaps:
+    """Return what a score of a predicted image is made of; ``label`` is the class whose map is taken."""
+    cam = torch.from_numpy(found.cam(label))
+    low, high = cam.aminmax()
+    scaled = (cam - low) / (high - low) if high > low else torch.zeros_like(cam)
+    return ImageMaps(torch.from_numpy(found.probs)[None], scaled)
 
 
 def prediction(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from scripts.core.run_config import RunConfig
 from scripts.core.seeds import derive_seed
@@ -15,7 +16,7 @@ from scripts.core.torch_rng import isolated_rng
 from scripts.data.run_data import RunData
 from scripts.networks.feature_bank import FeatureBank
 from scripts.networks.interface import JointNetwork
-from scripts.networks.outputs import Prediction, prediction, restore_passes
+from scripts.networks.outputs import ImageMaps, Prediction, image_maps, prediction, restore_passes
 from scripts.networks.theta0 import Theta0
 from scripts.networks.weights import Weights
 from scripts.training.checkpoints import CheckpointFile
@@ -51,6 +52,7 @@ class Learner:
         self.name, self.checkpoint = name, checkpoint
         self.config, self.data, self.bank, self.theta0 = config, data, bank, theta0
         self.overrides, self.seed = dict(overrides or {}), seed
+        self._features: dict[str, np.ndarray] = {}
         if bank is not None:
             bank.bind(theta0.sha256)
 
@@ -91,21 +93,22 @@ class Learner:
         self,
         ids: Sequence[str],
         weights: Weights,
-        score: Callable[[torch.Tensor], torch.Tensor],
+        score: Callable[[ImageMaps], np.ndarray],
         passes: int,
         purpose: int,
-    ) -> dict[str, float]:
-        """Return how informative each image is.
+    ) -> dict[str, np.ndarray]:
+        """Return how much each image would tell, (S,) float64.
 
         Args:
             ids: the images.
             weights: state dict.
-            score: from probabilities (B, 1, H, W), or (passes, B, 1, H, W), at original size to (B,).
+            score: of the image's maps at original size.
             passes: stochastic passes with dropout on, without flips and else as in evaluation; 0 for one plain pass.
             purpose: the round, for the seeds of the dropout.
         """
         if passes == 0:
-            return {p.id: float(score(torch.from_numpy(p.probs)[None, None])) for p in self.predict(ids, weights)}
+            label_of = {item["id"]: item["label"] for item in self.data.datalist.items}
+            return {p.id: score(image_maps(p, label_of[p.id])) for p in self.predict(ids, weights)}
         parser, network, device = self._ready(weights)
         preprocessing, geometry = (parser.get_parsed_content(name) for name in ("validate#preprocessing", "geometry"))
         inferer = parser.get_parsed_content("validate#inferer")
@@ -114,8 +117,28 @@ class Learner:
             size = self.data.store.original_size(key)
             with torch.no_grad(), isolated_rng(derive_seed(self.seed, purpose, "dropout", key), device):
                 logits = inferer.stochastic(_image(preprocessing, key, device), network, f"{key}#plain", passes)
-                found[key] = float(score(restore_passes(logits[:, 0], size, geometry)[:, None, None]))
+                found[key] = score(ImageMaps(restore_passes(logits[:, 0], size, geometry)))
         return found
+
+    def image_features(self, ids: Sequence[str]) -> np.ndarray:
+        """Return the features by which images are compared, (n, D) float32, each row of length 1.
+
+        They are the mean over pixels of theta0's last features, so they are the same in every round. Those of all
+        training images are computed at the first call, together, so that they do not depend on who is asked for.
+
+        Args:
+            ids: training images.
+        """
+        if not self._features:
+            parser, network, device = self._ready(self.theta0.weights)
+            preprocessing = parser.get_parsed_content("validate#preprocessing")
+            keys = [item["id"] for item in self.data.items("train")]
+            for some in equal_sizes(keys, self.data.store.working_size, int(parser["pass_size"])):
+                with torch.no_grad():
+                    images = torch.cat([_image(preprocessing, key, device) for key in some])
+                    pooled = F.normalize(network.encode(images)[-1].float().mean((2, 3)))
+                self._features |= dict(zip(some, pooled.cpu().numpy(), strict=True))
+        return np.stack([self._features[key] for key in ids])
 
     def _parser(self, changes: Mapping[str, Any], objects: Mapping[str, Any] | None = None) -> Any:
         shared = {"data": self.data, "features": self.bank, **(objects or {})}

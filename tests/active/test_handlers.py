@@ -24,7 +24,10 @@ from scripts.active.handlers import (
 from scripts.active.methods import Method
 from scripts.active.propagation import NearestNeighbours
 from scripts.active.round_context import RoundContext, Run
-from scripts.active.strategies import highest_score, initial_draw
+from scripts.active.strategies.at_random import random_order
+from scripts.active.strategies.by_score import highest_score
+from scripts.active.strategies.per_class import initial_query
+from scripts.active.strategies.pool import Pool
 from scripts.images.png import png_to_mask
 from scripts.networks.outputs import pseudo_mask
 from scripts.state.run_state import RunState
@@ -33,7 +36,7 @@ from tests.active.test_round_context import label, open_run, pseudo
 from tests.support.tiny_runs import make_images, open_tiny
 
 LABEL_PROP = Method(cycles=2, propagation=NearestNeighbours(40))
-ENTROPY = Method(strategy=highest_score, score=lambda probs: probs)
+ENTROPY = Method(strategy=highest_score, score=lambda maps: maps.probs)
 
 
 @pytest.fixture()
@@ -86,7 +89,9 @@ class TestQueryHandler:
 
         run = open_run(state, shapes_data, LABEL_PROP, seed=3, initial_per_class=2)
         fire(QueryHandler(), run, 0)
-        assert asked(run, 0) == initial_draw(run.train_ids, run.class_of, 2, random.Random(3))
+        assert asked(run, 0) == initial_query(
+            random_order, Pool([], run.train_ids), run.class_of, random.Random(3), n_per_class=2
+        )
         assert sorted(run.class_of[key] for key in asked(run, 0)) == ["a", "a", "b", "b"]
         assert [row.score for row in state.queries(0)] == [None] * 4
 
@@ -107,7 +112,7 @@ class TestQueryHandler:
         for name, found in (("a", asked(run, 1)[:2]), ("b", asked(run, 1)[2:])):
             members = [key for key in scores if run.class_of[key] == name]
             assert found == sorted(members, key=lambda key: (-scores[key], key))[:2]
-        assert {row.id: row.score for row in state.queries(1)} == {k: scores[k] for k in asked(run, 1)}
+        assert {row.id: row.score for row in state.queries(1)} == {k: float(scores[k][0]) for k in asked(run, 1)}
 
     def test_scores_come_from_the_best_model_of_the_round_before(self, state: RunState, shapes_data: Any) -> None:
         run = open_run(state, shapes_data, ENTROPY)

@@ -14,6 +14,7 @@ from ignite.engine import Engine
 import scripts.active.rounds
 from scripts.active.handlers import PhaseHandler, RoundEvents
 from scripts.active.rounds import ActiveLearning, default_phases
+from scripts.active.strategies.pool import Pool
 from scripts.core.errors import InputError, StateError
 from scripts.networks.theta0 import Theta0
 from scripts.state.reader import StateReader
@@ -22,6 +23,11 @@ from tests.support.tiny_runs import FakeLearner, fake_theta0, tiny_loop, what_ha
 
 LABEL_PROP = ["query", "oracle", "cycle0", "pseudo", "cycle1", "evaluate", "refresh"]
 ONE_CYCLE = ["query", "oracle", "cycle0", "evaluate"]
+
+
+def last_ones(pool: Pool, n: int, rng: Any) -> list[str]:
+    """A start that takes the last of the list."""
+    return list(pool.unlabelled[-n:])
 
 
 class Interrupt(BaseException):
@@ -173,14 +179,34 @@ class TestEnds:
 
 
 class TestSettings:
-    def test_compute_matched_doubles_the_epochs_of_one_cycle_methods(
+    def test_equal_steps_double_the_epochs_of_the_control(
         self, shapes_data: Any, tmp_path: Path, learners: Any
     ) -> None:
-        changes = {"active#compute_matched": True, "max_epochs": 3, "active#rounds": 1}
-        for method, expected in (("random", 6), ("mc_dropout", 6), ("label_prop", None), ("full_sup", 8)):
+        changes = {"max_epochs": 3, "active#rounds": 1}
+        for method, expected in (("random_equal_steps", 6), ("random", None), ("label_prop", None), ("full_sup", 8)):
             tiny_loop(shapes_data, tmp_path, method, **changes).run()
             assert learners[-1].overrides.get("max_epochs") == expected
-        assert learners[1].overrides["network_def#dropout"] == 0.2
+
+    def test_methods_that_differ_in_steps_alone_ask_for_the_same(
+        self, shapes_data: Any, tmp_path: Path, learners: Any
+    ) -> None:
+        queries = []
+        for method in ("random", "random_equal_steps", "label_prop", "label_prop_lambda_0"):
+            loop = tiny_loop(shapes_data, tmp_path, method, **{"active#rounds": 3})
+            loop.run()
+            queries.append(what_happened(loop.folder)["queries"])
+        assert queries[1:] == queries[:1] * 3
+        assert learners[-1].overrides["scale_seg_u"] == 0.0
+
+    def test_a_start_chooses_round_0_alone(self, shapes_data: Any, tmp_path: Path, learners: Any) -> None:
+        last = {"_target_": "tests.active.test_rounds.last_ones", "_mode_": "callable"}
+        changes = {"active#starts#last": last, "active#start": "last", "active#rounds": 2}
+        loop = tiny_loop(shapes_data, tmp_path, "random", **changes)
+        loop.run()
+        first = [row.id for row in what_happened(loop.folder)["queries"] if row.round == 0]
+        assert sorted(first) == ["train_10", "train_11"]
+        with pytest.raises(StateError, match="start"):
+            tiny_loop(shapes_data, tmp_path, "random", **changes | {"active#start": "random"}).run()
 
     def test_unknown_method_is_refused_with_the_known_ones(self, shapes_data: Any, tmp_path: Path) -> None:
         with pytest.raises(RuntimeError) as error:
@@ -190,20 +216,24 @@ class TestSettings:
             cause = cause.__cause__
         assert cause is not None
         assert "unknown method" in str(cause)
-        assert "entropy, full_sup, label_prop, mc_dropout, random, wsl" in str(cause)
+        assert "entropy, full_sup, label_prop, label_prop_lambda_0, mc_dropout, random, random_equal_steps, wsl" in str(
+            cause
+        )
 
     @pytest.mark.parametrize("name", ["rounds", "initial_per_class", "query_per_class"])
     def test_numbers_that_make_no_run(self, shapes_data: Any, tmp_path: Path, name: str) -> None:
         loop = tiny_loop(shapes_data, tmp_path)
         settings = replace(loop.settings, method="m", oracle="o", **{name: 0})
         with pytest.raises(InputError, match=f"active#{name}"):
-            ActiveLearning(loop.config, shapes_data, {"m": loop.method}, {"o": loop.oracle}, settings)
+            ActiveLearning(
+                loop.config, shapes_data, {"m": loop.method}, {"o": loop.oracle}, {"random": loop.start}, settings
+            )
 
     @pytest.mark.parametrize(
         ("key", "value"),
         [("lr", 0.5), ("selection", "joint"), ("val_interval", 2), ("scale_seg_u", 0.3), ("max_epochs", 2),
          ("active#query_per_class", 2), ("active#methods#label_prop#propagation#k", 3),
-         ("active#compute_matched", True), ("active#stage0#overrides#max_epochs", 2),
+         ("active#stage0#overrides#max_epochs", 2),
          ("mask_rule#foreground", "over:127.5")],
     )  # fmt: skip
     def test_a_changed_setting_is_refused_by_name(

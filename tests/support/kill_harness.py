@@ -37,6 +37,7 @@ from tests.support.kill_points import Moments, install
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = "bundle/configs/train.json"
 RUN = "label_prop_seed0"
+MAPS = "scripts.active.scores.pixel_maps"
 SMALL = {
     "device": "cpu",
     "demo#n_train": 8, "demo#n_val": 2, "demo#n_test": 2, "demo#size": [64, 64],
@@ -46,8 +47,8 @@ SMALL = {
     "active#stage0#overrides#max_epochs": 2, "active#stage0#overrides#epoch_length": 2,
     # One run has it all: two trainings per round, pseudo-masks that are carried over, queries by dropout noise.
     "active#methods#label_prop#carry": True, "active#methods#label_prop#passes": 2,
-    "active#methods#label_prop#strategy": {"_target_": "scripts.active.strategies.highest_score", "_mode_": "callable"},
-    "active#methods#label_prop#score": {"_target_": "scripts.active.scores.mc_variance", "_mode_": "callable"},
+    "active#methods#label_prop#strategy#_target_": "scripts.active.strategies.by_score.highest_score",
+    "active#methods#label_prop#score": {"_target_": f"{MAPS}.mc_variance", "_mode_": "callable"},
 }  # fmt: skip
 KILLED_AT = (
     ".png half written", ".csv half written", ".json half written", ".pt half written", ".html half written",

@@ -141,10 +141,16 @@ class FakeLearner:
             maps = torch.from_numpy(np.random.default_rng(digest[1]).random((2, 2, 2), dtype=np.float32))
             yield Prediction(key, probs, maps.mean((1, 2)).numpy(), maps, size)
 
-    def score(self, ids: Sequence[str], weights: Weights, score: Any, passes: int, purpose: int) -> dict[str, float]:
-        found = {key: (sum(key.encode()) * 7919 + purpose) % 101 / 101 for key in ids}
+    def score(
+        self, ids: Sequence[str], weights: Weights, score: Any, passes: int, purpose: int
+    ) -> dict[str, np.ndarray]:
+        found = {key: np.array([(sum(key.encode()) * 7919 + purpose) % 101 / 101]) for key in ids}
         self.scored += [(key, float(weights["w"])) for key in ids]
         return found
+
+    def image_features(self, ids: Sequence[str]) -> np.ndarray:
+        found = np.stack([np.random.default_rng(sum(key.encode())).normal(size=4) for key in ids])
+        return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
 
 
 def fake_theta0(*_: Any) -> Theta0:

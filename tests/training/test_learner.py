@@ -8,10 +8,11 @@ import pytest
 import torch
 
 import scripts.training.learner
-from scripts.active.scores import binary_entropy, mc_variance
+from scripts.active.methods import Method
+from scripts.active.scores.pixel_maps import entropy, mc_variance
 from scripts.core.errors import InputError
 from scripts.networks.feature_bank import FeatureBank
-from scripts.networks.outputs import Prediction, cam_mask, upsample_maps
+from scripts.networks.outputs import ImageMaps, Prediction, cam_mask, upsample_maps
 from scripts.networks.theta0 import Theta0
 from scripts.training.learner import Learner
 from scripts.training.losses import LABELLED
@@ -132,23 +133,60 @@ class TestPredict:
         np.testing.assert_array_equal(p.cam_mask(0), cam_mask(maps[None], torch.tensor([0]), (50, 70))[0, 0].numpy())
 
 
+ENTROPY = Method(score=entropy).image_score()
+VARIANCE = Method(score=mc_variance).image_score()
+
+
 class TestScore:
     def test_entropy_of_the_prediction(self, shapes_data: Any, theta: Theta0, tmp_path: Path) -> None:
         learner = learner_of(shapes_data, theta, tmp_path)
-        found = learner.score(["train_05", "train_02"], theta.weights, binary_entropy, 0, 1)
+        found = learner.score(["train_05", "train_02"], theta.weights, ENTROPY, 0, 1)
         for p in learner.predict(["train_05", "train_02"], theta.weights):
             probs = p.probs.astype(np.float64)
             expected = -(probs * np.log(probs) + (1 - probs) * np.log(1 - probs)).mean()
-            assert found[p.id] == pytest.approx(expected, rel=1e-4)
+            assert found[p.id] == pytest.approx([expected], rel=1e-4)
+
+    def test_the_class_map_is_that_of_the_images_class(self, shapes_data: Any, theta: Theta0, tmp_path: Path) -> None:
+        learner = learner_of(shapes_data, theta, tmp_path)
+        found: list[ImageMaps] = []
+        keys = ["train_02", "train_05"]
+        learner.score(keys, theta.weights, lambda maps: found.append(maps) or np.zeros(1), 0, 1)  # type: ignore[func-returns-value]
+        for p, maps, label in zip(learner.predict(keys, theta.weights), found, (0, 1), strict=True):
+            cam = p.cam(label)
+            np.testing.assert_allclose(maps.cam, (cam - cam.min()) / (cam.max() - cam.min()), atol=1e-6)
+            np.testing.assert_array_equal(maps.probs, p.probs)
 
     def test_dropout_passes_differ_and_are_seeded(self, shapes_data: Any, theta: Theta0, tmp_path: Path) -> None:
         overrides = {"network_def#dropout": 0.2}
         learner = learner_of(shapes_data, theta, tmp_path, overrides=overrides)
-        first = learner.score(["train_05", "train_02"], theta.weights, mc_variance, 3, 1)
+        first = learner.score(["train_05", "train_02"], theta.weights, VARIANCE, 3, 1)
         assert all(value > 0 for value in first.values())
-        assert learner.score(["train_02", "train_05"], theta.weights, mc_variance, 3, 1) == first
-        assert learner.score(["train_02"], theta.weights, mc_variance, 3, 2)["train_02"] != first["train_02"]
+        assert learner.score(["train_02", "train_05"], theta.weights, VARIANCE, 3, 1) == first
+        assert learner.score(["train_02"], theta.weights, VARIANCE, 3, 2)["train_02"] != first["train_02"]
 
     def test_without_dropout_all_passes_agree(self, shapes_data: Any, theta: Theta0, tmp_path: Path) -> None:
         learner = learner_of(shapes_data, theta, tmp_path)
-        assert learner.score(["train_05"], theta.weights, mc_variance, 3, 1) == {"train_05": 0.0}
+        assert learner.score(["train_05"], theta.weights, VARIANCE, 3, 1) == {"train_05": 0.0}
+
+
+class TestImageFeatures:
+    def test_they_are_the_pooled_last_features_of_theta0(self, shapes_data: Any, theta: Theta0, tmp_path: Path) -> None:
+        learner = learner_of(shapes_data, theta, tmp_path)
+        found = learner.image_features(["train_05", "train_02"])
+        np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1.0, atol=1e-6)
+        parser = learner.config.parser({"network_def#pretrained": False})
+        network = parser.get_parsed_content("network")
+        network.load_state_dict(theta.weights)
+        network.eval()
+        image = shapes_data.store.image("train_02")[None].float() / 255
+        with torch.no_grad():
+            pooled = network.encode(image)[-1].mean((2, 3))[0]
+        np.testing.assert_allclose(found[1], pooled / pooled.norm(), atol=1e-4)
+
+    def test_they_do_not_depend_on_who_is_asked_for_first(
+        self, shapes_data: Any, theta: Theta0, tmp_path: Path
+    ) -> None:
+        one, two = (learner_of(shapes_data, theta, tmp_path) for _ in range(2))
+        two.image_features(["train_03"])
+        keys = ["train_01", "train_03"]
+        np.testing.assert_array_equal(one.image_features(keys), two.image_features(keys))

@@ -16,7 +16,8 @@ from typing import Any, Protocol
 from lib.refusals import NotNowError
 from lib.run import ServedRun
 from scripts.active.methods import Method
-from scripts.active.strategies import random_order
+from scripts.active.strategies.at_random import random_order
+from scripts.active.strategies.by_score import highest_score
 from scripts.annotation.person_oracle import asked_images
 from scripts.core.errors import listed
 from scripts.core.seeds import python_generator
@@ -126,7 +127,7 @@ class RankedStrategy:
         drawn = desk.labelled()
         count = Counter(self.run.class_of(key) for key in drawn)
         rest = [key for key in self._by_lot if key not in drawn]
-        if self.scored:  # ties by id, as in scripts.active.strategies.highest_score; what has no score comes last
+        if self.scored:  # ties by id, as in highest_score of a run; what has no score comes last
             rest.sort(key=lambda key: (-scores[key], key) if key in scores else (float("inf"), key))
         return _in_turn(rest, {key: self.run.class_of(key) for key in rest}, count)
 
@@ -174,8 +175,8 @@ def strategies_of(run: ServedRun) -> dict[str, Strategy]:
     found: dict[str, Strategy] = {"queue": QueueStrategy(run)}
     known = set()
     for name, method in sorted(run.methods.items(), key=lambda entry: (entry[0] != "random", entry[0])):
-        way = (method.score, method.passes)
-        by_score_or_lot = method.score is not None or method.strategy is random_order
+        way = (method.score, method.reduction, method.passes)
+        by_score_or_lot = method.strategy is (random_order if method.score is None else highest_score)
         if way not in known and by_score_or_lot and method.cycles > 0 and not method.label_all:
             known.add(way)
             found[name] = RankedStrategy(run, name, method)

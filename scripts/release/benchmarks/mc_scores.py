@@ -8,12 +8,12 @@ from contextlib import contextmanager
 import torch
 from torch.nn import functional as F
 
-from scripts.active.scores import mc_variance
+from scripts.active.scores.pixel_maps import mc_variance
 from scripts.core.torch_rng import isolated_rng
 from scripts.networks.feature_bank import FeatureBank
 from scripts.networks.inferer import JointInferer
 from scripts.networks.joint_net import JointNet
-from scripts.networks.outputs import restore, restore_passes
+from scripts.networks.outputs import ImageMaps, restore, restore_passes
 from scripts.release.benchmarks.cases import Case
 
 PASSES, DROPOUT = 50, 0.2
@@ -45,9 +45,9 @@ class Scorer:
         self.inferer = JointInferer(FeatureBank(), amp=amp)
 
     def kept(self) -> torch.Tensor:
-        """Score the image as a run does; return (1,)."""
+        """Score the image as a run does; return ()."""
         logits = self.inferer.stochastic(self.image, self.network, "image", PASSES)
-        return mc_variance(restore_passes(logits[:, 0], ORIGINAL)[:, None, None])
+        return mc_variance(ImageMaps(restore_passes(logits[:, 0], ORIGINAL))).mean()
 
     def all(self) -> torch.Tensor:
         """Pass the whole network each time, the decoder as it is computed now; return (1,)."""

@@ -51,8 +51,9 @@ def score(run: ServedRun, name: str, method: Method) -> dict[str, Any]:
         bank = run.config.parser().get_parsed_content("features")  # as the run: its encoder computes in float32
         learner = Learner(run.config, run.data, bank, start, changes, run.seed, run.folder.name)
         shown = tqdm(todo, desc=f"scoring {name}", unit="image", mininterval=2.0)
-        assert method.score is not None
-        found = learner.score(shown, weights, method.score, method.passes, last + 1)
-        desk.put_scores(name, model, {**known, **found})
+        score = method.image_score()
+        assert score is not None
+        found = learner.score(shown, weights, score, method.passes, last + 1)
+        desk.put_scores(name, model, {**known, **{key: float(values[0]) for key, values in found.items()}})
     logger.info("%s: %d images scored by %s, %d had scores", name, len(todo), model, len(known))
     return {"method": name, "model": model, "scored": len(todo), "kept": len(known)}

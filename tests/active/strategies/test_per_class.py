@@ -2,22 +2,26 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scripts.active.strategies import highest_score, initial_draw, query_pool, random_order, select_per_class
+from scripts.active.strategies.at_random import random_order
+from scripts.active.strategies.by_score import highest_score
+from scripts.active.strategies.per_class import initial_query, query_pool, select_per_class
+from scripts.active.strategies.pool import Pool
 from scripts.core.errors import InputError
 
 
 def _random_run(ids, class_of, first, later, rounds, seed):
     """The ids asked for in each round of a run whose strategy is random."""
-    queries = [initial_draw(ids, class_of, first, random.Random(seed))]
+    queries = [initial_query(random_order, Pool([], ids), class_of, random.Random(seed), n_per_class=first)]
     while len(queries) < rounds:
         labelled = [id_ for query in queries for id_ in query]
         pool = [id_ for id_ in ids if id_ not in set(labelled)]
         rng = random.Random(seed)
-        queries.append(select_per_class(random_order, None, None, labelled, pool, class_of, rng, n_per_class=later))
+        queries.append(select_per_class(random_order, Pool(labelled, pool), class_of, rng, n_per_class=later))
     return queries
 
 
@@ -53,16 +57,8 @@ def test_random_queries_on_cub_equal_golden(golden):
     assert len({id_ for query in ours for id_ in query}) == 200 * len(ours)
 
 
-def test_highest_score_orders_by_score_then_id():
-    scores = {"d": 0.5, "b": 0.9, "a": 0.5, "c": 0.1, "other": 9.0}
-    for pool in (["d", "b", "a", "c"], ["a", "c", "d", "b"]):
-        assert highest_score(scores, None, [], pool, 3, random.Random(0)) == ["b", "a", "d"]
-
-
-@pytest.mark.parametrize("scores", [None, {"a": 0.5}, {"a": 0.5, "b": float("nan")}])
-def test_highest_score_refuses_missing_scores(scores):
-    with pytest.raises(InputError):
-        highest_score(scores, None, [], ["a", "b"], 1, random.Random(0))
+def scored(scores):
+    return {id_: np.array([value]) for id_, value in scores.items()}
 
 
 CLASS_OF = {"a1": "a", "a2": "a", "a3": "a", "b1": "b", "b2": "b", "c1": "c"}
@@ -71,12 +67,12 @@ CLASS_OF = {"a1": "a", "a2": "a", "a3": "a", "b1": "b", "b2": "b", "c1": "c"}
 def test_classes_come_in_sorted_order_and_see_only_their_own_images():
     seen = []
 
-    def spy(scores, features, labelled, unlabelled, n, rng):
-        seen.append((list(labelled), list(unlabelled), n))
-        return list(unlabelled[:n])
+    def spy(pool, n, rng):
+        seen.append((list(pool.labelled), list(pool.unlabelled), n))
+        return list(pool.unlabelled[:n])
 
     pool = ["c1", "b2", "a3", "a1"]
-    chosen = select_per_class(spy, None, None, ["a2", "b1"], pool, CLASS_OF, random.Random(0), n_per_class=2)
+    chosen = select_per_class(spy, Pool(["a2", "b1"], pool), CLASS_OF, random.Random(0), n_per_class=2)
     assert seen == [(["a2"], ["a3", "a1"], 2), (["b1"], ["b2"], 2), ([], ["c1"], 2)]
     assert chosen == ["a3", "a1", "b2", "c1"]
 
@@ -84,7 +80,7 @@ def test_classes_come_in_sorted_order_and_see_only_their_own_images():
 def test_one_generator_runs_through_all_classes():
     ids = [f"{name}{index}" for name in "ab" for index in range(10)]
     class_of = {id_: id_[0] for id_ in ids}
-    chosen = select_per_class(random_order, None, None, [], ids, class_of, random.Random(3), n_per_class=10)
+    chosen = select_per_class(random_order, Pool([], ids), class_of, random.Random(3), n_per_class=10)
     picks_a, picks_b = [id_[1] for id_ in chosen[:10]], [id_[1] for id_ in chosen[10:]]
     assert sorted(picks_a) == sorted(picks_b)
     assert picks_a != picks_b
@@ -92,29 +88,27 @@ def test_one_generator_runs_through_all_classes():
 
 def test_highest_score_per_class():
     scores = {"a1": 0.1, "a2": 0.2, "a3": 0.3, "b1": 0.9, "b2": 0.8, "c1": 0.0}
-    chosen = select_per_class(
-        highest_score, scores, None, [], list(CLASS_OF), CLASS_OF, random.Random(0), n_per_class=1
-    )
+    pool = Pool([], list(CLASS_OF), scored(scores))
+    chosen = select_per_class(highest_score, pool, CLASS_OF, random.Random(0), n_per_class=1)
     assert chosen == ["a3", "b1", "c1"]
 
 
 def test_nothing_wanted_or_nothing_left():
     rng = random.Random(0)
-    assert select_per_class(random_order, None, None, [], list(CLASS_OF), CLASS_OF, rng, n_per_class=0) == []
-    assert select_per_class(random_order, None, None, list(CLASS_OF), [], CLASS_OF, rng, n_per_class=5) == []
+    assert select_per_class(random_order, Pool([], list(CLASS_OF)), CLASS_OF, rng, n_per_class=0) == []
+    assert select_per_class(random_order, Pool(list(CLASS_OF), []), CLASS_OF, rng, n_per_class=5) == []
 
 
 def test_negative_quota_is_refused():
     with pytest.raises(InputError, match="quota"):
-        select_per_class(random_order, None, None, [], list(CLASS_OF), CLASS_OF, random.Random(0), n_per_class=-1)
+        select_per_class(random_order, Pool([], list(CLASS_OF)), CLASS_OF, random.Random(0), n_per_class=-1)
 
 
 @pytest.mark.parametrize("answer", [["x"], ["a1", "a1"], ["a1", "a2", "a3"]])
 def test_strategy_that_breaks_its_promise_is_refused(answer):
     with pytest.raises(InputError, match="may not choose"):
-        select_per_class(
-            lambda *_: answer, None, None, [], ["a1", "a2", "a3"], CLASS_OF, random.Random(0), n_per_class=2
-        )
+        pool = Pool([], ["a1", "a2", "a3"])
+        select_per_class(lambda *_: answer, pool, CLASS_OF, random.Random(0), n_per_class=2)
 
 
 @settings(max_examples=30, deadline=None)
@@ -126,7 +120,7 @@ def test_a_run_asks_for_every_image_once(seed, sizes, quota):
         pool, asked = list(class_of), []
         while pool:
             rng = random.Random(seed)
-            query = select_per_class(strategy, scores, None, asked, pool, class_of, rng, n_per_class=quota)
+            query = select_per_class(strategy, Pool(asked, pool, scored(scores)), class_of, rng, n_per_class=quota)
             assert query
             assert set(query) <= set(pool)
             asked += query
@@ -137,8 +131,8 @@ def test_a_run_asks_for_every_image_once(seed, sizes, quota):
 def test_inputs_are_left_as_they_are():
     ids = list(CLASS_OF)
     before = list(ids)
-    initial_draw(ids, CLASS_OF, 2, random.Random(0))
-    select_per_class(random_order, None, None, [], ids, CLASS_OF, random.Random(0), n_per_class=1)
+    initial_query(random_order, Pool([], ids), CLASS_OF, random.Random(0), n_per_class=2)
+    select_per_class(random_order, Pool([], ids), CLASS_OF, random.Random(0), n_per_class=1)
     assert ids == before
 
 
