@@ -24,7 +24,7 @@ from scripts.core.run_names import RunFile
 from scripts.state import journal
 from scripts.state.blob_store import DRAWN, BlobStore
 from scripts.state.database import Database
-from scripts.state.lock import RunLock
+from scripts.core.lock import FileLock
 from scripts.state.reader import StateReader
 from scripts.state.rows import ImageRow, LabelRow, PseudoRow, QueryRow
 from scripts.state.settings_checks import (
@@ -54,7 +54,7 @@ class RunState(StateReader):
     Every method raises :class:`StateError` when the disk or the state fails it.
     """
 
-    def __init__(self, run_dir: Path, database: Database, lock: RunLock) -> None:
+    def __init__(self, run_dir: Path, database: Database, lock: FileLock) -> None:
         super().__init__(run_dir, database)
         self._lock = lock
 
@@ -74,7 +74,7 @@ class RunState(StateReader):
         path = run_dir / RunFile.STATE
         make_folder(run_dir)
         with contextlib.ExitStack() as undo:
-            lock = RunLock(run_dir / RunFile.LOCK)
+            lock = FileLock(run_dir / RunFile.LOCK)
             undo.callback(lock.release)
             remove_leftovers(run_dir)
             if not path.exists():

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from scripts.core.files import remove_leftovers
+from scripts.core.lock import held
 from scripts.core.run_config import APART, RunConfig
 from scripts.data.run_data import RunData
 from scripts.networks.theta0 import Theta0, read_theta0, write_theta0
@@ -54,20 +55,21 @@ def theta0(
     settings = stage0_settings(config, data, overrides, seed)
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
     folder = Path(folder)
-    remove_leftovers(folder)
-    checkpoint = CheckpointFile(folder / f"{key}.ckpt", checkpoint_seconds)
-    stored = read_theta0(folder, key)
-    if stored is not None:
+    with held(folder / f"{key}.lock", "stage 0"):  # of the runs of a study one trains, the others wait
+        remove_leftovers(folder)
+        checkpoint = CheckpointFile(folder / f"{key}.ckpt", checkpoint_seconds)
+        stored = read_theta0(folder, key)
+        if stored is not None:
+            checkpoint.remove()
+            logger.info("stage 0: theta0 of %s, validation accuracy %.4f", folder / f"{key}.pt", stored.accuracy)
+            return stored
+        logger.info("stage 0: training encoder and classifier on %d image labels", len(data.items("train")))
+        started = time.perf_counter()
+        trained = train(stage0_parser(config, data, overrides, seed), seed, checkpoint=checkpoint.of(settings))
+        seconds = round(time.perf_counter() - started, 3)
+        about = {"epoch": trained.epoch, "threads": torch.get_num_threads(), "settings": settings}
+        made = write_theta0(folder, key, trained.weights, trained.metric, seconds, about)
         checkpoint.remove()
-        logger.info("stage 0: theta0 of %s, validation accuracy %.4f", folder / f"{key}.pt", stored.accuracy)
-        return stored
-    logger.info("stage 0: training encoder and classifier on %d image labels", len(data.items("train")))
-    started = time.perf_counter()
-    trained = train(stage0_parser(config, data, overrides, seed), seed, checkpoint=checkpoint.of(settings))
-    seconds = round(time.perf_counter() - started, 3)
-    about = {"epoch": trained.epoch, "threads": torch.get_num_threads(), "settings": settings}
-    made = write_theta0(folder, key, trained.weights, trained.metric, seconds, about)
-    checkpoint.remove()
     logger.info("stage 0: validation accuracy %.4f after %.0f s", trained.metric, seconds)
     return made
 

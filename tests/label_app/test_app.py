@@ -18,7 +18,7 @@ import pytest
 
 from scripts.data.run_data import RunData, open_data
 from scripts.state.desk import Desk
-from scripts.state.lock import holder_of
+from scripts.core.lock import holder_of
 from scripts.state.reader import StateReader
 from scripts.state.run_state import RunState
 from tests.conftest import SHARED

@@ -27,7 +27,7 @@ from scripts.data.datalist import read_datalist
 from scripts.data.run_data import RunData
 from scripts.images.store import ImageStore
 from scripts.state.desk import Desk
-from scripts.state.lock import holder_of
+from scripts.core.lock import holder_of
 from scripts.state.settings_checks import changed_settings, shortened
 
 _NOT_OF_THE_LIST = ("_target_", "dataset_dir", "demo_dir", "demo", "image_size", "mask_rule", "memory_limit_gb")

@@ -25,6 +25,7 @@ import torch
 from torch.nn import functional
 
 from scripts.core.errors import InputError, Problem, StateError
+from scripts.core.machine.hardware import cores
 
 logger = logging.getLogger(__name__)
 
@@ -102,11 +103,6 @@ def keep_threads(stored: int | None, asked: Any = AUTO, size: Sequence[int] | No
         _set(stored)
     _watch(stored)
     return stored
-
-
-def cores() -> int:
-    """Return on how many cores this process may run."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def measured_seconds(work: Work, counts: Sequence[int], turns: int = _TURNS) -> dict[int, list[float]]:

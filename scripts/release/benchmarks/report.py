@@ -12,6 +12,7 @@ from typing import Protocol
 
 import torch
 
+from scripts.core.machine.hardware import cores, cpu_model
 from scripts.core.run_names import Phase
 from scripts.networks.precision import computes_in_bfloat16
 from scripts.release.benchmarks.cases import VARIANTS
@@ -142,7 +143,7 @@ def insert_section(text: str, body: str, markers: tuple[str, str] = (BEGIN, END)
 
 def machine(device: torch.device, amp: bool | str) -> dict[str, str]:
     """Return what the times depend on, without naming the machine."""
-    found = {"CPU": f"{cpu_model()}, {_cores()} cores, {torch.get_num_threads()} torch threads"}
+    found = {"CPU": f"{cpu_model()}, {cores()} cores, {torch.get_num_threads()} torch threads"}
     if device.type == "cuda":
         found["GPU"] = f"{torch.cuda.get_device_name(device)}, CUDA {torch.version.cuda}"
     reduced = computes_in_bfloat16(device, amp)
@@ -153,20 +154,6 @@ def machine(device: torch.device, amp: bool | str) -> dict[str, str]:
         "Software": f"torch {torch.__version__}, Python {platform.python_version()}, {platform.system()}",
         "Date": datetime.date.today().isoformat(),
     }
-
-
-def cpu_model() -> str:
-    """Return the model name of the CPU, as well as it can be told."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _training(results: Results) -> list[str]:

@@ -13,20 +13,20 @@ from pathlib import Path
 import pytest
 
 from scripts.core.errors import StateError
-from scripts.state.lock import RunLock, holder_of
+from scripts.core.lock import FileLock, holder_of
 
 ROOT = Path(__file__).resolve().parents[2]
-HOLD = "import sys, time; from pathlib import Path; from scripts.state.lock import RunLock; "
-HOLD += "lock = RunLock(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
+HOLD = "import sys, time; from pathlib import Path; from scripts.core.lock import FileLock; "
+HOLD += "lock = FileLock(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
 
 
 def test_second_holder_is_refused_and_told_who_holds(tmp_path: Path) -> None:
-    first = RunLock(tmp_path / "lock")
+    first = FileLock(tmp_path / "lock")
     with pytest.raises(StateError, match=f"pid {os.getpid()} on host {socket.gethostname()}"):
-        RunLock(tmp_path / "lock")
+        FileLock(tmp_path / "lock")
     first.release()
     first.release()
-    RunLock(tmp_path / "lock").release()
+    FileLock(tmp_path / "lock").release()
 
 
 def test_lock_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
@@ -35,14 +35,14 @@ def test_lock_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(StateError, match=f"pid {holder.pid} on"):
-            RunLock(tmp_path / "lock")
+            FileLock(tmp_path / "lock")
         holder.send_signal(signal.SIGKILL)
     assert str(holder.pid) in (tmp_path / "lock").read_text()
-    RunLock(tmp_path / "lock").release()
+    FileLock(tmp_path / "lock").release()
 
 
 def test_forked_child_does_not_keep_the_lock(tmp_path: Path) -> None:
-    lock = RunLock(tmp_path / "lock")
+    lock = FileLock(tmp_path / "lock")
     ready, done = os.pipe()
     child = os.fork()
     if child == 0:
@@ -52,48 +52,48 @@ def test_forked_child_does_not_keep_the_lock(tmp_path: Path) -> None:
     try:
         os.read(ready, 1)
         lock.release()
-        RunLock(tmp_path / "lock").release()
+        FileLock(tmp_path / "lock").release()
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
 
 
 def test_child_that_ends_leaves_the_parent_locked(tmp_path: Path) -> None:
-    lock = RunLock(tmp_path / "lock")
+    lock = FileLock(tmp_path / "lock")
     child = os.fork()
     if child == 0:
         lock.release()
         os._exit(0)
     os.waitpid(child, 0)
     with pytest.raises(StateError, match="in use"):
-        RunLock(tmp_path / "lock")
+        FileLock(tmp_path / "lock")
     lock.release()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "\xff"])
 def test_unreadable_holder_is_still_a_holder(tmp_path: Path, text: str) -> None:
-    lock = RunLock(tmp_path / "lock")
+    lock = FileLock(tmp_path / "lock")
     (tmp_path / "lock").write_text(text)
     with pytest.raises(StateError, match="process id is not known"):
-        RunLock(tmp_path / "lock")
+        FileLock(tmp_path / "lock")
     lock.release()
 
 
 def test_folder_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="nowhere"):
-        RunLock(tmp_path / "nowhere" / "lock")
+        FileLock(tmp_path / "nowhere" / "lock")
 
 
 def test_holder_is_named_without_taking_the_lock(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     assert holder_of(path) is None
-    lock = RunLock(path)
+    lock = FileLock(path)
     assert f"pid {os.getpid()} on host {socket.gethostname()}, since 2" in (holder_of(path) or "")
     path.write_bytes(b"{")
     assert holder_of(path) == "its process id is not known"
     lock.release()
     assert holder_of(path) is None
-    RunLock(path).release()
+    FileLock(path).release()
 
 
 @pytest.mark.parametrize("pid", [str(10**30), "1e400", "-1", '"x"', "[" * 100_000, "9" * 5000])

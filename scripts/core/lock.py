@@ -1,23 +1,34 @@
-"""One writer per run: an advisory lock of the operating system, with the name of its holder inside the lock file."""
+"""One writer at a time: an advisory lock of the operating system, with the name of its holder inside the lock file."""
 
 from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import socket
 import time
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from scripts.core.errors import Problem, StateError
+from scripts.core.files import make_folder
+
+logger = logging.getLogger(__name__)
 
 _READ_HOLDER_S = 0.5
+_WAIT_S = 0.5  # between two looks at a lock that somebody holds
 
 
-class RunLock:
-    """Exclusive lock on a run, held from construction to :meth:`release`.
+class HeldError(StateError):
+    """Another process holds the lock."""
+
+
+class FileLock:
+    """Exclusive lock, of a run for instance, held from construction to :meth:`release`.
 
     The kernel drops the lock with the process, however it ends, so a lock of a dead process is free at once and no
     age or process id has to be judged. The file stays: removing it would let two processes lock two files of one name.
@@ -26,7 +37,8 @@ class RunLock:
         path: the lock file, made when missing.
 
     Raises:
-        StateError: another holder, named by process id and host, or no permission to write.
+        HeldError: another holder, named by process id and host.
+        StateError: no permission to write, or no locks on this disk.
     """
 
     def __init__(self, path: Path) -> None:
@@ -42,7 +54,7 @@ class RunLock:
             self._write_holder(descriptor)
         except BlockingIOError:
             os.close(descriptor)
-            raise StateError(self._held_problem()) from None
+            raise HeldError(self._held_problem()) from None
         except OSError as error:
             os.close(descriptor)
             cure = "Free disk space, or use a disk that has file locks, then run the same command again."
@@ -89,6 +101,33 @@ class RunLock:
             self._descriptor = None
 
 
+@contextmanager
+def held(path: Path, what: str) -> Iterator[None]:
+    """Hold the lock ``path``, having waited for it as long as it takes.
+
+    Args:
+        path: the lock file, made when missing, as its folder is.
+        what: is waited for, for the log.
+
+    Raises:
+        StateError: no permission to write, or no locks on this disk.
+    """
+    make_folder(path.parent)
+    lock, told = None, False
+    while lock is None:
+        try:
+            lock = FileLock(path)
+        except HeldError as error:
+            if not told:
+                logger.info("waiting for %s: %s", what, error.problems[0].found)
+                told = True
+            time.sleep(_WAIT_S)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def holder_of(path: Path) -> str | None:
     """Return who holds the lock ``path``, in words; ``None`` where nobody does, as it is at this moment.
 
@@ -128,7 +167,7 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-_held: weakref.WeakSet[RunLock] = weakref.WeakSet()
+_held: weakref.WeakSet[FileLock] = weakref.WeakSet()
 
 
 def _close_all_in_child() -> None:
