@@ -19,6 +19,7 @@ _PER_MEGAPIXEL = 1e6
 _FEWEST_POINTS = 4
 _EVALUATIONS = 10_000
 _START = 2.0  # of b over the whole budget: the curve has come within 14 % of its plateau
+_NEARLY_STRAIGHT = 0.1  # b over the whole budget
 
 
 def aubc(budget: np.ndarray, values: np.ndarray) -> float:
@@ -96,7 +97,8 @@ def foreground_efficiency(pixels: np.ndarray, values: np.ndarray, ceiling: float
 
     Returns:
         b per megapixel, > 0. None where fewer than 4 points, the fit does not converge, the curve does not rise
-        (a <= 0 or b <= 0), or b is not determined by the points: its standard error exceeds it, as on a straight line.
+        (a <= 0 or b <= 0), or b is not determined by the points: its standard error exceeds it, or a plateau that was
+        to be found lies far beyond a nearly straight curve, which covers less than a tenth of the way to it.
 
     Raises:
         InputError: no curve, or a ceiling that is not finite.
@@ -113,7 +115,9 @@ def foreground_efficiency(pixels: np.ndarray, values: np.ndarray, ceiling: float
         fitted = _fit(_saturating, x, values, [_START, top - values[0], top])
     else:
         fitted = _fit(partial(_saturating, a=top - values[0], c=top), x, values, [_START])
-    return None if fitted is None else fitted * _PER_MEGAPIXEL / spent
+    if fitted is None or (ceiling is None and fitted < _NEARLY_STRAIGHT):
+        return None
+    return float(fitted * _PER_MEGAPIXEL / spent)
 
 
 def pareto_front(costs: np.ndarray, values: np.ndarray) -> list[int]:
