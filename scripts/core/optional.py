@@ -12,6 +12,7 @@ REQUIREMENTS = {
     "openslide": "requirements-slide.txt",
     "shapely": "requirements-slide.txt",
     "openvino": "requirements-openvino.txt",
+    "submitit": "requirements-slurm.txt",
 }
 """Module -> file of requirements it is in."""
 

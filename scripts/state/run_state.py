@@ -20,11 +20,11 @@ from typing import Any, Self
 
 from scripts.core.errors import Problem, StateError, listed
 from scripts.core.files import make_folder, remove_leftovers
+from scripts.core.lock import FileLock
 from scripts.core.run_names import RunFile
 from scripts.state import journal
 from scripts.state.blob_store import DRAWN, BlobStore
 from scripts.state.database import Database
-from scripts.core.lock import FileLock
 from scripts.state.reader import StateReader
 from scripts.state.rows import ImageRow, LabelRow, PseudoRow, QueryRow
 from scripts.state.settings_checks import (

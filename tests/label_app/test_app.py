@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from scripts.core.lock import holder_of
 from scripts.data.run_data import RunData, open_data
 from scripts.state.desk import Desk
-from scripts.core.lock import holder_of
 from scripts.state.reader import StateReader
 from scripts.state.run_state import RunState
 from tests.conftest import SHARED

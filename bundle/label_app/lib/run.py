@@ -20,6 +20,7 @@ from scripts.active.run_record import HARMLESS, stored_settings
 from scripts.annotation.gate import Gate
 from scripts.core.config_checks import check_config
 from scripts.core.errors import InputError, Problem, StateError, listed
+from scripts.core.lock import holder_of
 from scripts.core.machine.threads import use_threads
 from scripts.core.run_config import RunConfig
 from scripts.core.run_names import Metric, Phase, RunFile, is_run, last_phase, run_folder
@@ -27,7 +28,6 @@ from scripts.data.datalist import read_datalist
 from scripts.data.run_data import RunData
 from scripts.images.store import ImageStore
 from scripts.state.desk import Desk
-from scripts.core.lock import holder_of
 from scripts.state.settings_checks import changed_settings, shortened
 
 _NOT_OF_THE_LIST = ("_target_", "dataset_dir", "demo_dir", "demo", "image_size", "mask_rule", "memory_limit_gb")

@@ -7,9 +7,9 @@ import platform
 import pytest
 import torch
 
+from scripts.core.machine.hardware import cpu_model
 from scripts.release.benchmarks.cases import VARIANTS
 from scripts.release.benchmarks.networks import Timing
-from scripts.core.machine.hardware import cpu_model
 from scripts.release.benchmarks.report import BEGIN, END, Results, Round, insert_section, machine, section
 
 TRAIN = {"kept": (0.1, 0.2, 0.3), "computed": (0.4,) * 3, "joint": (0.5,) * 3, "published": (1.0, 2.0, 6.0)}

@@ -8,8 +8,8 @@ from lib.refusals import NotNowError
 from lib.run import TRAIN, ServedRun
 from lib.work.jobs import Job, Jobs
 from scripts.core.errors import Problem, listed
-from scripts.core.run_names import Metric, RunFile
 from scripts.core.lock import holder_of
+from scripts.core.run_names import Metric, RunFile
 
 DESCRIPTION = "One round: learns from the masks that came, measures, and chooses the next images"
 
