@@ -12,6 +12,8 @@ REQUIREMENTS = {
     "openslide": "requirements-slide.txt",
     "shapely": "requirements-slide.txt",
     "openvino": "requirements-openvino.txt",
+    "mlflow": "requirements-tracking.txt",
+    "sqlalchemy": "requirements-tracking.txt",
 }
 """Module -> file of requirements it is in."""
 
