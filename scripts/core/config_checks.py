@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from scripts.core.errors import InputError, Problem
-from scripts.core.optional import needed
+from scripts.core.optional import needed, quiet_mlflow
 from scripts.core.run_config import TRACKER, RunConfig
 
 _REFERENCE = re.compile(r"[@%]([A-Za-z_]\w*(?:(?:#|::)\w+)*)")
@@ -90,7 +90,7 @@ def check_config(config: RunConfig) -> None:
     if content.get("engine") == "openvino":
         needed("openvino")
     if config.uses_handler(TRACKER):
-        needed("mlflow")
+        quiet_mlflow()
 
 
 def unread_ids(content: Mapping[str, Any]) -> list[str]:

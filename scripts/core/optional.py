@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import logging
+import os
 from typing import Any
 
 from scripts.core.errors import InputError, Problem
@@ -27,5 +29,20 @@ def needed(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except (ImportError, OSError) as error:  # OSError: a shared library of the package is missing
-        cure = f"Install it: pip install -r {REQUIREMENTS[name]}"
+        cure = f"Install it: pip install -r {REQUIREMENTS[name.partition('.')[0]]}"
         raise InputError(Problem("package is missing", name, found=str(error), cure=cure)) from error
+
+
+def quiet_mlflow() -> Any:
+    """Return MLflow, which then sends nothing to its makers, and tells of warnings only.
+
+    Raises:
+        InputError: it is not installed, or lacks what its SQLite store needs.
+    """
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    mlflow = needed("mlflow")
+    needed("sqlalchemy")
+    mlflow.telemetry.set_telemetry_client()  # MONAI has imported MLflow before: this reads the environment again
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return mlflow

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.core.errors import Problem, StateError
-from scripts.core.optional import needed
+from scripts.core.optional import needed, quiet_mlflow
 from scripts.core.result_files import Record
 from scripts.core.run_config import TRACKER, RunConfig
 from scripts.core.run_names import SELECTION, Metric, OutputFile, Phase, RunFile, round_name, selection_metric
@@ -66,8 +65,8 @@ class Tracking:
             StateError: the store cannot be read or written.
             InputError: MLflow is not installed.
         """
-        mlflow = _mlflow()
-        failures = (mlflow.MlflowException, needed("sqlalchemy").exc.SQLAlchemyError, OSError)
+        mlflow = quiet_mlflow()
+        failures = (mlflow.MlflowException, needed("sqlalchemy.exc").SQLAlchemyError, OSError)
         try:
             if rows := curve_rows(state):
                 _Store(mlflow, self).write(state, rows, finished)
@@ -84,8 +83,7 @@ def tracking_of(config: RunConfig) -> tuple[Tracking | None, RunConfig]:
     """
     if not config.uses_handler(TRACKER):
         return None, config
-    for package in ("mlflow", "sqlalchemy"):
-        needed(package)
+    quiet_mlflow()
     parser = config.parser()
     uri, experiment = (str(parser.get_parsed_content(key)) for key in ("tracking_uri", "experiment_name"))
     return Tracking(uri, experiment), config.without_handler(TRACKER)
@@ -195,14 +193,4 @@ def _artifact_folder(uri: str) -> str | None:
     """Return where artifacts lie: beside an SQLite file; None leaves it to the server."""
     if not uri.startswith("sqlite:///"):
         return None
-    return (Path(needed("sqlalchemy").make_url(uri).database).parent / "mlruns").absolute().as_uri()
-
-
-def _mlflow() -> Any:
-    """Return MLflow, which sends nothing to its makers and tells of warnings only."""
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    mlflow = needed("mlflow")
-    mlflow.telemetry.set_telemetry_client()  # MONAI has imported it before: this reads the environment again
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    return mlflow
+    return (Path(needed("sqlalchemy.engine").make_url(uri).database).parent / "mlruns").absolute().as_uri()
