@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from scripts.core.errors import InputError, Problem
-from scripts.core.optional import needed, quiet_mlflow
-from scripts.core.run_config import TRACKER, RunConfig
+from scripts.core.optional import TRACKER, needed, quiet_mlflow
+from scripts.core.run_config import RunConfig
 
 _REFERENCE = re.compile(r"[@%]([A-Za-z_]\w*(?:(?:#|::)\w+)*)")
 _READ_BY_CODE = ("active#stage0#overrides", "max_epochs", "epoch_length", "batch_size")

@@ -19,6 +19,9 @@ REQUIREMENTS = {
 }
 """Module -> file of requirements it is in."""
 
+TRACKER = "MLFlowHandler"
+"""What MONAI's ``--tracking mlflow`` puts among the handlers of training and validation, before anything is built."""
+
 
 def needed(name: str) -> Any:
     """Return the module ``name``.

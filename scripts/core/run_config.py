@@ -24,9 +24,6 @@ APART = (
 )  # fmt: skip
 """Ids that sections refer to and that are no settings: places, the machine, and what is recorded by itself."""
 
-TRACKER = "MLFlowHandler"
-"""What MONAI's ``--tracking mlflow`` puts among the handlers of training and validation, before anything is built."""
-
 _HANDLERS = ("train#handlers", "validate#handlers")
 
 

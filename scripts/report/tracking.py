@@ -15,15 +15,17 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scripts.core.errors import Problem, StateError
-from scripts.core.optional import needed, quiet_mlflow
+from scripts.core.optional import TRACKER, needed, quiet_mlflow
 from scripts.core.result_files import Record
-from scripts.core.run_config import TRACKER, RunConfig
 from scripts.core.run_names import SELECTION, Metric, OutputFile, Phase, RunFile, round_name, selection_metric
 from scripts.report.curve import PHASE_SECONDS, curve_rows
 from scripts.state.reader import StateReader
+
+if TYPE_CHECKING:  # it loads torch
+    from scripts.core.run_config import RunConfig
 
 logger = logging.getLogger(__name__)
 

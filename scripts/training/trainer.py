@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from scripts.core.errors import InputError, Problem
-from scripts.core.run_config import TRACKER
+from scripts.core.optional import TRACKER
 from scripts.networks.inferer import JointInferer
 from scripts.training.criterion import JointCriterion
 from scripts.training.device.graphed_step import GraphedStep

@@ -18,7 +18,8 @@ from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS
 
 import scripts.report.tracking
 from scripts.core.errors import InputError, StateError
-from scripts.core.run_config import TRACKER, RunConfig
+from scripts.core.optional import TRACKER
+from scripts.core.run_config import RunConfig
 from scripts.report.curve import curve_rows, write_curve
 from scripts.report.tracking import PARENT_TAG, SELECTED, Tracking, run_identity, tracking_of
 from scripts.state.reader import StateReader
