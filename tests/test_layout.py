@@ -204,7 +204,9 @@ def test_what_python_loads_is_what_was_counted(graph: dict[str, set[str]], entry
     assert {module for module in loaded if known[module].name != "__init__.py"} == loaded_with(graph, name)
 
 
-@pytest.mark.parametrize("entry", ["report.page", "annotation.__main__", "data.__main__", "data.demo.data_set"])
+@pytest.mark.parametrize(
+    "entry", ["report.page", "report.tracking", "annotation.__main__", "data.__main__", "data.demo.data_set"]
+)
 def test_reports_status_and_lists_need_no_torch(entry: str) -> None:
     assert not loaded_by(f"import scripts.{entry}") & {"torch", "monai", "ignite"}
 

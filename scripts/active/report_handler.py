@@ -1,4 +1,4 @@
-"""After each round: curve files, overlays of the queried images, TensorBoard scalars. All can be made again."""
+"""After each round: curve files, overlays of the queried images, TensorBoard, MLflow. All can be made again."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from torch.utils.tensorboard import SummaryWriter
 
 from scripts.active.handlers import RoundEvents
 from scripts.active.round_context import RoundContext, round_state
-from scripts.core.files import file_stem, write_atomic
+from scripts.core.files import file_stem, temporary_folder, write_atomic
 from scripts.core.run_names import Metric, RunFile, Stage, round_name
 from scripts.evaluation.metrics import dice
 from scripts.images.overlays import overlay_panel
 from scripts.images.png import png_bytes, png_to_mask
 from scripts.networks.outputs import pseudo_mask
 from scripts.report.curve import curve_rows, write_curve
+from scripts.report.tracking import Tracking
 
 logger = logging.getLogger(__name__)
+
+DICE_OVER_MASKS = "test_dice_over_masks"
+"""The learning curve among TensorBoard's scalars; its steps are numbers of oracle masks."""
 
 
 class ReportHandler:
@@ -26,10 +30,11 @@ class ReportHandler:
 
     Args:
         max_overlays: pictures per round; 0 for none.
+        tracking: an MLflow store that is kept up to date; None for none.
     """
 
-    def __init__(self, max_overlays: int = 4) -> None:
-        self.max_overlays = max_overlays
+    def __init__(self, max_overlays: int = 4, tracking: Tracking | None = None) -> None:
+        self.max_overlays, self.tracking = max_overlays, tracking
 
     def attach(self, engine: Engine) -> None:
         """Run at the end of each round of ``engine``."""
@@ -42,6 +47,8 @@ class ReportHandler:
         write_curve(context.run.state, folder)
         self._write_overlays(context, folder / RunFile.OVERLAYS / round_name(context.index))
         self._write_scalars(context, folder / RunFile.TENSORBOARD)
+        if self.tracking is not None:
+            self.tracking.keep_up(context.run.state)
 
     def _write_overlays(self, context: RoundContext, folder: Path) -> None:
         run, state = context.run, context.run.state
@@ -71,7 +78,11 @@ class ReportHandler:
         suffix = f".round{context.index:02d}"
         if row is None or any(folder.glob(f"*{suffix}")):  # a run taken up again has written it
             return
-        with SummaryWriter(str(folder), filename_suffix=suffix) as writer:
-            for name, value in row.items():
-                if isinstance(value, int | float):
-                    writer.add_scalar(f"rounds/{name}", value, row[Metric.MASKS])
+        with temporary_folder("tensorboard-") as draft:
+            with SummaryWriter(str(draft), filename_suffix=suffix) as writer:
+                writer.add_scalar(DICE_OVER_MASKS, row[Metric.DICE], row[Metric.MASKS])
+                for name, value in row.items():
+                    if isinstance(value, int | float):
+                        writer.add_scalar(f"rounds/{name}", value, row[Metric.MASKS])
+            for made in draft.iterdir():  # whole or not at all: a file that is there is not written again
+                write_atomic(folder / made.name, made.read_bytes())

@@ -43,6 +43,8 @@ from scripts.data.run_data import RunData
 from scripts.networks.feature_bank import FeatureBank
 from scripts.report.curve import curve_rows, summary_table
 from scripts.report.page import write_report
+from scripts.report.tracking import tracking_of
+from scripts.state.reader import StateReader
 from scripts.state.run_state import RunState
 from scripts.training.checkpoints import CheckpointFile
 from scripts.training.learner import Learner
@@ -96,7 +98,7 @@ class ActiveLearning:
         phases: handlers of the round; None for :func:`default_phases`.
 
     Raises:
-        InputError: an unknown method, oracle or start, or numbers that make no run.
+        InputError: an unknown method, oracle or start, numbers that make no run, or tracking without MLflow.
     """
 
     def __init__(
@@ -110,11 +112,12 @@ class ActiveLearning:
         features: FeatureBank | None = None,
         phases: Sequence[PhaseHandler] | None = None,
     ) -> None:
-        self.config, self.data, self.settings = config, data, settings
+        self.tracking, self.config = tracking_of(config)
+        self.data, self.settings = data, settings
         self.method = _chosen("active#method", "unknown method", settings.method, methods)
         self.oracle = _chosen("oracle", "unknown oracle", settings.oracle, oracles)
         self.start = self.method.start or _chosen("active#start", "unknown start", settings.start, starts)
-        refuse_impossible(config, data, self.method, self.oracle, settings)
+        refuse_impossible(self.config, data, self.method, self.oracle, settings)
         self.rounds = self.method.rounds or settings.rounds
         self.features, self.phases = features, phases
 
@@ -146,6 +149,9 @@ class ActiveLearning:
                 checkpoint.remove()
             table = summary_table(curve_rows(state))
         report = write_report(settings.output_dir)
+        if self.tracking is not None:
+            with StateReader.open(self.folder) as reader:
+                self.tracking.keep_up(reader, finished=not run.todo)
         logger.info("%s, seed %d\n%s", settings.method, settings.seed, table)
         curve = Path(settings.output_dir) / OutputFile.LEARNING_CURVE
         written = [self.folder / RunFile.CURVE_CSV, self.folder / RunFile.OVERLAYS, curve, report]
@@ -166,7 +172,7 @@ class ActiveLearning:
 
         for handler in self.phases or default_phases():
             handler.attach(engine)
-        ReportHandler(self.settings.max_overlays).attach(engine)
+        ReportHandler(self.settings.max_overlays, self.tracking).attach(engine)
 
         @engine.on(RoundEvents.QUERY)
         def stop_when_nothing_is_left(engine: Engine) -> None:

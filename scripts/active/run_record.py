@@ -28,6 +28,8 @@ HARMLESS = (
 )  # fmt: skip
 """Settings that may differ when a run is taken up again; people may take over from masks on disk, and the other way.
 
+Tracking is no setting: its handlers are taken out of the config before (:mod:`scripts.report.tracking`).
+
 The number of threads stays that of the run by itself (:func:`scripts.core.machine.threads.keep_threads`)."""
 
 _SECTIONS = (

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from scripts.core.errors import InputError, Problem
-from scripts.core.optional import needed
+from scripts.core.optional import TRACKER, needed, quiet_mlflow
 from scripts.core.run_config import RunConfig
 
 _REFERENCE = re.compile(r"[@%]([A-Za-z_]\w*(?:(?:#|::)\w+)*)")
@@ -65,7 +65,7 @@ RULES: dict[str, _Rule] = {
 
 
 def check_config(config: RunConfig) -> None:
-    """Refuse a config with ids that nothing reads, values out of range, or a device or an engine that is not there.
+    """Refuse a config with ids that nothing reads, values out of range, or a device or package that is not there.
 
     The bundle's ``initialize`` calls it, so that a slip of the keyboard ends a run before its first step.
 
@@ -89,6 +89,8 @@ def check_config(config: RunConfig) -> None:
         raise InputError(problems)
     if content.get("engine") == "openvino":
         needed("openvino")
+    if config.uses_handler(TRACKER):
+        quiet_mlflow()
 
 
 def unread_ids(content: Mapping[str, Any]) -> list[str]:

@@ -24,6 +24,8 @@ APART = (
 )  # fmt: skip
 """Ids that sections refer to and that are no settings: places, the machine, and what is recorded by itself."""
 
+_HANDLERS = ("train#handlers", "validate#handlers")
+
 
 class RunConfig:
     """The raw content of a bundle config, from which parsers are made.
@@ -69,6 +71,18 @@ class RunConfig:
             waiting += set(re.findall(r"@([A-Za-z_]\w*)", json.dumps(found[name], default=str))).difference(apart)
         return dict(sorted(found.items()))
 
+    def uses_handler(self, name: str) -> bool:
+        """Tell whether the training, or its validation, has a handler whose ``_target_`` is ``name``."""
+        return any(_target(each) == name for key in _HANDLERS for each in self.get(key) or ())
+
+    def without_handler(self, name: str) -> RunConfig:
+        """Return the config without the handlers whose ``_target_`` is ``name``."""
+        content = ConfigParser(self.content)
+        for key in _HANDLERS:
+            if kept := self.get(key):
+                content[key] = [each for each in kept if _target(each) != name]
+        return RunConfig(content.get())
+
     def parser(
         self, overrides: Mapping[str, Any] | None = None, objects: Mapping[str, Any] | None = None
     ) -> ConfigParser:
@@ -95,6 +109,10 @@ class RunConfig:
         for key, value in (objects or {}).items():
             parser[key] = tuple(value) if isinstance(value, list) else value
         return parser
+
+
+def _target(value: Any) -> str | None:
+    return value.get("_target_") if isinstance(value, Mapping) else None
 
 
 def _has(parser: ConfigParser, key: str) -> bool:

@@ -1,4 +1,4 @@
-"""Learning curve and ``report.html``, from the state of a run alone.
+"""Learning curve, ``report.html`` and an MLflow store, from the state of a run alone.
 
 It loads no torch, and imports nothing of trainings or rounds.
 """

@@ -22,7 +22,7 @@ MEASURED = (
 )  # fmt: skip
 COSTS = (Metric.MASKS, "percent_masks", Metric.PIXELS, "boundary_px", "annotation_seconds")
 SUMMARISED = (Metric.DICE, Metric.MIOU)
-_PHASE = "seconds_"
+PHASE_SECONDS = "seconds_"
 _DIGITS = 6
 # Column of the terminal's table: heading, width, format.
 _TABLE = {
@@ -59,7 +59,7 @@ def curve_rows(state: StateReader) -> list[Record]:
         row |= {name: values.get(name) for name in (*MEASURED, *others)}
         row[Metric.PSEUDO_N] = None if row[Metric.PSEUDO_N] is None else int(row[Metric.PSEUDO_N])
         row["seconds_total"] = sum(seconds[at].values())
-        row |= {_PHASE + phase: seconds[at].get(phase) for phase in phases}
+        row |= {PHASE_SECONDS + phase: seconds[at].get(phase) for phase in phases}
         rows.append({name: round(v, _DIGITS) if isinstance(v, float) else v for name, v in row.items()})
     return rows
 

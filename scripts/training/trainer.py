@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from scripts.core.errors import InputError, Problem
+from scripts.core.optional import TRACKER
 from scripts.networks.inferer import JointInferer
 from scripts.training.criterion import JointCriterion
 from scripts.training.device.graphed_step import GraphedStep
@@ -57,6 +58,7 @@ class JointTrainer(SupervisedTrainer):
         **arguments: Any,
     ) -> None:
         _refuse_empty_validation(arguments.get("train_handlers") or ())
+        _let_tracker_read_loss(arguments.get("train_handlers") or ())
         super().__init__(**arguments)
         self.name, self.halved = name, False
         kind = torch.device(self.state.device).type
@@ -199,6 +201,13 @@ def _refuse_empty_validation(handlers: Iterable[Any]) -> None:
         if isinstance(loader, DataLoader) and len(loader) == 0:
             cure = "Name some in the table; they choose the weights."
             raise InputError(Problem("no validation image", "validate#dataset#data", "one or more", "none", cure))
+
+
+def _let_tracker_read_loss(handlers: Iterable[Any]) -> None:
+    """Tell the handler of MONAI's ``--tracking`` where the loss is: it expects an output that is decollated."""
+    for handler in handlers:
+        if type(handler).__name__ == TRACKER:
+            handler.output_transform = lambda output: output[Keys.LOSS]
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from ignite.engine import Engine, Events
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard import SummaryWriter
 
 from scripts.active.handlers import (
     CycleHandler,
@@ -68,9 +70,9 @@ class TestReportHandler:
                 assert picture.width > 5 * picture.height / 2
         events = EventAccumulator(str(run.state.run_dir / "tensorboard")).Reload()
         assert [event.step for event in events.Scalars("rounds/dice")] == [4, 6]
-        assert [f"{event.value:.4f}" for event in events.Scalars("rounds/dice")] == [
-            f"{float(row['dice']):.4f}" for row in rows
-        ]
+        for tag in ("rounds/dice", "test_dice_over_masks"):
+            shown = [(event.step, f"{event.value:.4f}") for event in events.Scalars(tag)]
+            assert shown == [(int(row["masks"]), f"{float(row['dice']):.4f}") for row in rows]
 
     def test_again_draws_and_appends_nothing(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         report(run, 0, pictures=2)
@@ -82,6 +84,19 @@ class TestReportHandler:
         monkeypatch.setattr(run.learner, "predict", predict)
         report(run, 0, pictures=2)
         assert sorted(path for path in run.state.run_dir.rglob("*") if path.is_file()) == files
+
+    def test_scalars_of_a_round_are_whole_or_not_there(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Killed(BaseException):
+            pass
+
+        with monkeypatch.context() as patch:
+            patch.setattr(SummaryWriter, "add_scalar", Mock(side_effect=[None, Killed]))
+            with pytest.raises(Killed):
+                report(run, 0, pictures=0)
+        report(run, 0, pictures=0)
+        report(run, 0, pictures=0)
+        events = EventAccumulator(str(run.state.run_dir / "tensorboard")).Reload()
+        assert [event.step for event in events.Scalars("test_dice_over_masks")] == [4]
 
     def test_no_pictures(self, run: Run) -> None:
         report(run, 0, pictures=0)

@@ -116,3 +116,10 @@ def test_an_engine_that_is_not_installed_ends_a_run_before_its_first_step(monkey
     assert problem.where == "openvino"
     assert "requirements-openvino.txt" in problem.cure
     check_config(config(engine="torch"))
+
+
+def test_tracking_without_mlflow_ends_a_run_before_its_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    (problem,) = problems(**{"train#handlers": [*config()["train#handlers"], {"_target_": "MLFlowHandler"}]})
+    assert problem.where == "mlflow"
+    assert "requirements-tracking.txt" in problem.cure

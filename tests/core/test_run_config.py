@@ -102,3 +102,13 @@ def test_every_override_in_the_bundle_config_names_something():
     config.parser(config["active#stage0#overrides"])
     for name, method in config["active#methods"].items():
         config.parser(method.get("overrides", {})), name
+
+
+def test_handlers_are_found_and_taken_out_of_a_copy() -> None:
+    handlers = [{"_target_": "A"}, {"_target_": "B"}, "@train#other"]
+    config = RunConfig({"train": {"handlers": handlers, "other": 1}, "validate": {"handlers": [{"_target_": "A"}]}})
+    rest = config.without_handler("A")
+    assert rest.content == {"train": {"handlers": handlers[1:], "other": 1}, "validate": {"handlers": []}}
+    assert [config.uses_handler(name) for name in "ABC"] == [True, True, False]
+    assert not rest.uses_handler("A")
+    assert not RunConfig({"train": {"handlers": None}}).uses_handler("A")
