@@ -1,12 +1,12 @@
-"""``python -m scripts.data folder | glas | cub``."""
+"""``python -m scripts.data folder | glas | cub | folds``."""
 
 from collections.abc import Callable
 from typing import Any
 
 from scripts.core.command_line import run
-from scripts.data.commands import cub, folder, glas
+from scripts.data.commands import cub, folder, folds, glas
 
-COMMANDS: dict[str, Callable[..., Any]] = {"folder": folder, "glas": glas, "cub": cub}
+COMMANDS: dict[str, Callable[..., Any]] = {"folder": folder, "glas": glas, "cub": cub, "folds": folds}
 
 if __name__ == "__main__":
     run("python -m scripts.data", COMMANDS)

@@ -1,4 +1,4 @@
-"""The commands ``python -m scripts.data folder | glas | cub``: make the table of a data set."""
+"""The commands ``python -m scripts.data folder | glas | cub | folds``: make the table of a data set."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from scripts.data.datalist import write_table
+from scripts.data.folds import PREFIX, add_folds
 from scripts.data.makers import Made, cub_items, folder_items, glas_items
 from scripts.data.splits import SPLITS
 
@@ -69,6 +70,21 @@ def cub(directory: str, out: str | None = None, val_per_class: int = 6, seed: in
     """
     made = cub_items(str(directory), val_per_class, seed)
     _write(made, Path(str(directory), "splits.csv") if out is None else Path(str(out)))
+
+
+def folds(table: str, out: str, folds: int = 5, seed: int = 0, val_fraction: float = 0.2) -> None:
+    """Add splits of whole patients to a table: a column disjoint_fold0, disjoint_fold1, ... for each fold.
+
+    Args:
+        table: CSV with columns image,label,patient_id.
+        out: CSV to write, in the folder of the data set; read it with data#table and data#split_column.
+        folds: each is the test set once.
+        seed: of folds and validation patients.
+        val_fraction: of the images of each class that are not tested on.
+    """
+    for fold, counts in enumerate(add_folds(Path(str(table)), Path(str(out)), folds, seed, val_fraction)):
+        sizes = ", ".join(f"{counts.get(name, 0)} {name}" for name in SPLITS)
+        logger.info("%s, %s%d: %s", out, PREFIX, fold, sizes)
 
 
 def _write(made: Made, path: Path) -> None:
