@@ -82,4 +82,4 @@ def _asks_the_same(result: Mapping[str, Any], now: Record) -> bool:
 
 
 def _of_runs(problem: Problem, runs: Sequence[StudyRun]) -> Problem:
-    return replace(problem, where=f"{problem.where} of {listed([run.name for run in runs], _NAMED)}")
+    return replace(problem, where=f"{problem.where} of {listed([run.result.stem for run in runs], _NAMED)}")

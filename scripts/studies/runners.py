@@ -170,7 +170,8 @@ class SlurmRunner:
                 return dict(zip(executor.map_array(SlurmJob(self.threads), runs), runs, strict=True))
         except (RuntimeError, ValueError, TypeError, NameError, OSError) as error:  # all that submitit raises
             cure = "Correct studies#runners#slurm, or run the study with --runner local."
-            raise InputError(Problem("jobs cannot be submitted", self.cluster, found=str(error), cure=cure)) from error
+            found = " ".join(str(error).split())
+            raise InputError(Problem("jobs cannot be submitted", str(self.cluster), found=found, cure=cure)) from error
 
 
 class SlurmJob:
