@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import math
 import sys
@@ -10,9 +11,7 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
-from scripts.core.errors import StateError
-from scripts.core.run_names import Metric, is_run
-from scripts.state.reader import StateReader
+from scripts.core.run_names import Metric, RunFile
 from scripts.studies.plan import StudyRun
 
 logger = logging.getLogger(__name__)
@@ -99,13 +98,13 @@ class Progress:
 
 
 def rounds_done(run: StudyRun) -> tuple[int, float | None]:
-    """Return how many rounds of a run have been measured, and the Dice of the last; (0, None) before the first."""
-    if not is_run(run.folder):
-        return 0, None
+    """Return how many rounds of a run have been measured, and the Dice of the last; (0, None) before the first.
+
+    Asked of the curve that a run writes after each round, not of its state: on a cluster that is another machine's, and
+    SQLite's log must not be read from two.
+    """
     try:
-        with StateReader.open(run.folder) as state:
-            metrics = state.metrics()
-    except StateError:  # it is being made just now, or damaged, which the run itself will say
+        rows = list(csv.DictReader((run.folder / RunFile.CURVE_CSV).read_text().splitlines()))
+        return len(rows), float(rows[-1][Metric.DICE])
+    except (OSError, ValueError, IndexError, KeyError, TypeError, csv.Error):  # none yet, or damaged: made anew
         return 0, None
-    measured = [at for at, values in metrics.items() if at >= 0 and Metric.MASKS in values]
-    return len(measured), metrics[max(measured)].get(Metric.DICE) if measured else None

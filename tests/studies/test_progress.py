@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from scripts.report.curve import write_curve
+from scripts.state.reader import StateReader
 from scripts.studies import progress
 from scripts.studies.progress import Progress, rounds_done
+from tests.support.small_runs import make_run
 from tests.support.study_runs import FakeRun, fake_run
 
 
@@ -78,9 +81,19 @@ def test_few_lines_in_a_file(
     assert caplog.messages[-1] == "random, seed 1: ended with 600 of 1000 rounds; study: 1200 of 1200 rounds"
 
 
-def test_what_cannot_be_read_counts_as_not_begun(tmp_path: Path) -> None:
+def test_rounds_are_those_of_the_curve(tmp_path: Path) -> None:
     run = fake_run(tmp_path)
     assert rounds_done(run) == (0, None)
+    make_run(run.folder, "random", 0, [0.5, 0.75])
+    assert rounds_done(run) == (0, None)
+    with StateReader.open(run.folder) as state:
+        write_curve(state, run.folder)
+    assert rounds_done(run) == (2, 0.75)
+
+
+@pytest.mark.parametrize("content", [b"", b"round,dice\n", b"round,dice\n0,", b"round\n0\n", b"\xff\xfe\n\x00"])
+def test_what_cannot_be_read_counts_as_not_begun(tmp_path: Path, content: bytes) -> None:
+    run = fake_run(tmp_path)
     run.folder.mkdir(parents=True)
-    (run.folder / "state.sqlite").write_bytes(b"damaged")
+    (run.folder / "curve.csv").write_bytes(content)
     assert rounds_done(run) == (0, None)
