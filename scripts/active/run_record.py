@@ -36,7 +36,7 @@ _SECTIONS = (
     "network_def", "loss", "optimizer", "lr_scheduler", "train", "validate", "mask_rule", "max_epochs", "epoch_length",
     "batch_size", "image_size", "freeze_classifier", "variants", "amp", "labelled_share", "device",
 )  # fmt: skip
-_KEPT = ("start", "protect_pseudo", "max_overlays", "rounds", "budget")
+_KEPT = ("start", "count_validation", "protect_pseudo", "max_overlays", "rounds", "budget")
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class RunSettings:
         start: name of what picks the images of round 0.
         budget: most masks in the run; None for no limit.
         protect_pseudo: published rule that keeps images with a pseudo-mask out of the query while others are left.
+        count_validation: add the validation masks to the costs of every round; published they are free.
         stage0_dir: where theta0 is kept; None for ``stage0`` in ``output_dir``.
         stage0_seed: seed of stage 0, its own so that all runs share theta0.
         max_overlays: pictures per round.
@@ -70,6 +71,7 @@ class RunSettings:
     start: str = "random"
     budget: int | None = None
     protect_pseudo: bool = True
+    count_validation: bool = False
     stage0_dir: str | None = None
     stage0_seed: int = 0
     max_overlays: int = 4
