@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -78,7 +79,7 @@ def stochastic_batch(pool: Pool, n: int, rng: random.Random, *, column: int = 0)
 
 
 def clasp(
-    pool: Pool, n: int, rng: random.Random, *, class_share: float = 0.66, betas: tuple[float, float] = (1.0, 100.0)
+    pool: Pool, n: int, rng: random.Random, *, class_share: float = 0.66, betas: Sequence[float] = (1.0, 100.0)
 ) -> list[str]:
     """Return ids that are uncertain in each class of pixels, with noise that fades from round to round.
 
