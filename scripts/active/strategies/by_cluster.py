@@ -19,10 +19,10 @@ _TOLERANCE = 1e-9  # of the mean distance to the centres, of features of length 
 def kmeans_start(pool: Pool, n: int, rng: random.Random, *, restarts: int = 10) -> list[str]:
     """Return the image nearest to the centre of each of ``n`` clusters of the unlabelled images, big clusters first.
 
-    Active Learning by Pool Splitting (ALPS) as benchmarked by MedCAL-Bench (arXiv:2508.03441), there the best cold
-    start for segmentation on average. Labelled images are not looked at, so it suits the first round. Where features
-    repeat and there are fewer clusters, the second nearest of each follow, and so on. Ties by id; the order on entry
-    does not matter. Cost: restarts * N * n * D per step of k-means.
+    ALPS (Active Learning by Processing Surprisal) as MedCAL-Bench has it (Zhu, Ma, Zhang, Wang 2025,
+    arXiv:2508.03441), there the best cold start for segmentation on average. Labelled images are not looked at, so it
+    suits the first round. Where features repeat and there are fewer clusters, the second nearest of each follow, and
+    so on. Ties by id; the order on entry does not matter. Cost: restarts * N * n * D per step of k-means.
 
     Args:
         pool: N unlabelled images with features (N, D).
@@ -53,7 +53,8 @@ def typiclust(
 ) -> list[str]:
     """Return the most typical unlabelled image of each of the clusters with fewest labelled images.
 
-    Hacohen, Dekel, Weinshall: Active Learning on a Budget. ICML 2022, arXiv:2202.02794. All images of the class, L and
+    Hacohen, Dekel, Weinshall: Active Learning on a Budget: Opposite Strategies Suit High and Low Budgets. ICML 2022,
+    arXiv:2202.02794. All images of the class, L and
     U, make K = min(|L| + n, most_clusters) clusters. They are gone through again and again, those with the fewest
     labelled images first, of equals the biggest, and each gives of its unlabelled images not yet taken, m of them, the
     one of highest typicality

@@ -83,11 +83,11 @@ def clasp(
 ) -> list[str]:
     """Return ids that are uncertain in each class of pixels, with noise that fades from round to round.
 
-    ClaSP PE (class-stratified scheduled power predictive entropy), TMLR 2026, from the group of nnActive, there
-    ``class_power_pe66_exp``. The score has a plain map first, then one for each class of pixels
-    (:func:`scripts.active.scores.pixel_maps.clasp_maps`). ``class_share`` of the query goes by the class maps, in
-    equal parts, the rest by the plain one; each takes those of highest ``ln(score) + g / beta`` that are left, as
-    :func:`power` does, with
+    ClaSP PE (Class-stratified Scheduled Power Predictive Entropy) of Lueth, Traub et al.: Finally Outshining the
+    Random Baseline. TMLR 2026, arXiv:2601.13677; its code has maps of foreground classes alone. The score has a plain
+    map first, then one for each class of pixels (:func:`scripts.active.scores.pixel_maps.clasp_maps`). ``class_share``
+    of the query goes by the class maps, in equal parts, the rest by the plain one; each takes those of highest
+    ``ln(score) + g / beta`` that are left, as :func:`power` does, with
 
         beta = betas[0] * (betas[1] / betas[0]) ** (t / (T - 1)),    t the round from 0, T the rounds of the run.
 
