@@ -9,13 +9,13 @@ import os
 import socket
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from scripts.core.errors import Problem, StateError
-from scripts.core.files import make_folder
+from scripts.core.files import make_folder, writing
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +62,22 @@ class FileLock:
         self._descriptor = descriptor
         _held.add(self)
 
+    @property
+    def descriptor(self) -> int:
+        """The descriptor that carries the lock: a process that inherits it holds the lock too, to its own end."""
+        if self._descriptor is None:
+            raise ValueError("the lock was given back")
+        return self._descriptor
+
+    def name_holder(self, pid: int) -> None:
+        """Name another process of this host, which inherited :attr:`descriptor`, as the holder.
+
+        Raises:
+            StateError: the file cannot be written.
+        """
+        with writing(self._path):
+            self._write_holder(self.descriptor, pid)
+
     def release(self) -> None:
         """Give the lock back; a second call does nothing."""
         if self._descriptor is None:
@@ -73,10 +89,10 @@ class FileLock:
             os.close(descriptor)
 
     @staticmethod
-    def _write_holder(descriptor: int) -> None:
-        """Name this process in the lock file."""
+    def _write_holder(descriptor: int, pid: int | None = None) -> None:
+        """Name a process in the lock file; None for this one."""
         since = datetime.now(UTC).isoformat(timespec="seconds")
-        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
+        holder = {"pid": os.getpid() if pid is None else pid, "host": socket.gethostname(), "since": since}
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(holder).encode(), 0)
 
@@ -102,14 +118,16 @@ class FileLock:
 
 
 @contextmanager
-def held(path: Path, what: str) -> Iterator[None]:
+def held(path: Path, what: str, give_up: Callable[[], bool] | None = None) -> Iterator[FileLock]:
     """Hold the lock ``path``, having waited for it as long as it takes.
 
     Args:
         path: the lock file, made when missing, as its folder is.
         what: is waited for, for the log.
+        give_up: asked at each look; no more is waited when it says so.
 
     Raises:
+        HeldError: somebody holds it, and ``give_up`` said so.
         StateError: no permission to write, or no locks on this disk.
     """
     make_folder(path.parent)
@@ -118,12 +136,14 @@ def held(path: Path, what: str) -> Iterator[None]:
         try:
             lock = FileLock(path)
         except HeldError as error:
+            if give_up is not None and give_up():
+                raise
             if not told:
                 logger.info("waiting for %s: %s", what, error.problems[0].found)
                 told = True
             time.sleep(_WAIT_S)
     try:
-        yield
+        yield lock
     finally:
         lock.release()
 

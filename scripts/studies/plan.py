@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from scripts.core.config_checks import check_config
 from scripts.core.errors import InputError, Problem, listed
-from scripts.core.files import write_atomic
+from scripts.core.files import plain_file, write_atomic
 from scripts.core.run_config import RunConfig
 from scripts.core.run_names import OutputFile, run_folder
 
@@ -18,6 +19,9 @@ _BESIDE = ("metadata.json", "logging.conf")  # MONAI looks for them where the fi
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _OWN = ("runner", "studies", "study")
 """Ids that belong to the study itself, not to its runs."""
+_OF_A_RUN = ("output_dir", "active", "active#method", "active#seed", "active#stage0#dir", "bundle_root", "config")
+"""Ids that the study sets for each run."""
+_LETTERS = "letters, digits, _ . -"
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,11 @@ class StudyRun:
         return self.output_dir / f"seed{self.seed}.log"
 
     @property
+    def lock(self) -> Path:
+        """Lock of the process that a study started for it."""
+        return self.output_dir / f"seed{self.seed}.lock"
+
+    @property
     def config(self) -> Path:
         """Config values of the run alone."""
         return self.output_dir / f"seed{self.seed}.json"
@@ -97,27 +106,18 @@ def plan_runs(
 
     Raises:
         InputError: nothing to run, a method twice or unknown, names that make no folder, or an overlay that cannot be
-            read.
+            read or used.
     """
-    overlays = dict(overlays or {})
-    known = config["active#methods"]
-    unknown = [name for name in methods if name not in known]
-    problems = [Problem("unknown method", "studies#methods", listed(sorted(known), 40), repr(n)) for n in unknown]
-    for where, values in (("studies#methods", methods), ("studies#seeds", seeds)):
-        if not values or len(set(values)) != len(values):
-            problems.append(Problem("nothing, or one of them twice", where, "distinct ones", str(list(values))))
-    wrong = [name for name in [*overlays, *methods] if name and not _NAME.fullmatch(name)]
-    expected = "letters, digits, _ . -"
-    problems += [Problem("this name makes no folder", "studies#overlays", expected, repr(name)) for name in wrong]
+    problems = [*_list_problems(config, methods, seeds), *_overlay_problems(overlays)]
     if problems:
         raise InputError(problems)
-    changes_of = {"": {}, **{name: _overlay(path) for name, path in overlays.items()}}
+    changed: dict[str, tuple[dict[str, Any], RunConfig]] = {"": ({}, config)}
+    for name, path in (overlays or {}).items():
+        changed[name] = _overlay(config, path)
     return [
-        StudyRun(
-            study, f"{method}+{name}" if name else method, method, int(seed), _rounds(config, method, changes), changes
-        )
+        StudyRun(study, f"{method}+{name}" if name else method, method, seed, _rounds(whole, method), changes)
         for seed in seeds
-        for name, changes in changes_of.items()
+        for name, (changes, whole) in changed.items()
         for method in methods
     ]
 
@@ -134,35 +134,94 @@ def write_configs(config: RunConfig, runs: Sequence[StudyRun], shared: Mapping[s
         StateError: a file cannot be written.
         InputError: an overlay changes an id that the config does not have.
     """
-    study = runs[0].study
+    study, root = runs[0].study, _bundle_root(config)
     content = RunConfig({key: value for key, value in config.content.items() if key not in _OWN})
-    places = {**shared, "active#stage0#dir": str(study / OutputFile.STAGE_0)}
+    places = {**shared, "bundle_root": str(root), "active#stage0#dir": str(study / OutputFile.STAGE_0)}
     whole = content.parser(places).get()
     write_atomic(study / "config.json", _json(whole))
     for name in _BESIDE:
-        for path in (Path(str(whole["bundle_root"])) / folder / name for folder in ("bundle/configs", "configs")):
-            if path.is_file():
-                write_atomic(study / name, path.read_bytes())
+        found = [path for folder in ("bundle/configs", "configs") if (path := root / folder / name).is_file()]
+        if found:
+            write_atomic(study / name, found[0].read_bytes())
     for run in runs:
         own = {**run.changes, "output_dir": str(run.output_dir), "active#method": run.method, "active#seed": run.seed}
         RunConfig(whole).parser(own)
         write_atomic(run.config, _json(own))
 
 
-def _overlay(path: str) -> dict[str, Any]:
+def _list_problems(config: RunConfig, methods: Any, seeds: Any) -> list[Problem]:
+    """Return what is wrong with the lists of methods and seeds, which may be anything that JSON can hold."""
+    problems = []
+    for where, values, kind, example in (
+        ("studies#methods", methods, str, "['random','label_prop']"),
+        ("studies#seeds", seeds, int, "[0,1,2]"),
+    ):
+        told = "names" if kind is str else "whole numbers"
+        cure = f'On the command line: --{where} "{example}".'
+        if not isinstance(values, list | tuple) or not all(type(value) is kind for value in values):
+            problems.append(Problem("value cannot be used", where, f"a list of {told}", repr(values), cure))
+        elif not values or len(set(values)) != len(values):
+            problems.append(Problem("nothing, or one of them twice", where, f"distinct {told}", str(list(values))))
+    known = config["active#methods"]
+    names = methods if isinstance(methods, list | tuple) else ()
+    for name in names:
+        if isinstance(name, str) and name not in known:
+            problems.append(Problem("unknown method", "studies#methods", listed(sorted(known), 40), repr(name)))
+        elif isinstance(name, str) and not _NAME.fullmatch(name):
+            problems.append(Problem("this name makes no folder", "studies#methods", _LETTERS, repr(name)))
+    return problems
+
+
+def _overlay_problems(overlays: Any) -> list[Problem]:
+    where, expected = "studies#overlays", '{"name": "path of a JSON file", ...}'
+    if overlays is None:
+        return []
+    if not isinstance(overlays, Mapping) or not all(isinstance(path, str) for path in overlays.values()):
+        return [Problem("value cannot be used", where, expected, repr(overlays))]
+    wrong = [str(name) for name in overlays if not _NAME.fullmatch(str(name))]
+    return [Problem("this name makes no folder", where, _LETTERS, repr(name)) for name in wrong]
+
+
+def _overlay(config: RunConfig, path: str) -> tuple[dict[str, Any], RunConfig]:
+    """Return the changes of an overlay by nested id, and the config with them."""
     try:
-        content = json.loads(Path(path).read_bytes())
-    except (OSError, ValueError) as error:
-        raise InputError(Problem("overlay cannot be read", str(path), "a JSON file", str(error))) from error
+        with plain_file(path) as file:
+            content = json.loads(file.read())
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(Problem("overlay cannot be read", path, "a JSON file", str(error))) from error
     if not isinstance(content, dict):
-        raise InputError(Problem("not an overlay", str(path), '{"id": value, ...}', type(content).__name__))
-    return {key: value for key, value in content.items() if not key.startswith("_")}
+        raise InputError(Problem("not an overlay", path, '{"id": value, ...}', type(content).__name__))
+    changes = {key: value for key, value in content.items() if not key.startswith("_")}
+    owned = [key for key in changes if key.replace("::", "#").split("#")[0] in _OWN or key in _OF_A_RUN]
+    problems = [Problem("an overlay of a study cannot change this", key, cure="Take it out.") for key in owned]
+    try:
+        if not problems:
+            changed = RunConfig(config.parser(changes).get())
+            check_config(changed)
+            return changes, changed
+    except InputError as error:
+        problems = list(error.problems)
+    raise InputError([replace(problem, where=f"{path}: {problem.where}") for problem in problems])
 
 
-def _rounds(config: RunConfig, method: str, changes: Mapping[str, Any]) -> int:
+def _rounds(config: RunConfig, method: str) -> int:
     """Return how many rounds a run has: as its method fixes, else as the config or the overlay says."""
-    fixed = config.get(f"active#methods#{method}#rounds")
-    return int(fixed or changes.get("active#rounds", config["active#rounds"]))
+    for key in (f"active#methods#{method}#rounds", "active#rounds"):
+        value = config.get(key)
+        if isinstance(value, str):  # an expression
+            value = config.parser().get_parsed_content(key)
+        if value is not None:
+            break
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InputError(Problem("value cannot be used", key, "a whole number from 1", repr(value)))
+    return value
+
+
+def _bundle_root(config: RunConfig) -> Path:
+    """Return the folder of the bundle: all that runs read is found whatever folder they are started in."""
+    return Path(str(config.parser().get_parsed_content("bundle_root"))).absolute()
 
 
 def _json(content: Mapping[str, Any]) -> bytes:

@@ -7,12 +7,12 @@ import hashlib
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from scripts.core.errors import InputError, Problem
-from scripts.core.files import write_atomic
+from scripts.core.errors import InputError, Problem, StateError, listed
+from scripts.core.files import plain_file, write_atomic
 from scripts.core.machine.hardware import cores, cpu_model
 from scripts.core.result_files import Record, csv_bytes, versions
 from scripts.core.run_names import TEST_DICE, Metric
@@ -22,6 +22,7 @@ from scripts.studies.plan import StudyRun
 from scripts.studies.process import Ended
 
 FORMAT = 1
+_CURE = "Remove it, then run the same command again: what a run of the study found is read anew from the run."
 COLUMNS = (
     "study", "data", "split", "method", "seed", "round", "masks", "fg_pixels", "boundary_px", "seconds", "dice",
     "miou", "pxap", "accuracy",
@@ -54,9 +55,12 @@ def run_result(run: StudyRun, names: StudyNames, ended: Ended) -> Record:
         ended: how its process ended, the last one where there were several.
 
     Raises:
-        StateError: its state cannot be read.
+        StateError: its state cannot be read, or people still draw for it.
     """
     with StateReader.open(run.folder) as state:
+        if state.open_round() is not None:
+            cure = "A study draws by itself: --oracle simulated. Or let people draw, then run the same command again."
+            raise StateError(Problem("masks of people are waited for", run.name, cure=cure))
         rows = curve_rows(state)
         settings = state.settings()
         queries = [[query.id for query in state.queries(at)] for at in range(len(rows))]
@@ -65,7 +69,7 @@ def run_result(run: StudyRun, names: StudyNames, ended: Ended) -> Record:
     return {
         "format": FORMAT,
         "study": names.study, "data": names.data, "split": names.split, "method": run.arm, "seed": run.seed,
-        "settings_sha256": hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest(),
+        "settings_sha256": settings_hash(settings),
         "data_sha256": data_sha256,
         "versions": versions(),
         "machine": {"cpu": cpu_model(), "cores": cores(), "threads": settings.get("threads")},
@@ -79,6 +83,11 @@ def run_result(run: StudyRun, names: StudyNames, ended: Ended) -> Record:
     }  # fmt: skip
 
 
+def settings_hash(settings: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of the settings of a run, 64 hex digits."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
 def read_results(folder: Path) -> list[Record]:
     """Return the results in a folder, by method and seed.
 
@@ -88,19 +97,33 @@ def read_results(folder: Path) -> list[Record]:
     found, problems = [], []
     for path in sorted(folder.glob("*.json")):
         try:
-            content = json.loads(path.read_bytes())
-            missing = [name for name in ("method", "seed", "rounds", "test_dice") if name not in content]
-        except (OSError, ValueError, TypeError) as error:
-            problems.append(Problem("cannot be read", str(path), "a result of a study", str(error)))
-            continue
-        if content.get("format") != FORMAT or missing:
-            told = f"format {content.get('format')}, without {missing}"
-            problems.append(Problem("not a result of a study", str(path), f"format {FORMAT}", told))
-            continue
-        found.append(content)
+            with plain_file(path) as file:
+                content = json.loads(file.read())
+            wrong = _wrong_with(path, content)
+        except (ValueError, RecursionError) as error:
+            wrong = f"{type(error).__name__}: {error}"
+        if wrong:
+            problems.append(Problem("not a result of a study", str(path), f"format {FORMAT}", wrong, _CURE))
+        else:
+            found.append(content)
     if problems:
         raise InputError(problems)
     return sorted(found, key=lambda result: (result["method"], result["seed"]))
+
+
+def _wrong_with(path: Path, content: Any) -> str:
+    """Return what makes content no result, in words; empty where it is one."""
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        return f"format {content.get('format')}" if isinstance(content, dict) else type(content).__name__
+    kinds = {"study": str, "data": str, "split": str, "method": str, "seed": int, "rounds": list, "test_dice": list}
+    wrong = [name for name, kind in kinds.items() if type(content.get(name)) is not kind]
+    rounds = content.get("rounds")
+    if not wrong and not all(isinstance(row, dict) and {"masks", "dice"} <= row.keys() for row in rounds or ()):
+        wrong = ["rounds"]
+    if wrong:
+        return f"without {listed(wrong)}"
+    name = f"{content['method']}_seed{content['seed']}.json"
+    return "" if path.name == name else f"that of {name}"  # a copy beside it would count twice
 
 
 def write_result(path: Path, result: Mapping[str, Any]) -> None:
@@ -127,16 +150,24 @@ def round_rows(results: Iterable[Mapping[str, Any]]) -> list[Record]:
     ]
 
 
-def write_rounds(path: Path, results: Sequence[Mapping[str, Any]]) -> None:
+def write_rounds(
+    path: Path, results: Sequence[Mapping[str, Any]], names: StudyNames | None = None, fresh: bool = False
+) -> None:
     """Write the flat table of all rounds. Rows of other studies, data or splits that are in the file stay.
+
+    Args:
+        path: of the table.
+        results: of the study, all of them.
+        names: of the study, whose rows in the file go even where no result is left; None takes those of the results.
+        fresh: no row of the file stays.
 
     Raises:
         StateError: it cannot be written.
         InputError: it is another table.
     """
     rows = round_rows(results)
-    own = {_place(row) for row in rows}
-    kept = [row for row in _read_rounds(path) if _place(row) not in own]
+    own = {_place(row) for row in rows} | ({_place(asdict(names))} if names is not None else set())
+    kept = [row for row in _read_rounds(path) if not fresh and _place(row) not in own]
     write_atomic(path, csv_bytes([*kept, *rows], COLUMNS))
 
 
@@ -145,13 +176,15 @@ def _place(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _read_rounds(path: Path) -> list[Record]:
-    if not path.is_file():
+    if not path.exists():
         return []
-    reader = csv.DictReader(io.StringIO(path.read_text()))
+    with plain_file(path) as file:
+        text = file.read().decode(errors="replace")
+    reader = csv.DictReader(io.StringIO(text, newline=""))
     if tuple(reader.fieldnames or ()) != COLUMNS:
-        found = ", ".join(reader.fieldnames or ())
+        found = listed(list(reader.fieldnames or ["nothing"]))
         raise InputError(Problem("another table", str(path), ", ".join(COLUMNS), found, "Move it away."))
-    return list(reader)
+    return [{name: row[name] for name in COLUMNS} for row in reader]
 
 
 def _outside_training(row: Mapping[str, Any]) -> float:

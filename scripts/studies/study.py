@@ -6,15 +6,21 @@ The command again goes on where it stopped: runs that are done are not started, 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from scripts.core.errors import InputError, Problem, StateError, listed
+from scripts.core.errors import InputError, Problem, StateError, UserError, listed
+from scripts.core.files import make_folder
+from scripts.core.lock import FileLock, HeldError
+from scripts.core.result_files import Record
 from scripts.core.run_config import RunConfig
 from scripts.data.run_data import RunData
+from scripts.studies.checks import runs_left
 from scripts.studies.plan import StudyRun, plan_runs, write_configs
-from scripts.studies.process import Ended, last_words
+from scripts.studies.process import Ended, ended_by_signals
 from scripts.studies.progress import Progress
 from scripts.studies.results import StudyNames, read_results, run_result, write_result, write_rounds
 from scripts.studies.runners import Runner
@@ -22,7 +28,7 @@ from scripts.studies.summary import summary_table
 
 logger = logging.getLogger(__name__)
 
-ROUNDS = "rounds.csv"
+ROUNDS, RESULTS, LOCK = "rounds.csv", "results", "study.lock"
 
 
 class Study:
@@ -40,7 +46,7 @@ class Study:
         shared: config values that all runs get by nested id: places resolved for the study.
         data_name: name of the data in the results; None takes that of its folder.
         split_name: name of the split in the results.
-        results_dir: where the results are copied to besides, for instance ``docs/results``; None for nowhere.
+        results_dir: where the table of rounds is kept besides, with those of other studies; None for nowhere.
 
     Raises:
         InputError: nothing to run, or unknown names.
@@ -63,8 +69,11 @@ class Study:
     ) -> None:
         if runner not in runners:
             raise InputError(Problem("unknown runner", "runner", listed(sorted(runners)), repr(runner)))
+        for where, text in (("split_name", split_name), ("data_name", data_name), ("results_dir", results_dir)):
+            if not isinstance(text, str) and (text is not None or where == "split_name"):
+                raise InputError(Problem("value cannot be used", f"studies#{where}", "a text", repr(text)))
         self.folder = Path(output_dir).absolute()
-        self.runner, self.config = runners[runner], config
+        self.runner, self.config, self.data = runners[runner], config, data
         self.runs = plan_runs(config, self.folder, methods, seeds, overlays)
         self.shared = dict(shared or {})
         self.names = StudyNames(self.folder.name, data_name or data.datalist.root.name, split_name)
@@ -74,44 +83,92 @@ class Study:
         """Run what is left, write table and report, and return the path of the table.
 
         Raises:
-            StateError: runs that failed; all others are done and in the table.
+            StateError: another process is at the study; results of other settings; runs that failed, when all others
+                are done and in the table; or no place to write.
+            InputError: files of the study that cannot be read.
         """
-        write_configs(self.config, self.runs, self.shared)
-        left = [run for run in self.runs if not run.result.is_file()]
-        done = [run for run in self.runs if run.result.is_file()]
+        with _alone(self.folder), ended_by_signals():
+            results = self._results()
+            left = runs_left(self.config, self.data, self.runs, results)
+            self._write_tables(results)  # whether it can be written is known before the first run
+            write_configs(self.config, self.runs, self.shared)
+            failed = self._run(left)
+            table = self.tell()
+        if failed:
+            raise StateError([problem for problems in failed.values() for problem in problems])
+        return table
+
+    def tell(self) -> Path:
+        """Write the table of rounds of all results, log their summary, and return the table's path."""
+        results = self._results()
+        self._write_tables(results)
+        known = {(run.arm, run.seed) for run in self.runs}
+        others = [
+            f"{one['method']}, seed {one['seed']}" for one in results if (one["method"], one["seed"]) not in known
+        ]
+        if others:
+            text = "study: results of runs that it does not name any more are in the table too: %s"
+            logger.info(text, listed(others))
+        logger.info("study: %d results\n%s", len(results), summary_table(results))
+        return self.folder / ROUNDS
+
+    def _run(self, left: Sequence[StudyRun]) -> dict[StudyRun, Sequence[Problem]]:
+        """Run the runs that are left, and return what went wrong with those that failed."""
+        done = [run for run in self.runs if run not in left]
         logger.info("study %s: %d runs, %d of them done", self.folder, len(self.runs), len(done))
-        failed: dict[StudyRun, Ended] = {}
+        failed: dict[StudyRun, Sequence[Problem]] = {}
         progress = Progress(left, sum(run.rounds for run in done))
 
         def on_end(run: StudyRun, ended: Ended) -> None:
             progress.ended(run)
-            if ended.code == 0:
+            try:
+                if ended.code != 0:
+                    raise StateError(_failure(run, ended))
                 write_result(run.result, run_result(run, self.names, ended))
-            else:
-                failed[run] = ended
-                logger.warning("study: %s failed, the others go on: %s", run.name, last_words(run))
+            except UserError as error:
+                failed[run] = error.problems
+                logger.warning("study: %s failed, the others go on: %s", run.name, error)
 
         try:
             if left:
                 self.runner.run(left, on_end, progress.look)
         finally:
             progress.close()
-        table = self.tell()
-        if failed:
-            cure = "Mend it, then run the same command again."
-            raise StateError(
-                [
-                    Problem(f"{run.name} failed", str(run.log), "exit code 0", f"{ended.code}: {last_words(run)}", cure)
-                    for run, ended in failed.items()
-                ]
-            )
-        return table
+        return failed
 
-    def tell(self) -> Path:
-        """Write the table of rounds of all results, log their summary, and return the table's path."""
-        results = read_results(self.folder / "results")
-        targets = [self.folder / ROUNDS, *([self.results_dir / ROUNDS] if self.results_dir else [])]
-        for path in targets:
-            write_rounds(path, results)
-        logger.info("study: %d results\n%s", len(results), summary_table(results))
-        return targets[0]
+    def _results(self) -> list[Record]:
+        """Return the results, which get today's names of study, data and split: those are no more than labels."""
+        results = read_results(self.folder / RESULTS)
+        names = asdict(self.names)
+        for result in results:
+            if any(result[key] != name for key, name in names.items()):
+                result |= names
+                write_result(self.folder / RESULTS / f"{result['method']}_seed{result['seed']}.json", result)
+        return results
+
+    def _write_tables(self, results: Sequence[Record]) -> None:
+        write_rounds(self.folder / ROUNDS, results, fresh=True)
+        if self.results_dir is not None:
+            write_rounds(self.results_dir / ROUNDS, results, self.names)
+
+
+def _failure(run: StudyRun, ended: Ended) -> Problem:
+    cure = f"Its log is {run.log}. Mend it, then run the same command again."
+    return Problem("run of the study failed", run.name, "exit code 0", f"{ended.code}: {ended.words}", cure)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the lock of a study, whose results and table one process writes."""
+    make_folder(folder)
+    try:
+        lock = FileLock(folder / LOCK)
+    except HeldError as error:
+        found, cure = error.problems[0].found, "Wait for it to end, or stop it, or choose another output folder."
+        raise StateError(
+            Problem("the study is in use by another process", str(folder), found=found, cure=cure)
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()

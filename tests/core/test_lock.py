@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from scripts.core.errors import StateError
-from scripts.core.lock import FileLock, holder_of
+from scripts.core.lock import FileLock, HeldError, held, holder_of
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLD = "import sys, time; from pathlib import Path; from scripts.core.lock import FileLock; "
@@ -116,3 +118,49 @@ def test_a_killed_holder_is_none(tmp_path: Path) -> None:
     assert holder_of(path) is None
     path.write_text(f'{{"pid": {os.getpid()}, "host": "{socket.gethostname()}"}}')  # a process id that was used again
     assert holder_of(path) is None
+
+
+def test_what_is_held_is_waited_for_and_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "made" / "lock"
+    with held(path, "the thing") as first:
+        threading.Timer(1.2, first.release).start()
+        begun = time.monotonic()
+        with caplog.at_level(logging.INFO), held(path, "the thing"):
+            assert time.monotonic() - begun > 1.0
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith(f"waiting for the thing: pid {os.getpid()} on host")
+    FileLock(path).release()
+
+
+def test_waiting_can_be_given_up(tmp_path: Path) -> None:
+    lock = FileLock(tmp_path / "lock")
+    with pytest.raises(HeldError, match="in use"), held(tmp_path / "lock", "it", lambda: True):
+        pass
+    lock.release()
+    with held(tmp_path / "lock", "it", lambda: True), pytest.raises(HeldError):
+        FileLock(tmp_path / "lock")
+
+
+def test_an_error_inside_gives_the_lock_back(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), held(tmp_path / "lock", "it"):
+        raise KeyError
+    FileLock(tmp_path / "lock").release()
+
+
+def test_a_process_that_inherits_the_lock_holds_it_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    lock = FileLock(path)
+    with subprocess.Popen(["sleep", "60"], pass_fds=[lock.descriptor]) as heir:
+        lock.name_holder(heir.pid)
+        with pytest.raises(HeldError, match=f"pid {heir.pid} on"):
+            FileLock(path)
+        os.close(lock.descriptor)  # as when the process that took it is killed
+        lock._descriptor = None
+        with pytest.raises(HeldError, match=f"pid {heir.pid} on"):
+            FileLock(path)
+        assert f"pid {heir.pid} on" in (holder_of(path) or "")
+        heir.kill()
+    assert holder_of(path) is None
+    FileLock(path).release()
+    with pytest.raises(ValueError, match="given back"):
+        lock.descriptor  # noqa: B018

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +108,43 @@ class TestTheta0:
         stored.with_suffix(".json").unlink()
         run(shapes_data, tmp_path)
         assert len(trainings) == 2
+
+    def test_of_several_processes_one_trains_and_the_others_wait(
+        self, shapes_data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def train(parser: Any, seed: int, checkpoint: Any) -> Trained:
+            with open(tmp_path / "trainings", "a") as file:
+                file.write(f"{os.getpid()}\n")
+            time.sleep(1.0)
+            return Trained({"w": torch.tensor([3.0])}, 0.75, 3, 2.0)
+
+        monkeypatch.setattr(scripts.training.stage0, "train", train)
+        children = []
+        for _ in range(3):
+            child = os.fork()
+            if child == 0:
+                status = 1
+                try:
+                    status = int(run(shapes_data, tmp_path).accuracy != 0.75)
+                finally:
+                    os._exit(status)
+            children.append(child)
+        assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
+        assert len((tmp_path / "trainings").read_text().split()) == 1
+        assert run(shapes_data, tmp_path).weights["w"].tolist() == [3.0]
+
+    def test_one_that_is_killed_leaves_the_training_to_the_next(
+        self, shapes_data: Any, tmp_path: Path, trainings: list[int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(scripts.training.stage0, "train", lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+            child = os.fork()
+            if child == 0:
+                run(shapes_data, tmp_path)
+                os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+        assert run(shapes_data, tmp_path).accuracy == 0.75
+        assert trainings == [0]
 
     def test_record_tells_what_it_was_made_of(self, shapes_data: Any, tmp_path: Path, trainings: list[int]) -> None:
         found = run(shapes_data, tmp_path)

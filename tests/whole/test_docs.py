@@ -200,6 +200,19 @@ def test_slides_page_names_the_settings_of_its_config() -> None:
     assert found == {key: documented[key] for key in found}
 
 
+def test_studies_page_states_the_keys_of_its_config_and_their_defaults() -> None:
+    page = (ROOT / "docs" / "studies.md").read_text()
+    config = ConfigParser(json.loads((ROOT / "bundle" / "configs" / "study.json").read_text()))
+    runners = [f"runners#{name}" for name in config["studies#runners"]]
+    nested = [f"studies#{name}" for name in ("", *runners)]
+    ids = [f"{part}#{key}".replace("##", "#") for part in nested for key in config[part.removesuffix("#")]]
+    ids = [key for key in ids if key.split("#")[-1] not in (*BUILDS, "loop", "runners", *config["studies#runners"])]
+    rows = dict(re.findall(r"^\| `([\w#]+)` \| `([^`]+)` ", page, re.MULTILINE))
+    assert {"runner", *ids} == rows.keys()
+    wrong = [key for key, told in rows.items() if told != "output_dir" and json.loads(told) != config[key]]
+    assert not wrong
+
+
 def test_commands_of_scripts_name_arguments_that_exist() -> None:
     words_of = [words for page in PAGES for words in commands_in(page) if words[2].startswith("scripts.")]
     assert words_of

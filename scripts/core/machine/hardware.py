@@ -7,6 +7,7 @@ import platform
 from pathlib import Path
 
 GIB = 2**30
+_MEMORY, _GROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 
 
 def cpu_model() -> str:
@@ -27,17 +28,20 @@ def cores() -> int:
 def free_memory() -> float | None:
     """Return the memory in GiB that programs could get without swapping; None where the system does not tell.
 
-    A limit of the control group this process is in counts, as in a container.
+    A limit of the control group this process is in counts, as in a container. What the group holds of files that were
+    read, and that nothing uses now, is free: the system drops it when memory is asked for.
     """
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = _MEMORY.read_text().splitlines()
         free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
     except (OSError, StopIteration, ValueError):
         return None
     try:
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
-        free = min(free, limit - used)
+        limit = int((_GROUP / "memory.max").read_text())
+        used = int((_GROUP / "memory.current").read_text())
+        lines = (_GROUP / "memory.stat").read_text().splitlines()
+        cached = sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
+        free = max(0, min(free, limit - used + cached))
     except (OSError, ValueError):  # no such file, or the limit is "max"
         pass
     return free / GIB

@@ -18,7 +18,7 @@ from typing import Any
 from PIL import Image
 
 from scripts.core.errors import InputError, Problem
-from scripts.core.files import remove_leftovers, write_atomic
+from scripts.core.files import make_folder, remove_leftovers, write_atomic
 from scripts.core.result_files import csv_bytes
 from scripts.core.seeds import numpy_generator
 from scripts.data.demo.tissue import CLASSES, random_slide, render_tissue
@@ -57,6 +57,7 @@ def make_demo(
 
     Raises:
         InputError: a split with fewer images than classes, or a side below 48 pixels.
+        StateError: the folder cannot be written.
     """
     root = Path(folder)
     counts = {"train": int(n_train), "val": int(n_val), "test": int(n_test)}
@@ -68,7 +69,7 @@ def make_demo(
         logger.info("demo data: kept %s", root)
         return root / TABLE
     for name in ("images", "masks"):
-        (root / name).mkdir(parents=True, exist_ok=True)
+        make_folder(root / name)
     files: dict[str, str] = {}
     rows = _rows(counts)
     turns = {(split, kind): itertools.count(2 * i) for i, split in enumerate(counts) for kind in CLASSES}
