@@ -273,6 +273,6 @@ class EvaluateHandler(PhaseHandler):
         costs = {Metric.MASKS: float(len(drawn)), Metric.PIXELS: float(pixels)}
         each = json.dumps(found.test_dice, sort_keys=True).encode()
         return {
-            "metrics": found.metrics | costs,
+            "metrics": found.metrics | costs | run.validation_cost,
             "artifacts": {TEST_DICE: run.state.put_blob(each, ".json")} if found.test_dice else {},
         }

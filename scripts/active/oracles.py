@@ -10,6 +10,7 @@ import numpy as np
 
 from scripts.core.errors import InputError, Problem
 from scripts.data.run_data import RunData
+from scripts.images.regions import mask_cost
 from scripts.state.rows import SIMULATED
 
 
@@ -46,10 +47,12 @@ class SimulatedOracle:
     Args:
         data: images of the run.
         seconds_per_mask: annotation time to book per mask, in seconds; 0 books none.
+        seconds_per_boundary_px: and per pixel on the boundary of the mask, in seconds.
     """
 
-    def __init__(self, data: RunData, seconds_per_mask: float = 0.0) -> None:
-        self.data, self.seconds_per_mask = data, seconds_per_mask
+    def __init__(self, data: RunData, seconds_per_mask: float = 0.0, seconds_per_boundary_px: float = 0.0) -> None:
+        self.data = data
+        self.seconds_per_mask, self.seconds_per_boundary_px = seconds_per_mask, seconds_per_boundary_px
         self._with_mask = {item["id"] for item in data.datalist.items if item["mask"]}
 
     def can_answer(self, key: str) -> bool:
@@ -70,4 +73,8 @@ class SimulatedOracle:
         ]
         if problems:
             raise InputError(problems)
-        return [Answer(key, mask, seconds=self.seconds_per_mask) for key, mask in masks.items() if mask is not None]
+        return [Answer(key, mask, seconds=self.seconds(mask)) for key, mask in masks.items() if mask is not None]
+
+    def seconds(self, mask: np.ndarray) -> float:
+        """Return the annotation time to book for a mask."""
+        return self.seconds_per_mask + self.seconds_per_boundary_px * mask_cost(mask)[1]

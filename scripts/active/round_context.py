@@ -25,6 +25,7 @@ from scripts.core.run_names import Metric, Stage
 from scripts.data.run_data import RunData
 from scripts.evaluation.agreement import consensus
 from scripts.images.png import png_to_mask
+from scripts.images.regions import mask_cost
 from scripts.networks.model_file import DEFAULT_THRESHOLD
 from scripts.networks.outputs import pseudo_mask
 from scripts.networks.weights import Weights
@@ -74,6 +75,21 @@ class Run:
         k = getattr(self.method.propagation, "k", 1)
         histograms = {key: self.data.histograms[key] for key in self.train_ids}
         return neighbour_graph(histograms, self.class_of, k=k)
+
+    @cached_property
+    def validation_cost(self) -> dict[str, float]:
+        """What the validation masks cost, as metrics of a round; empty where they are free, as published."""
+        if not self.settings.count_validation:
+            return {}
+        masks = [mask for item in self.data.items("val") if (mask := self.data.store.true_mask(item["id"])) is not None]
+        costs = [mask_cost(mask) for mask in masks]
+        book = getattr(self.oracle, "seconds", lambda mask: 0.0)  # what people take is known when they have drawn
+        return {
+            Metric.VAL_MASKS: float(len(masks)),
+            Metric.VAL_PIXELS: float(sum(pixels for pixels, _ in costs)),
+            Metric.VAL_BOUNDARY: float(sum(boundary for _, boundary in costs)),
+            Metric.VAL_SECONDS: float(sum(map(book, masks))),
+        }
 
 
 @dataclass

@@ -17,6 +17,7 @@ from scripts.core.run_config import APART, RunConfig
 from scripts.core.run_names import START, OutputFile, Phase, last_phase, run_folder
 from scripts.data.run_data import RunData
 from scripts.data.splits import patients_in_several_splits
+from scripts.networks.precision import computes_in_bfloat16
 from scripts.networks.theta0 import Theta0
 from scripts.state.reader import StateReader
 from scripts.state.run_state import RunState
@@ -24,7 +25,7 @@ from scripts.state.settings_checks import shortened
 
 HARMLESS = (
     "active#rounds", "active#budget", "active#max_overlays", "device", "num_workers", "amp", "features", "data",
-    "oracle", "active#oracle", "threads",
+    "oracle", "active#oracle", "threads", "precision",
 )  # fmt: skip
 """Settings that may differ when a run is taken up again; people may take over from masks on disk, and the other way.
 
@@ -36,7 +37,7 @@ _SECTIONS = (
     "network_def", "loss", "optimizer", "lr_scheduler", "train", "validate", "mask_rule", "max_epochs", "epoch_length",
     "batch_size", "image_size", "freeze_classifier", "variants", "amp", "labelled_share", "device",
 )  # fmt: skip
-_KEPT = ("start", "protect_pseudo", "max_overlays", "rounds", "budget")
+_KEPT = ("start", "count_validation", "protect_pseudo", "max_overlays", "rounds", "budget")
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class RunSettings:
         start: name of what picks the images of round 0.
         budget: most masks in the run; None for no limit.
         protect_pseudo: published rule that keeps images with a pseudo-mask out of the query while others are left.
+        count_validation: add the validation masks to the costs of every round; published they are free.
         stage0_dir: where theta0 is kept; None for ``stage0`` in ``output_dir``.
         stage0_seed: seed of stage 0, its own so that all runs share theta0.
         max_overlays: pictures per round.
@@ -70,6 +72,7 @@ class RunSettings:
     start: str = "random"
     budget: int | None = None
     protect_pseudo: bool = True
+    count_validation: bool = False
     stage0_dir: str | None = None
     stage0_seed: int = 0
     max_overlays: int = 4
@@ -107,6 +110,7 @@ def stored_settings(config: RunConfig, data: RunData, settings: RunSettings) -> 
         "seed": settings.seed,
         "oracle": settings.oracle,
         "threads": torch.get_num_threads(),
+        "precision": _precision(config),
         "classes": list(data.classes),
         "native_size": list(data.native_size()),
         "patients_in_several_splits": len(patients_in_several_splits(data.datalist.items)),
@@ -135,7 +139,7 @@ def announcement(config: RunConfig, data: RunData, method: Method, settings: Run
         "data": f"{_sizes(counts)}; SHA-256 {data.datalist.sha256[:16]}",
         "budget": _budget(method, settings, rounds, len(data.classes), sum(counts["train"].values())),
         "cost": f"stage 0, then {steps} of {config['batch_size']} images",
-        "device": _device_name(str(config.parser().get_parsed_content("device"))),
+        "device": f"{_device_name(_device(config))}, {_precision(config)}",
         "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
         "done": done if is_finished(state, method, rounds) else _done_so_far(state),
     }
@@ -197,6 +201,16 @@ def _done_so_far(state: StateReader) -> str:
     if last is None:
         return "nothing yet"
     return "stage 0" if last[0] < 0 else f"up to round {last[0]}, {last[1]}"
+
+
+def _device(config: RunConfig) -> str:
+    return str(config.parser().get_parsed_content("device"))
+
+
+def _precision(config: RunConfig) -> str:
+    """Return in what trainings compute: figures of one precision are no exact repetition of another's."""
+    reduced = computes_in_bfloat16(torch.device(_device(config)), config.get("amp", False))
+    return "bfloat16" if reduced else "float32"
 
 
 def _device_name(device: str) -> str:

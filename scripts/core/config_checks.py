@@ -46,6 +46,7 @@ RULES: dict[str, _Rule] = {
     **dict.fromkeys(("num_workers", "active#max_overlays"), _COUNT),
     **dict.fromkeys(("active#seed", "active#stage0#seed", "data#seed"), _INTEGER),
     **dict.fromkeys(("dataset_dir", "output_dir", "ckpt_dir", "bundle_root", "active#stage0#dir"), _TEXT),
+    "data#val_masks_per_class": ("null or a whole number from 1", lambda value: value is None or _is_whole(value, 1)),
     "active#budget": ("null or a whole number from 1", lambda value: value is None or _is_whole(value, 1)),
     "variants": ("null or a whole number from 0", lambda value: value is None or _is_whole(value, 0)),
     "image_size": ("null or [height, width]", lambda value: value is None or _is_size(value)),

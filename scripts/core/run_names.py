@@ -52,6 +52,10 @@ class Metric(StrEnum):
     PSEUDO_N_CYCLE_0 = "pseudo_n_cycle0"
     MASKS = "masks"  # count of images with an oracle mask
     PIXELS = "pixels"  # foreground pixels of those masks
+    VAL_MASKS = "val_masks"  # count of validation masks, where they are counted
+    VAL_PIXELS = "val_pixels"
+    VAL_BOUNDARY = "val_boundary_px"
+    VAL_SECONDS = "val_seconds"
 
 
 class Measure(StrEnum):

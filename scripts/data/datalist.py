@@ -24,7 +24,7 @@ from scripts.core.files import file_sha256, write_atomic
 from scripts.data.checks import OnRead, check_items, tell, tell_of_drawing
 from scripts.data.entries import Entry, entries_of
 from scripts.data.file_watch import FileWatch, Stamp, stamp_of
-from scripts.data.splits import SPLITS, make_split, split_name
+from scripts.data.splits import SPLITS, few_validation_masks, make_split, split_name
 from scripts.data.tables import Table, find_table, read_table
 from scripts.images.masks import NONZERO, MaskRule
 
@@ -89,6 +89,7 @@ def read_datalist(
     progress: bool = True,
     on_read: OnRead | None = None,
     on_bad_image: Literal["stop", "skip"] = "stop",
+    val_masks_per_class: int | None = None,
 ) -> DataList:
     """Read a data set, check all of it, and raise once with everything that is wrong.
 
@@ -108,6 +109,7 @@ def read_datalist(
         on_read: given the pixels of each checked item, see :func:`scripts.data.checks.check_items`.
         on_bad_image: ``"skip"`` leaves out images whose file, or whose mask's file, cannot be used, and goes on with
             the others; splits are drawn before, so that they do not depend on it. Faults of the table always stop.
+        val_masks_per_class: so many validation masks of each class are used, drawn by ``seed``; None for all.
 
     Raises:
         InputError: with every problem found in the table, the images and the masks.
@@ -131,6 +133,7 @@ def read_datalist(
         patient_of = {entry.id: entry.row.get("patient_id") or None for entry in entries} if group_by_patient else None
         splits = make_split(class_of, seed, val_fraction, test_fraction, patient_of)
     items = [_item(entry, names, splits.get(entry.id, "")) for entry in entries]
+    items = few_validation_masks(items, val_masks_per_class, seed)
     stamps = {path: stamp_of(path) for item in items for path in _paths(item)}
     bad = check_items(items, mask_rule, progress, on_read) if check else {}
     if on_bad_image == "skip":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -121,6 +121,33 @@ def hold_out(
             if candidates:
                 take(min(candidates, key=growth))
     return {key for group in taken for key in groups[group]}
+
+
+def few_validation_masks(items: Sequence[Mapping[str, Any]], per_class: int | None, seed: int) -> list[dict[str, Any]]:
+    """Return the items with the masks of so many validation images of each class; the images themselves stay.
+
+    Args:
+        items: with ``id``, ``label``, ``split``, ``mask``.
+        per_class: masks that are left, drawn by a hash of (seed, id); None leaves all.
+        seed: of the draw.
+
+    Raises:
+        InputError: less than 1.
+    """
+    if per_class is None:
+        return [dict(item) for item in items]
+    if per_class < 1:
+        raise InputError(Problem("too small", "data#val_masks_per_class", "null or 1 or more", str(per_class)))
+    drawn = [item for item in items if item["split"] == "val" and item["mask"]]
+    drawn.sort(key=lambda item: (derive_seed(seed, "val masks", item["id"]), item["id"]))
+    left: Counter[Any] = Counter()
+    kept = set()
+    for item in drawn:
+        left[item["label"]] += 1
+        if left[item["label"]] <= per_class:
+            kept.add(item["id"])
+    without = {item["id"] for item in drawn} - kept
+    return [{**item, "mask": None if item["id"] in without else item["mask"]} for item in items]
 
 
 def patients_in_several_splits(items: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:

@@ -21,6 +21,7 @@ MEASURED = (
     Metric.DICE, Metric.MIOU, Metric.PXAP, Metric.ACCURACY, Metric.THRESHOLD, Metric.PSEUDO_DICE, Metric.PSEUDO_N,
 )  # fmt: skip
 COSTS = (Metric.MASKS, "percent_masks", Metric.PIXELS, "boundary_px", "annotation_seconds")
+_OF_VALIDATION = (Metric.VAL_MASKS, Metric.VAL_PIXELS, Metric.VAL_BOUNDARY, Metric.VAL_SECONDS)
 SUMMARISED = (Metric.DICE, Metric.MIOU)
 PHASE_SECONDS = "seconds_"
 _DIGITS = 6
@@ -45,7 +46,8 @@ def curve_rows(state: StateReader) -> list[Record]:
 
     Every row has the columns round, :data:`COSTS`, :data:`MEASURED`, every other metric of the run by name,
     seconds_total and one seconds_<phase> for each phase that any of the rounds had. Costs that are not among the
-    metrics of a round are summed up from the masks stored until then.
+    metrics of a round are summed up from the masks stored until then. Those of validation masks are added where the run
+    counts them (``active#count_validation``); ``percent_masks`` is of training images alone.
     """
     metrics = {at: values for at, values in state.metrics().items() if at >= 0 and Metric.DICE in values}
     seconds = {at: state.seconds(at) for at in metrics}
@@ -113,12 +115,14 @@ def _costs(state: StateReader, at: int, values: Mapping[str, float], trained: in
     drawn = state.drawn(at)
     labels = [label for labels in drawn.values() for label in labels]
     masks = int(values.get(Metric.MASKS, len(drawn)))
+    pixels = values.get(Metric.PIXELS, sum(label.cost_px for label in labels))
+    counted = {name: values.get(name, 0.0) for name in _OF_VALIDATION}  # nothing unless validation masks are counted
     return {
-        Metric.MASKS: masks,
+        Metric.MASKS: masks + int(counted[Metric.VAL_MASKS]),
         "percent_masks": 100.0 * masks / trained if trained else None,
-        Metric.PIXELS: int(values.get(Metric.PIXELS, sum(label.cost_px for label in labels))),
-        "boundary_px": sum(label.boundary_px for label in labels),
-        "annotation_seconds": float(sum(label.seconds for label in labels)),
+        Metric.PIXELS: int(pixels + counted[Metric.VAL_PIXELS]),
+        "boundary_px": sum(label.boundary_px for label in labels) + int(counted[Metric.VAL_BOUNDARY]),
+        "annotation_seconds": float(sum(label.seconds for label in labels) + counted[Metric.VAL_SECONDS]),
     }
 
 

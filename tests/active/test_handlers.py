@@ -22,6 +22,7 @@ from scripts.active.handlers import (
     RoundEvents,
 )
 from scripts.active.methods import Method
+from scripts.active.oracles import SimulatedOracle
 from scripts.active.propagation import NearestNeighbours
 from scripts.active.round_context import RoundContext, Run
 from scripts.active.strategies.at_random import random_order
@@ -29,7 +30,9 @@ from scripts.active.strategies.by_score import highest_score
 from scripts.active.strategies.per_class import initial_query
 from scripts.active.strategies.pool import Pool
 from scripts.images.png import png_to_mask
+from scripts.images.regions import mask_cost
 from scripts.networks.outputs import pseudo_mask
+from scripts.report.curve import curve_rows
 from scripts.state.run_state import RunState
 from scripts.training.losses import LABELLED, PSEUDO
 from tests.active.test_round_context import label, open_run, pseudo
@@ -290,6 +293,20 @@ class TestEvaluateHandler:
         pixels = sum(int(shapes_data.store.true_mask(key).sum()) for key in asked(run, 0))
         assert (found["masks"], found["pixels"]) == (4, pixels)
         assert {"dice", "miou", "pxap", "accuracy", "threshold", "wsl_dice", "val_dice"} <= set(found)
+
+    def test_validation_masks_cost_where_they_are_counted(self, state: RunState, shapes_data: Any) -> None:
+        run = open_run(state, shapes_data, Method(), count_validation=True)
+        run.oracle = SimulatedOracle(shapes_data, seconds_per_mask=30.0)
+        for handler in (QueryHandler(), OracleHandler(), CycleHandler(0), EvaluateHandler()):
+            fire(handler, run, 0)
+        masks = [shapes_data.store.true_mask(item["id"]) for item in shapes_data.items("val")]
+        (row,) = curve_rows(state)
+        drawn = state.metrics(0)[0]["pixels"]
+        assert (row["masks"], row["percent_masks"]) == (2 + len(masks), pytest.approx(100 * 2 / 12, abs=1e-6))
+        assert row["pixels"] == drawn + sum(int(mask.sum()) for mask in masks)
+        assert row["annotation_seconds"] == 30.0 * (2 + len(masks))
+        outlines = [mask_cost(shapes_data.store.true_mask(key))[1] for key in asked(run, 0)]
+        assert row["boundary_px"] == sum(outlines) + sum(mask_cost(mask)[1] for mask in masks)
 
     def test_keeps_the_dice_of_each_test_image(self, state: RunState, shapes_data: Any) -> None:
         run = open_run(state, shapes_data, Method())

@@ -7,6 +7,7 @@ import pytest
 
 from scripts.active.oracles import SimulatedOracle
 from scripts.core.errors import InputError
+from scripts.images.regions import mask_cost
 from tests.support.tiny_runs import make_images, open_tiny
 
 
@@ -25,3 +26,9 @@ class TestSimulatedOracle:
         with pytest.raises(InputError) as error:
             oracle.answer(["train_00", "train_01", "train_02"])
         assert [problem.where for problem in error.value.problems] == ["train_01", "train_02"]
+
+
+def test_longer_outlines_take_longer(shapes_data):
+    oracle = SimulatedOracle(shapes_data, seconds_per_mask=10.0, seconds_per_boundary_px=0.5)
+    (answer,) = oracle.answer(["train_03"])
+    assert answer.seconds == 10.0 + 0.5 * mask_cost(shapes_data.store.true_mask("train_03"))[1]

@@ -19,10 +19,12 @@ from scripts.core.errors import InputError, StateError
 from scripts.networks.theta0 import Theta0
 from scripts.state.reader import StateReader
 from scripts.training.losses import PSEUDO
-from tests.support.tiny_runs import FakeLearner, fake_theta0, tiny_loop, what_happened
+from tests.support.tiny_runs import CONFIGS, FakeLearner, fake_theta0, tiny_loop, what_happened
 
 LABEL_PROP = ["query", "oracle", "cycle0", "pseudo", "cycle1", "evaluate", "refresh"]
 ONE_CYCLE = ["query", "oracle", "cycle0", "evaluate"]
+METHODS = json.loads((CONFIGS / "train.json").read_text())["active"]["methods"]
+OWN_START = {"kmeans_start", "typiclust", "probcover", "coreset"}
 
 
 def last_ones(pool: Pool, n: int, rng: Any) -> list[str]:
@@ -145,6 +147,50 @@ class TestAlgorithm:
                     assert call.masks[key] == calls[-1].masks[key]
 
 
+class TestMethods:
+    """Every preset of the config."""
+
+    @pytest.mark.parametrize("method", sorted(set(METHODS) - {"wsl", "full_sup"}))
+    def test_asks_for_distinct_images_and_the_same_again(
+        self, shapes_data: Any, tmp_path: Path, learners: Any, method: str
+    ) -> None:
+        runs = []
+        changes = {"active#rounds": 3, "active#initial_per_class": 2, "active#query_per_class": 2}
+        for name in ("one", "two"):
+            loop = tiny_loop(shapes_data, tmp_path / name, method, **changes)
+            loop.run()
+            runs.append(what_happened(loop.folder))
+        ids = [row.id for row in runs[0]["queries"]]
+        assert [len(asked(runs[0], r)) for r in range(3)] == [4, 4, 4]
+        assert len(set(ids)) == 12
+        assert runs[0] == runs[1]
+        scored = "score" in METHODS[method]
+        assert all((row.score is not None) == (scored and row.round > 0) for row in runs[0]["queries"])
+
+    def test_methods_without_a_start_of_their_own_share_the_draw(
+        self, shapes_data: Any, tmp_path: Path, learners: Any
+    ) -> None:
+        drawn: dict[str, list[str]] = {}
+        for method in sorted(set(METHODS) - {"wsl", "full_sup"}):
+            loop = tiny_loop(shapes_data, tmp_path, method, **{"active#rounds": 1, "active#initial_per_class": 3})
+            loop.run()
+            drawn[method] = asked(what_happened(loop.folder), 0)
+        assert {name for name in drawn if drawn[name] != drawn["random"]} == OWN_START
+        assert {name for name in METHODS if "start" in METHODS[name]} == OWN_START
+
+    @pytest.mark.parametrize("start", ["kmeans", "typiclust", "probcover", "coreset"])
+    def test_a_start_of_the_config_serves_any_method(
+        self, shapes_data: Any, tmp_path: Path, learners: Any, start: str
+    ) -> None:
+        own = "kmeans_start" if start == "kmeans" else start
+        firsts = []
+        for method, changes in (("entropy", {"active#start": start}), (own, {})):
+            loop = tiny_loop(shapes_data, tmp_path, method, **{"active#rounds": 1, **changes})
+            loop.run()
+            firsts.append(asked(what_happened(loop.folder), 0))
+        assert firsts[0] == firsts[1]
+
+
 class TestEnds:
     def test_exhausted_pool_ends_the_run_without_a_further_round(
         self, shapes_data: Any, tmp_path: Path, learners: Any
@@ -216,9 +262,7 @@ class TestSettings:
             cause = cause.__cause__
         assert cause is not None
         assert "unknown method" in str(cause)
-        assert "entropy, full_sup, label_prop, label_prop_lambda_0, mc_dropout, random, random_equal_steps, wsl" in str(
-            cause
-        )
+        assert f"expected {', '.join(sorted(METHODS))}; " in str(cause)
 
     @pytest.mark.parametrize("name", ["rounds", "initial_per_class", "query_per_class"])
     def test_numbers_that_make_no_run(self, shapes_data: Any, tmp_path: Path, name: str) -> None:
@@ -367,11 +411,11 @@ class TestRealTraining:
         assert happened["phases"] == {0: LABEL_PROP}
         assert happened["metrics"][0]["pseudo_n"] == 10
 
-    @pytest.mark.parametrize("method", ["wsl", "mc_dropout"])
+    @pytest.mark.parametrize("method", ["wsl", "mc_dropout", "clasp_entropy", "disagreement", "probcover"])
     def test_other_methods(self, shapes_data: Any, tmp_path: Path, method: str) -> None:
         loop = tiny_loop(shapes_data, tmp_path, method, **{"active#methods#mc_dropout#passes": 3})
         loop.run()
         happened = what_happened(loop.folder)
-        if method == "mc_dropout":
+        if "score" in METHODS[method]:
             assert all(row.score > 0 for row in happened["queries"] if row.round == 1)
         assert 0 <= happened["metrics"][0]["dice"] <= 1

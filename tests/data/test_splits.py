@@ -7,7 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scripts.core.errors import InputError
-from scripts.data.splits import fraction_per_class, hold_out, make_split, patients_in_several_splits, split_name
+from scripts.data.splits import (
+    few_validation_masks,
+    fraction_per_class,
+    hold_out,
+    make_split,
+    patients_in_several_splits,
+    split_name,
+)
 
 
 def labels(**sizes: int) -> dict[str, str]:
@@ -102,3 +109,31 @@ def test_patients_in_several_splits_are_named_with_their_splits() -> None:
     rows = [("1", "test"), ("1", "train"), ("2", "val"), ("2", "val"), (None, "train"), (None, "test")]
     items = [{"patient_id": patient, "split": split} for patient, split in rows]
     assert patients_in_several_splits(items) == {"1": ("train", "test")}
+
+
+class TestFewValidationMasks:
+    ITEMS = [  # noqa: RUF012
+        {"id": f"{split}{n}", "label": n % 2, "split": split, "mask": None if n == 4 else f"{n}.png"}
+        for split in ("train", "val", "test")
+        for n in range(10)
+    ]
+
+    @pytest.mark.parametrize("per_class", [1, 2, 4, 9])
+    def test_so_many_of_each_class_keep_their_mask(self, per_class):
+        found = few_validation_masks(self.ITEMS, per_class, 0)
+        assert [{**item, "mask": 0} for item in found] == [{**item, "mask": 0} for item in self.ITEMS]
+        left = Counter(item["label"] for item in found if item["split"] == "val" and item["mask"])
+        assert left == {0: min(per_class, 4), 1: min(per_class, 5)}
+        assert [i for i in found if i["split"] != "val"] == [i for i in self.ITEMS if i["split"] != "val"]
+
+    def test_the_draw_is_a_function_of_the_seed_alone_and_grows(self):
+        def kept(per_class, seed, items=self.ITEMS):
+            return {i["id"] for i in few_validation_masks(items, per_class, seed) if i["split"] == "val" and i["mask"]}
+
+        assert kept(2, 0) == kept(2, 0, self.ITEMS[::-1]) and kept(2, 0) < kept(3, 0)
+        assert len({frozenset(kept(2, seed)) for seed in range(8)}) > 1
+
+    def test_none_leaves_all_and_less_than_one_is_refused(self):
+        assert few_validation_masks(self.ITEMS, None, 0) == self.ITEMS
+        with pytest.raises(InputError, match="val_masks_per_class"):
+            few_validation_masks(self.ITEMS, 0, 0)

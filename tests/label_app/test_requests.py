@@ -47,8 +47,9 @@ class TestImages:
         assert found["models"]["joint"]["labels"] == {"foreground": 1}
         assert found["models"]["joint"]["pathology"] is True
         assert list(found["strategies"])[:2] == ["queue", "random"]
-        assert set(found["strategies"]) == {"queue", "random", "entropy", "mc_dropout"}
-        assert set(found["scoring"]) == {"entropy", "mc_dropout"}
+        scored = {"entropy", "margin", "bald", "mc_dropout", "disagreement"}
+        assert set(found["strategies"]) == {"queue", "random", *scored}
+        assert set(found["scoring"]) == scored
         assert set(found["trainers"]) == {"joint"}
 
 

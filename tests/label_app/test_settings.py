@@ -80,7 +80,7 @@ class TestSettings:
         ("conf", "text"),
         [
             ({"active#metod": "random"}, "active#metod: nothing in the config reads this id; expected active#method"),
-            ({"method": "best"}, "--conf method: unknown method; expected entropy, full_sup, label_prop"),
+            ({"method": "best"}, "--conf method: unknown method; expected bald, clasp_entropy, coreset"),
             ({"batch_size": 0}, "batch_size: value cannot be used"),
         ],
     )

@@ -17,7 +17,7 @@ from PIL import Image
 from scripts.active.rounds import ActiveLearning
 from scripts.core.run_config import RunConfig
 from scripts.data.run_data import RunData, open_data
-from scripts.networks.outputs import Prediction
+from scripts.networks.outputs import ImageMaps, Prediction
 from scripts.networks.theta0 import Theta0
 from scripts.networks.weights import Weights
 from scripts.state.reader import StateReader
@@ -144,7 +144,10 @@ class FakeLearner:
     def score(
         self, ids: Sequence[str], weights: Weights, score: Any, passes: int, purpose: int
     ) -> dict[str, np.ndarray]:
-        found = {key: np.array([(sum(key.encode()) * 7919 + purpose) % 101 / 101]) for key in ids}
+        shape = (max(passes, 1), 2, 2)
+        maps = ImageMaps(torch.full(shape, 0.5), None if passes else torch.ones(shape[1:]))
+        numbers = len(score(maps)) if callable(score) else 1
+        found = {key: (sum(key.encode()) * 7919 + purpose + np.arange(numbers) * 31) % 101 / 101 for key in ids}
         self.scored += [(key, float(weights["w"])) for key in ids]
         return found
 

@@ -48,6 +48,64 @@ def mc_variance_as_published(maps: ImageMaps) -> torch.Tensor:
     return _squares(samples, samples.mean()) * samples[0].numel() / (samples.numel() - 1)
 
 
+def bald(maps: ImageMaps) -> torch.Tensor:
+    """Return ``H(mean of p_t) - mean of H(p_t)`` over stochastic passes t, (H, W) float in [0, ln 2], nats.
+
+    BALD, the mutual information of label and weights (Houlsby, Huszar, Ghahramani, Lengyel 2011, arXiv:1112.5745; with
+    dropout: Gal, Islam, Ghahramani: Deep Bayesian Active Learning with Image Data. ICML 2017, arXiv:1703.02910): high
+    where passes are sure and differ. H is :func:`binary_entropy`.
+
+    Cost: as many passes of the decoder as ``passes`` of the method.
+
+    Raises:
+        InputError: fewer than two passes.
+    """
+    samples = _passes(maps)
+    within = torch.zeros_like(samples[0])
+    for sample in samples:  # one pass at a time: each entropy is as large as the pass
+        within += binary_entropy(sample)
+    return (binary_entropy(maps.probs) - within / len(samples)).clamp_min(0)  # below 0 by rounding alone
+
+
+def margin(maps: ImageMaps) -> torch.Tensor:
+    """Return ``1 - |2 p - 1|``, (H, W) float in [0, 1]: how near both classes of pixels are. Cost: one pass."""
+    return 1 - (2 * maps.probs - 1).abs()
+
+
+def clasp_maps(maps: ImageMaps) -> torch.Tensor:
+    """Return ``H``, ``H p`` and ``H (1 - p)``, (3, H, W) float in [0, ln 2], of the entropy H of p.
+
+    What :func:`scripts.active.strategies.by_score.clasp` chooses by: entropy, and how much of it is where foreground
+    and background are predicted. Cost: one pass.
+    """
+    plain = entropy(maps)
+    return torch.stack([plain, plain * maps.probs, plain * (1 - maps.probs)])
+
+
+def disagreement(maps: ImageMaps) -> torch.Tensor:
+    """Return ``|c - p|``, (H, W) float in [0, 1]: c is the class-activation map of the image's class in [0, 1].
+
+    High where decoder and classifier see different regions; see :func:`~scripts.active.scores.reductions.over_union`.
+    Cost: one pass.
+
+    Raises:
+        InputError: no class-activation map, as in stochastic passes.
+    """
+    return (cam_of(maps) - maps.probs).abs()
+
+
+def cam_of(maps: ImageMaps) -> torch.Tensor:
+    """Return the class-activation map (H, W) of an image.
+
+    Raises:
+        InputError: there is none, as in stochastic passes.
+    """
+    if maps.cam is None:
+        cure = "Give the method passes 0 in active#methods."
+        raise InputError(Problem("no class-activation map", "score", "that of a plain pass", "stochastic passes", cure))
+    return maps.cam
+
+
 def binary_entropy(probs: torch.Tensor) -> torch.Tensor:
     """Return the entropy in nats of probabilities of any shape."""
     # xlogy(0, 0) is 0 where 0 * log(0) would be NaN

@@ -1,4 +1,4 @@
-"""One number of a score map."""
+"""One number of a score map. A reduction costs nothing beside the map."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from scripts.active.scores.pixel_maps import cam_of
+from scripts.core.errors import InputError, Problem
 from scripts.networks.outputs import ImageMaps
 
 PixelMap = Callable[[ImageMaps], torch.Tensor]
@@ -18,6 +20,44 @@ Reduction = Callable[[torch.Tensor, ImageMaps], torch.Tensor]
 def mean(score: torch.Tensor, maps: ImageMaps) -> torch.Tensor:
     """Return the mean over pixels, (S,), of score maps (S, H, W)."""
     return score.flatten(1).mean(dim=1)
+
+
+def top_share(score: torch.Tensor, maps: ImageMaps, *, share: float = 0.1) -> torch.Tensor:
+    """Return the mean of the highest ``share`` of pixels, at least of one, (S,), of score maps (S, H, W).
+
+    So a small uncertain region in a large sure image is not averaged away.
+
+    Raises:
+        InputError: a share that is not in (0, 1].
+    """
+    if not 0 < share <= 1:
+        raise InputError(Problem("share out of its range", "active#methods reduction", "share in (0, 1]", f"{share}"))
+    pixels = score.flatten(1)
+    return pixels.topk(max(1, round(share * pixels.shape[1])), dim=1, sorted=False).values.mean(dim=1)
+
+
+def predicted_foreground(score: torch.Tensor, maps: ImageMaps) -> torch.Tensor:
+    """Return the mean over pixels with p > 0.5, (S,), of score maps (S, H, W); 0 where there are none.
+
+    Foreground decides alone, however much background surrounds it. An image in which nothing is predicted is asked
+    for last: where missed objects are what has to be found, take :func:`mean`.
+    """
+    inside = maps.probs > 0.5
+    return (score * inside).sum(dim=(1, 2)) / inside.sum().clamp_min(1)
+
+
+def over_union(score: torch.Tensor, maps: ImageMaps) -> torch.Tensor:
+    """Return ``sum of the score / sum of max(p, c)`` over pixels, (S,), of score maps (S, H, W); 0 for 0 / 0.
+
+    c is the class-activation map of the image's class in [0, 1]. Of |p - c|
+    (:func:`scripts.active.scores.pixel_maps.disagreement`), which is max(p, c) - min(p, c), it makes 1 - soft IoU of p
+    and c, in [0, 1].
+
+    Raises:
+        InputError: no class-activation map.
+    """
+    union = torch.maximum(maps.probs, cam_of(maps)).sum()
+    return score.sum(dim=(1, 2)) / union if union > 0 else torch.zeros_like(score[:, 0, 0])
 
 
 def image_score(maps: ImageMaps, score: PixelMap, reduction: Reduction = mean) -> np.ndarray:
