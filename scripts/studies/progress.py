@@ -81,7 +81,12 @@ class Progress:
     def _draw(self, run: StudyRun, dice: float | None, more: int) -> None:
         if run not in self._bars:
             self._bars[run] = tqdm(
-                total=run.rounds, initial=self.seen[run] - more, desc=run.name, unit="round", mininterval=1.0
+                total=run.rounds,
+                initial=self.seen[run] - more,
+                desc=run.name,
+                unit="round",
+                mininterval=1.0,
+                smoothing=0.0,
             )
         if more and dice is not None:
             self._bars[run].set_postfix_str(f"Dice {dice:.4f}", refresh=False)

@@ -154,7 +154,7 @@ class Study:
 
 def _failure(run: StudyRun, ended: Ended) -> Problem:
     cure = f"Its log is {run.log}. Mend it, then run the same command again."
-    return Problem("run of the study failed", run.name, "exit code 0", f"{ended.code}: {ended.words}", cure)
+    return Problem("run of the study failed", run.name, "exit code 0", f"{ended.code}: {ended.words.rstrip('.')}", cure)
 
 
 @contextmanager

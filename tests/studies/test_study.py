@@ -260,21 +260,19 @@ def test_a_study_that_is_killed_again_and_again_ends_in_the_same_table(tmp_path:
     by_jobs = importlib.util.find_spec("submitit") is not None
     jobs = {"runner": "slurm", "studies#runners#slurm#cluster": "local"} if by_jobs else {}
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    begun = time.monotonic()
     assert start_study(whole).wait() == 0, (whole / "log.txt").read_text()[-3000:]
-    seconds = time.monotonic() - begun
-    rng = random.Random(0)
-    for alone in (True, False):
+    log, rng = killed / "log.txt", random.Random(0)
+    for start, (end, longest) in enumerate([(os.kill, 9.0), (os.killpg, 3.0)]):
         process = start_study(killed)
-        time.sleep(rng.uniform(0.35, 0.7) * seconds)
-        if alone:
-            os.kill(process.pid, signal.SIGKILL)
-        else:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        while log.read_text().count("runs at a time") <= start:
+            assert process.poll() is None, log.read_text()[-3000:]
+            time.sleep(0.05)
+        time.sleep(rng.uniform(0.0, longest))
+        end(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
     process = start_study(killed, jobs)
-    assert process.wait() == 0, (killed / "log.txt").read_text()[-3000:]
-    assert ("jobs of submitit" in (killed / "log.txt").read_text()) == by_jobs
+    assert process.wait() == 0, log.read_text()[-3000:]
+    assert ("jobs of submitit" in log.read_text()) == by_jobs
     assert (killed / "out" / "rounds.csv").read_bytes() == (whole / "out" / "rounds.csv").read_bytes()
     logs = "".join(path.read_text() for path in (killed / "out").glob("*/seed0.log"))
     assert "in use by another process" not in logs
