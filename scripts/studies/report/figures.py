@@ -19,7 +19,6 @@ from scripts.studies.curves import pareto_front
 from scripts.studies.report.findings import RANDOM
 from scripts.studies.report.method_curves import COSTS, MethodCurves, StudyCurves
 from scripts.studies.report.styles import GREY, GRID, INK, Style, styles_of
-from scripts.studies.report.tables import shown_name
 
 MOST_BANDS = 4
 _COLUMNS, _DPI = 4, 120
@@ -30,8 +29,7 @@ def draw_curves(study: StudyCurves, costs: Sequence[str]) -> bytes:
     """Return a PNG: all methods in one panel per cost; bands only where they are few enough to be seen."""
     across = min(2, len(costs))
     down = -(-len(costs) // across)
-    legend_rows = -(-(len(study.methods)) // 4)
-    figure = _figure(4.6 * across + 1.2, 3.3 * down + 0.22 * legend_rows + 0.3)
+    figure = _figure(4.6 * across + 1.2, 3.3 * down + _legend_height(len(costs), len(study.methods)))
     styles = styles_of(method.name for method in study.methods)
     panels = figure.subplots(down, across, squeeze=False, sharey=True).ravel()
     for axes, cost in zip(panels, costs, strict=False):
@@ -43,7 +41,7 @@ def draw_curves(study: StudyCurves, costs: Sequence[str]) -> bytes:
         axes.set_axis_off()
     for axes in panels[::across]:
         axes.set_ylabel("test Dice", fontsize=9)
-    _legend(figure, study.methods, styles)
+    _legend(figure, list(panels[len(costs) :]), study.methods, styles)
     return _png(figure)
 
 
@@ -64,8 +62,8 @@ def draw_each(study: StudyCurves, cost: str) -> bytes:
         _curve(axes, method, cost, styles[method.name], band=True, ends=True)
         _flat_lines(axes, study, styles)
         seeds = f"{len(method.seeds)} seed" + ("s" if len(method.seeds) > 1 else "")
-        axes.set_title(shown_name(method), fontsize=8.5, loc="left", color="#111111")
-        axes.text(0.97, 0.05, seeds, transform=axes.transAxes, ha="right", fontsize=7, color="#666666")
+        axes.set_title(method.name, fontsize=8.5, loc="left", color="#111111")
+        axes.set_title(seeds, fontsize=7, loc="right", color="#666666")
         _dress(axes, cost, label=False)
     for axes in panels[len(study.curves) :]:
         axes.set_axis_off()
@@ -80,7 +78,7 @@ def draw_pareto(study: StudyCurves, costs: Sequence[str]) -> bytes:
     """Return a PNG: Dice of the last common round against what it cost, and the methods that no other beats."""
     across = min(2, len(costs))
     down = -(-len(costs) // across)
-    figure = _figure(4.6 * across + 1.2, 3.1 * down + 0.22 * -(-len(study.curves) // 4) + 0.3)
+    figure = _figure(4.6 * across + 1.2, 3.1 * down + _legend_height(len(costs), len(study.curves)))
     styles = styles_of(method.name for method in study.methods)
     panels = figure.subplots(down, across, squeeze=False, sharey=True).ravel()
     for axes, cost in zip(panels, costs, strict=False):
@@ -100,8 +98,13 @@ def draw_pareto(study: StudyCurves, costs: Sequence[str]) -> bytes:
         axes.set_axis_off()
     for axes in panels[::across]:
         axes.set_ylabel(f"test Dice in round {study.last}", fontsize=9)
-    _legend(figure, study.curves, styles, lines=False)
+    _legend(figure, list(panels[len(costs) :]), study.curves, styles, lines=False)
     return _png(figure)
+
+
+def differing_costs(study: StudyCurves, costs: Sequence[str]) -> list[str]:
+    """Return the costs of which the methods spent different amounts until the last common round."""
+    return [cost for cost in costs if study.curves and np.ptp(pareto_points(study, cost)[:, 0]) > 0]
 
 
 def pareto_points(study: StudyCurves, cost: str) -> np.ndarray:
@@ -154,16 +157,34 @@ def _short(value: float, _: int) -> str:
     return f"{value:g}"
 
 
-def _legend(figure: Figure, methods: Sequence[MethodCurves], styles: Mapping[str, Style], lines: bool = True) -> None:
+def _legend_height(panels: int, names: int) -> float:
+    """Return the inches below the panels that names need; none where a panel is free."""
+    return 0.2 if _has_room(panels) else 0.3 + 0.22 * -(-names // 4)
+
+
+def _has_room(panels: int) -> bool:
+    return panels > 1 and panels % 2 == 1
+
+
+def _legend(
+    figure: Figure,
+    free: Sequence[Axes],
+    methods: Sequence[MethodCurves],
+    styles: Mapping[str, Style],
+    lines: bool = True,
+) -> None:
+    """Name the methods in a panel that is free, else below all panels: within one it would hide a line."""
     handles = []
     for method in methods:
         style = styles[method.name]
         look = style.line() if lines else {**style.line(), "linestyle": "none"}
-        label = shown_name(method)
+        label = method.name
         if method.flat:
             label += f": {method.dice[:, -1].mean():.3f}"
         handles.append(Line2D([], [], label=label, linewidth=1.6, markersize=5, **look))
-    if handles:
+    if len(free):
+        free[0].legend(handles=handles, loc="center", ncols=2, fontsize=8.5, frameon=False, handlelength=3)
+    else:
         figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8, frameon=False, handlelength=3)
 
 

@@ -25,7 +25,7 @@ COSTS = {
 }
 """Cost in a row of a result -> its name for readers. The first is the one that methods are compared by."""
 FULL, WEAK = "full_sup", "wsl"
-_FIRST = ("label_prop", "random", "random_equal_steps", "entropy", "mc_dropout")
+_FIRST = ("label_prop", "label_prop_lambda_0", "random", "random_equal_steps", "entropy", "mc_dropout")
 _LAST = (WEAK, FULL)
 _WEIGHT_OF_PSEUDO_MASKS = "scale_seg_u"
 

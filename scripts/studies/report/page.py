@@ -17,12 +17,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from scripts.core.files import write_atomic
 from scripts.core.run_names import OutputFile
 from scripts.studies.report.cost_order import swaps
-from scripts.studies.report.figures import draw_curves, draw_each, draw_pareto
+from scripts.studies.report.figures import differing_costs, draw_curves, draw_each, draw_pareto
 from scripts.studies.report.findings import findings
 from scripts.studies.report.method_curves import COSTS, StudyCurves, common_range, study_curves
 from scripts.studies.report.pool import PoolView
 from scripts.studies.report.pool_map import HEIGHT, WIDTH, class_colours, map_points, shade
-from scripts.studies.report.tables import TARGET, dice_table, methods_table, penalties, shown_name
+from scripts.studies.report.tables import TARGET, dice_table, methods_table, penalties
 
 TEMPLATE, SCRIPT = "page.html.j2", "map.js"
 NONE = "\N{EN DASH}"
@@ -73,6 +73,7 @@ def study_page(
         unequal=sorted(m.name for m in study.curves if m.dice.shape[1] - 1 > study.last),
         families=findings(study), methods=methods_table(study), dice=dice_table(study), penalties=penalties(study),
         within=common_range(study.curves, next(iter(COSTS))), costs=[COSTS[cost] for cost in costs],
+        same=[COSTS[cost] for cost in costs if cost not in differing_costs(study, costs)],
         without=[COSTS[cost] for cost in COSTS if cost not in costs], pictures=_pictures(study, costs),
         orders=_orders(study, costs), pool=None if pool is None else _pool_section(pool),
         script=script, script_hash=_script_hash(script),
@@ -86,7 +87,6 @@ def _templates() -> Environment:
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
     found.filters["base64"] = lambda data: base64.b64encode(data).decode("ascii")
-    found.filters["method_name"] = shown_name
     return found
 
 
@@ -99,10 +99,11 @@ def _shown(value: Any) -> Any:
 def _pictures(study: StudyCurves, costs: Sequence[str]) -> dict[str, Any]:
     if study.last == 0 or not costs:
         return {}
+    differing = differing_costs(study, costs)
     return {
         "all": draw_curves(study, costs),
         "each": [(COSTS[cost], draw_each(study, cost)) for cost in costs],
-        "pareto": draw_pareto(study, costs),
+        "pareto": draw_pareto(study, differing) if differing else None,
     }
 
 

@@ -102,8 +102,8 @@ def why(query: QueryRow, settings: Mapping[str, Any]) -> str:
     if query.round == 0 and preset.get("start") is None:
         start = str(active.get("start") or "random")
         return "by lot" if start == "random" else f"start: {start}"
-    part = preset["start"] if query.round == 0 else preset.get("strategy")
-    target = str((part or {}).get("_target_", _BY_LOT) if isinstance(part, Mapping) else part).rpartition(".")[2]
+    part = preset["start"] if query.round == 0 else preset.get("strategy") or _BY_LOT
+    target = str(part.get("_target_", part) if isinstance(part, Mapping) else part).rpartition(".")[2]
     if target == _BY_LOT:
         return "by lot"
     score = "" if query.score is None else f" {query.score:.3g}"

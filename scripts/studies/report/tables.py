@@ -9,10 +9,9 @@ import numpy as np
 
 from scripts.core.run_names import Metric
 from scripts.evaluation.metrics import auc_over_rounds
-from scripts.report.curve_plot import method_name
 from scripts.studies.comparisons import penalty_matrix, rank_intervals
 from scripts.studies.curves import budget_for, foreground_efficiency
-from scripts.studies.report.method_curves import COSTS, MethodCurves, StudyCurves, areas, common_range
+from scripts.studies.report.method_curves import COSTS, FULL, MethodCurves, StudyCurves, areas, common_range
 from scripts.studies.wording import FEWEST_SEEDS
 
 Table = tuple[list[str], list[list[Any]]]
@@ -21,17 +20,11 @@ TARGET = 0.95
 _IMAGES = next(iter(COSTS))
 
 
-def shown_name(method: MethodCurves | str) -> str:
-    """Return the name of a method for readers, the overlay behind it."""
-    base, plus, overlay = (method if isinstance(method, str) else method.name).partition("+")
-    return f"{method_name(base)} {plus} {overlay}" if plus else method_name(base)
-
-
 def methods_table(study: StudyCurves) -> Table:
     """Return a row per method; what needs several rounds, seeds or full supervision is None without them."""
     columns = [
         "method", "seeds", "masks", "Dice, first", "Dice, last", "AUBC", "AUC as published",
-        f"masks for {TARGET:.0%} of full supervision", "foreground efficiency", "mean rank",
+        f"masks for {100 * TARGET:g} % of {FULL}", "foreground efficiency", "mean rank",
     ]  # fmt: skip
     ranks = mean_ranks(study)
     return columns, [_row(study, method, ranks.get(method.name)) for method in study.methods]
@@ -44,7 +37,7 @@ def dice_table(study: StudyCurves) -> Table:
     rows = []
     for method in study.curves:
         at = {float(count): _spread(method.dice[:, i]) for i, count in enumerate(counts[method.name])}
-        rows.append([shown_name(method), *(at.get(count) for count in columns)])
+        rows.append([method.name, *(at.get(count) for count in columns)])
     return ["method", *(f"{count:g} masks" for count in columns)], rows
 
 
@@ -72,7 +65,7 @@ def penalties(study: StudyCurves) -> dict[str, Any] | None:
     off = ~np.eye(len(methods), dtype=bool)
     count = len(methods) - 1
     return {
-        "names": [shown_name(method) for method in methods],
+        "names": [method.name for method in methods],
         "matrix": [[float(v) if off[i, j] else None for j, v in enumerate(row)] for i, row in enumerate(matrix)],
         "wins": [float(row.sum() / count) for row in matrix],
         "losses": [float(column.sum() / count) for column in matrix.T],
@@ -90,7 +83,7 @@ def common_seeds(methods: Sequence[MethodCurves]) -> list[int]:
 def _row(study: StudyCurves, method: MethodCurves, rank: str | None) -> list[Any]:
     masks = method.costs[_IMAGES].mean(axis=0)
     if method.flat:
-        return [shown_name(method), len(method.seeds), f"{masks[-1]:g}", None, _spread(method.dice[:, -1]),
+        return [method.name, len(method.seeds), f"{masks[-1]:g}", None, _spread(method.dice[:, -1]),
                 None, None, None, None, None]  # fmt: skip
     within = common_range(study.curves, _IMAGES)
     last = study.last
@@ -100,7 +93,7 @@ def _row(study: StudyCurves, method: MethodCurves, rank: str | None) -> list[Any
     efficiency = foreground_efficiency(method.costs[Metric.PIXELS].mean(axis=0), mean, ceiling)
     several = last > 0
     return [
-        shown_name(method), len(method.seeds), f"{masks[0]:g} to {masks[last]:g}" if several else f"{masks[0]:g}",
+        method.name, len(method.seeds), f"{masks[0]:g} to {masks[last]:g}" if several else f"{masks[0]:g}",
         _spread(dice[:, 0]) if several else None, _spread(dice[:, -1]),
         None if within is None else _spread(areas(method, _IMAGES, within)),
         _spread(published) if several else None, _masks_needed(masks, mean, ceiling),
