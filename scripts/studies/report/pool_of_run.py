@@ -106,8 +106,10 @@ def why(query: QueryRow, settings: Mapping[str, Any]) -> str:
     target = str(part.get("_target_", part) if isinstance(part, Mapping) else part).rpartition(".")[2]
     if target == _BY_LOT:
         return "by lot"
-    score = "" if query.score is None else f" {query.score:.3g}"
-    return f"highest score{score}" if target == _BY_SCORE else f"{target.replace('_', ' ')}{score}"
+    name = target.replace("_", " ")
+    if query.score is None:
+        return name
+    return f"{name} {query.score:.3g}" if target == _BY_SCORE else f"{name}, score {query.score:.3g}"
 
 
 def _learner(config: RunConfig, data: RunData, method: Method, state: StateReader, study: Path, seed: int) -> Learner:

@@ -20,6 +20,8 @@ from scripts.studies.process import Ended
 from scripts.studies.report.pool_of_run import pool_of_run, why
 from scripts.studies.report.study_report import best_arm, report_study
 from scripts.studies.results import StudyNames, run_result, write_result
+from scripts.studies.runners import LocalRunner
+from scripts.studies.study import Study
 from tests.support.study_results import make_result
 from tests.support.tiny_runs import SIZES, make_images, open_tiny, tiny_config
 
@@ -80,6 +82,14 @@ def test_the_report_of_a_study_has_the_map_and_nothing_of_the_run_changes(
         assert before == (state.metrics(), state.queries())
 
 
+def test_a_study_whose_runs_are_done_writes_its_report(study: tuple[Path, RunData, Record]) -> None:
+    folder, data, _ = study
+    (folder / "report.html").unlink(missing_ok=True)
+    config = tiny_config(folder.parent / "images", folder)
+    table = Study(config, data, str(folder), "local", {"local": LocalRunner(workers=1)}, ["entropy"], [3]).run()
+    assert table == folder / "rounds.csv" and "Map of the pool" in (folder / "report.html").read_text()
+
+
 def test_few_points_are_drawn_of_a_large_pool(study: tuple[Path, RunData, Record]) -> None:
     folder, data, _ = study
     view = pool_of_run(folder, "entropy", 3, data, most=5)
@@ -134,7 +144,7 @@ def test_the_best_method_has_the_largest_area() -> None:
         (0, None, {"start": {"_target_": "a.b.far_apart"}}, "random", "far apart"),
         (2, None, {"strategy": {"_target_": "a.b.random_order"}}, "random", "by lot"),
         (2, 0.3141, {"strategy": {"_target_": "a.b.highest_score"}}, "random", "highest score 0.314"),
-        (2, 0.5, {"strategy": {"_target_": "a.b.core_set"}}, "random", "core set 0.5"),
+        (2, 0.5, {"strategy": {"_target_": "a.b.core_set"}}, "random", "core set, score 0.5"),
         (2, None, {}, "random", "by lot"),
         (0, None, {"label_all": True}, "random", "all are asked"),
     ],
