@@ -75,7 +75,7 @@ def _family(
     for method, reference in pairs:
         differences = _differences(study, method, reference)
         if not differences:
-            told.append(f"{method.name} and {reference.name} share no seed or no test image: not compared.")
+            told.append(f"{method.name} and {reference.name} share no seed: not compared.")
         made += [(method.name, reference.name, difference, what) for what, difference in differences]
     adjusted = holm(np.array([difference.p for _, _, difference, _ in made])) if made else np.empty(0)
     all_of_them = [
@@ -94,11 +94,14 @@ def _family(
 
 
 def _differences(study: StudyCurves, a: MethodCurves, b: MethodCurves) -> list[tuple[str, Difference]]:
-    """Return the differences of area and of last Dice over the seeds and test images of both; none without any."""
+    """Return the differences of area and of last Dice over the seeds and test images of both; none without a seed.
+
+    Where results lack the Dice of single images, their mean stands for one image: the interval is then over seeds.
+    """
     seeds = [seed for seed in a.seeds if seed in b.seeds]
-    ids = sorted(set.intersection(*(set(one) for m in (a, b) for rounds in m.test_dice for one in rounds)))
-    if not seeds or not ids:
+    if not seeds:
         return []
+    ids = _common_images(a, b)
     found = []
     within = common_range(study.curves, _COST)
     if within is not None:
@@ -119,9 +122,24 @@ def _image_areas(
     rows = []
     for at in (method.seeds.index(seed) for seed in seeds):
         values = np.array([[one[key] for one in method.test_dice[at]] for key in ids])  # (I, R)
-        rows.append([area(method.costs[_COST][at], curve, within) for curve in values])
+        curves = values if ids else method.dice[at : at + 1]
+        rows.append([area(method.costs[_COST][at], curve, within) for curve in curves])
     return np.array(rows)
 
 
 def _last_dice(method: MethodCurves, seeds: Sequence[int], ids: Sequence[str], last: int) -> np.ndarray:
-    return np.array([[method.test_dice[method.seeds.index(seed)][last][key] for key in ids] for seed in seeds])
+    places = [method.seeds.index(seed) for seed in seeds]
+    if not ids:
+        return method.dice[places, last : last + 1]
+    return np.array([[method.test_dice[at][last][key] for key in ids] for at in places])
+
+
+def _common_images(a: MethodCurves, b: MethodCurves) -> list[str]:
+    """Return the test images that were measured in all rounds of both methods."""
+    rounds = [
+        set(each[at]) if at < len(each) else set()
+        for method in (a, b)
+        for each in method.test_dice
+        for at in range(method.dice.shape[1])
+    ]
+    return sorted(set.intersection(*rounds))

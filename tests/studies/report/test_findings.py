@@ -88,6 +88,21 @@ def test_what_was_not_run_is_told() -> None:
     assert only.notes == ("Only random was run.",)
 
 
+@pytest.mark.parametrize("kept", [0, 1])
+def test_results_without_single_images_are_compared_by_their_means(kept: int) -> None:
+    results = [make_result(name, seed) for name in ("random", "entropy") for seed in range(3)]
+    told = findings(study_curves(results))[0]
+    means = [{**result, "test_dice": result["test_dice"][:kept]} for result in results]
+    (family,) = findings(study_curves(means))
+
+    def size(text: str) -> float:
+        return float(text.split(": ")[1].split()[0])
+
+    with_images, without = ([*f.better, *f.worse, *f.not_shown] for f in (told, family))
+    assert sorted(map(size, without)) == pytest.approx(sorted(map(size, with_images)), abs=0.0011)
+    assert all("over seeds," in text for text in without) and len(without) == 2
+
+
 def test_methods_without_a_seed_in_common_are_not_compared() -> None:
     (family,) = findings(study_curves([make_result("random", 0), make_result("entropy", 1)]))
     assert "share no seed" in family.notes[0] and not family.not_shown

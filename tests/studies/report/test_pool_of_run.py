@@ -14,9 +14,9 @@ from scripts.core.result_files import Record
 from scripts.data.run_data import RunData
 from scripts.state.reader import StateReader
 from scripts.state.rows import QueryRow
-from scripts.studies.commands import report
 from scripts.studies.plan import StudyRun, plan_runs, write_configs
 from scripts.studies.process import Ended
+from scripts.studies.report.commands import report
 from scripts.studies.report.pool_of_run import pool_of_run, why
 from scripts.studies.report.study_report import best_arm, report_study
 from scripts.studies.results import StudyNames, run_result, write_result
@@ -120,8 +120,8 @@ def test_the_command_draws_the_pool_where_the_runs_are(study: tuple[Path, RunDat
 
 
 def test_the_command_reports_one_study(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        write_result(tmp_path / f"{name}.json", {**make_result("random", 0, 2), "study": name})
+    for name, method in (("one", "random"), ("two", "entropy")):
+        write_result(tmp_path / f"{method}_seed0.json", {**make_result(method, 0, 2), "study": name})
     with pytest.raises(InputError, match="one, two"):
         report(str(tmp_path))
     with pytest.raises(InputError, match="no result of 'three'"):
