@@ -22,6 +22,7 @@ from scripts.studies.checks import runs_left
 from scripts.studies.plan import StudyRun, plan_runs, write_configs
 from scripts.studies.process import Ended, ended_by_signals
 from scripts.studies.progress import Progress
+from scripts.studies.report.study_report import report_study
 from scripts.studies.results import StudyNames, read_results, run_result, write_result, write_rounds
 from scripts.studies.runners import Runner
 from scripts.studies.summary import summary_table
@@ -93,13 +94,17 @@ class Study:
             self._write_tables(results)  # whether it can be written is known before the first run
             write_configs(self.config, self.runs, self.shared)
             failed = self._run(left)
-            table = self.tell()
+            table = self.tell(_told(failed))
         if failed:
             raise StateError([problem for problems in failed.values() for problem in problems])
         return table
 
-    def tell(self) -> Path:
-        """Write the table of rounds of all results, log their summary, and return the table's path."""
+    def tell(self, failed: Sequence[tuple[str, str]] = ()) -> Path:
+        """Write table of rounds and report of all results, log their summary, and return the table's path.
+
+        Args:
+            failed: name of each run without a result, and why.
+        """
         results = self._results()
         self._write_tables(results)
         known = {(run.arm, run.seed) for run in self.runs}
@@ -110,6 +115,7 @@ class Study:
             text = "study: results of runs that it does not name any more are in the table too: %s"
             logger.info(text, listed(others))
         logger.info("study: %d results\n%s", len(results), summary_table(results))
+        logger.info("study: %s", report_study(self.folder, results, self.data, failed))
         return self.folder / ROUNDS
 
     def _run(self, left: Sequence[StudyRun]) -> dict[StudyRun, Sequence[Problem]]:
@@ -150,6 +156,10 @@ class Study:
         write_rounds(self.folder / ROUNDS, results, fresh=True)
         if self.results_dir is not None:
             write_rounds(self.results_dir / ROUNDS, results, self.names)
+
+
+def _told(failed: Mapping[StudyRun, Sequence[Problem]]) -> list[tuple[str, str]]:
+    return [(run.name, "; ".join(one.found or one.what for one in problems)) for run, problems in failed.items()]
 
 
 def _failure(run: StudyRun, ended: Ended) -> Problem:

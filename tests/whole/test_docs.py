@@ -18,6 +18,7 @@ from scripts.annotation import __main__ as annotation
 from scripts.data import __main__ as data
 from scripts.data.demo import __main__ as demo
 from scripts.release import __main__ as release
+from scripts.studies import __main__ as studies
 from tests.test_layout import DIRECTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,6 +26,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS: dict[str, Any] = {
     "scripts.data": data.COMMANDS, "scripts.data.demo": demo.COMMANDS, "scripts.annotation": annotation.COMMANDS,
     "scripts.release": {name: locate(path) for name, path in release.COMMANDS.items()},
+    "scripts.studies": {name: locate(path) for name, path in studies.COMMANDS.items()},
 }  # fmt: skip
 TRAIN = json.loads((ROOT / "bundle" / "configs" / "train.json").read_text())
 FENCES = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
