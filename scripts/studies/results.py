@@ -72,7 +72,10 @@ def run_result(run: StudyRun, names: StudyNames, ended: Ended) -> Record:
         "settings_sha256": settings_hash(settings),
         "data_sha256": data_sha256,
         "versions": versions(),
-        "machine": {"cpu": cpu_model(), "cores": cores(), "threads": settings.get("threads")},
+        "machine": {
+            "cpu": cpu_model(), "cores": cores(),
+            "threads": settings.get("threads"), "precision": settings.get("precision"),
+        },
         "seconds": round(seconds, 1),
         "seconds_outside_training": round(sum(map(_outside_training, rows)), 1),
         "peak_gb": round(ended.peak_gb, 2),

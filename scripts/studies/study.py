@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.core.errors import InputError, Problem, StateError, UserError, listed
-from scripts.core.files import make_folder
+from scripts.core.files import make_folder, write_atomic
 from scripts.core.lock import FileLock, HeldError
 from scripts.core.result_files import Record
 from scripts.core.run_config import RunConfig
@@ -47,7 +47,8 @@ class Study:
         shared: config values that all runs get by nested id: places resolved for the study.
         data_name: name of the data in the results; None takes that of its folder.
         split_name: name of the split in the results.
-        results_dir: where the table of rounds is kept besides, with those of other studies; None for nowhere.
+        results_dir: where results and table of rounds are kept besides, with those of other studies; results of this
+            study that are there count as done, so that another machine can go on. None for nowhere.
 
     Raises:
         InputError: nothing to run, or unknown names.
@@ -89,6 +90,7 @@ class Study:
             InputError: files of the study that cannot be read.
         """
         with _alone(self.folder), ended_by_signals():
+            self._take_over()
             results = self._results()
             left = runs_left(self.config, self.data, self.runs, results)
             self._write_tables(results)  # whether it can be written is known before the first run
@@ -142,6 +144,16 @@ class Study:
             progress.close()
         return failed
 
+    def _take_over(self) -> None:
+        """Copy results of the study that another machine left in ``results_dir``."""
+        if self.results_dir is None:
+            return
+        for path in sorted((self.results_dir / self.names.study).glob("*.json")):
+            target = self.folder / RESULTS / path.name
+            if not target.exists():
+                write_atomic(target, path.read_bytes())
+                logger.info("study: %s is taken from %s", path.stem, path.parent)
+
     def _results(self) -> list[Record]:
         """Return the results, which get today's names of study, data and split: those are no more than labels."""
         results = read_results(self.folder / RESULTS)
@@ -149,13 +161,19 @@ class Study:
         for result in results:
             if any(result[key] != name for key, name in names.items()):
                 result |= names
-                write_result(self.folder / RESULTS / f"{result['method']}_seed{result['seed']}.json", result)
+                write_result(self.folder / RESULTS / _file_of(result), result)
         return results
 
     def _write_tables(self, results: Sequence[Record]) -> None:
         write_rounds(self.folder / ROUNDS, results, fresh=True)
         if self.results_dir is not None:
             write_rounds(self.results_dir / ROUNDS, results, self.names)
+            for result in results:
+                write_result(self.results_dir / self.names.study / _file_of(result), result)
+
+
+def _file_of(result: Mapping[str, Any]) -> str:
+    return f"{result['method']}_seed{result['seed']}.json"
 
 
 def _told(failed: Mapping[StudyRun, Sequence[Problem]]) -> list[tuple[str, str]]:

@@ -226,6 +226,18 @@ class TestPlaces:
         assert sorted({row[0] for row in table(shared / "rounds.csv")}) == ["a", "b"]
         assert len(table(shared / "rounds.csv")) == 8 and len(table(tmp_path / "a" / "rounds.csv")) == 4
 
+    def test_another_machine_goes_on_from_the_shared_results(self, tmp_path: Path) -> None:
+        shared = tmp_path / "shared"
+        study_of(tmp_path / "one" / "s", FakeRunner(), seeds=(0,), results_dir=str(shared)).run()
+        assert sorted(path.name for path in (shared / "s").iterdir()) == ["random_seed0.json", "wsl_seed0.json"]
+        runner = FakeRunner()
+        study_of(tmp_path / "two" / "s", runner, results_dir=str(shared)).run()
+        assert runner.asked == ["random, seed 1", "wsl, seed 1"]
+        assert len(list((shared / "s").iterdir())) == 4
+        assert table(shared / "rounds.csv") == table(tmp_path / "two" / "s" / "rounds.csv")
+        with pytest.raises(StateError, match="lr"):
+            study_of(tmp_path / "three" / "s", FakeRunner(), results_dir=str(shared), lr=0.5).run()
+
     def test_a_place_that_cannot_be_written_is_told_before_the_first_run(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         for results_dir in ("file", "file/below"):

@@ -135,16 +135,31 @@ def _script_hash(script: str) -> str:
 
 def _provenance(results: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Return what the results were made on and with, each once."""
-    found: dict[str, list[str]] = {"data, SHA-256": [], "processor": [], "threads per run": [], "versions": []}
+    found: dict[str, list[str]] = {
+        "data, SHA-256": [], "processor": [], "threads per run": [], "precision": [], "versions": [],
+    }  # fmt: skip
     for result in results:
         machine = result.get("machine") or {}
         versions = ", ".join(f"{name} {version}" for name, version in (result.get("versions") or {}).items())
-        texts = (result.get("data_sha256"), machine.get("cpu"), machine.get("threads"), versions)
+        texts = (
+            result.get("data_sha256"),
+            machine.get("cpu"),
+            machine.get("threads"),
+            machine.get("precision"),
+            versions,
+        )
         for name, text in zip(found, texts, strict=True):
             if text and str(text) not in found[name]:
                 found[name].append(str(text))
-    hours = sum(float(result.get("seconds") or 0) for result in results) / 3600
+    seconds, outside = (_sum(results, name) for name in ("seconds", "seconds_outside_training"))
+    peak = max((float(result.get("peak_gb") or 0) for result in results), default=0.0)
     return [
         *((name, "; ".join(texts)) for name, texts in found.items() if texts),
-        ("hours of all runs", f"{hours:.2f}"),
+        ("hours of all runs", f"{seconds / 3600:.2f}"),
+        ("of it outside trainings", f"{outside / seconds:.0%}" if seconds else NONE),
+        ("most memory of a run, GiB", f"{peak:.2f}" if peak else NONE),
     ]
+
+
+def _sum(results: Sequence[Mapping[str, Any]], name: str) -> float:
+    return sum(float(result.get(name) or 0) for result in results)
