@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from scripts.images.regions import mask_cost
+from scripts.images.regions import grown, mask_cost
 from scripts.images.values import IGNORE
+
+_LINE = (255, 230, 40)
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,17 @@ def covered(size: tuple[int, int], windows: Sequence[Window]) -> npt.NDArray[np.
 def cut_out(mask: np.ndarray, windows: Sequence[Window]) -> np.ndarray:
     """Return a mask, uint8 (H, W), with 255 outside of the windows."""
     return np.where(covered((mask.shape[0], mask.shape[1]), windows), mask, np.uint8(IGNORE))
+
+
+def framed(picture: npt.NDArray[np.uint8], window: Window) -> npt.NDArray[np.uint8]:
+    """Return a picture (H, W, 3) that shows which part is asked for: the rest is dark, between them lies a yellow line.
+
+    No pixel of the window is changed.
+    """
+    inside = covered((picture.shape[0], picture.shape[1]), [window])
+    shown = np.where(inside[..., None], picture, picture // 2)
+    shown[grown(grown(inside)) & ~inside] = _LINE
+    return shown
 
 
 def drawn_cost(mask: np.ndarray, windows: Sequence[Window]) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,6 @@ from scripts.core.errors import InputError
 from scripts.images.png import mask_to_png, png_to_mask
 from scripts.images.windows import Window, covered, cut_out, drawn_cost
 from scripts.networks.outputs import ImageMaps
-from scripts.networks.weights import Weights
 from scripts.report.curve import curve_rows
 from scripts.state.reader import StateReader
 from scripts.state.rows import LabelRow
@@ -45,7 +44,7 @@ from scripts.training.losses import LABELLED, PSEUDO
 from tests.active.test_handlers import asked, fire
 from tests.active.test_round_context import label, open_run, pseudo
 from tests.active.test_rounds import Bomb, Interrupt, learners
-from tests.support.tiny_runs import FakeLearner, make_images, open_tiny, tiny_loop, what_happened
+from tests.support.tiny_runs import RegionLearner, make_images, open_tiny, tiny_loop, what_happened
 
 __all__ = ["learners"]  # a fixture
 
@@ -147,16 +146,6 @@ def test_methods_whose_region_nothing_chooses(values: dict[str, Any]) -> None:
 
 
 # ---- rounds ------------------------------------------------------------------------------------------------------
-
-
-class RegionLearner(FakeLearner):
-    """Its scores are made of its predictions, by the method's own score."""
-
-    def score(
-        self, ids: Sequence[str], weights: Weights, score: Callable[[ImageMaps], np.ndarray], passes: int, purpose: int
-    ) -> dict[str, np.ndarray]:
-        found = self.predict(ids, weights)
-        return {p.id: score(maps_of(p.probs)) for p in found}
 
 
 @pytest.fixture()

@@ -17,7 +17,7 @@ from PIL import Image
 from scripts.active.rounds import ActiveLearning
 from scripts.core.run_config import RunConfig
 from scripts.data.run_data import RunData, open_data
-from scripts.networks.outputs import Prediction
+from scripts.networks.outputs import ImageMaps, Prediction
 from scripts.networks.theta0 import Theta0
 from scripts.networks.weights import Weights
 from scripts.state.reader import StateReader
@@ -151,6 +151,16 @@ class FakeLearner:
     def image_features(self, ids: Sequence[str]) -> np.ndarray:
         found = np.stack([np.random.default_rng(sum(key.encode())).normal(size=4) for key in ids])
         return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
+
+
+class RegionLearner(FakeLearner):
+    """Its scores are made of its predictions, by the method's own score."""
+
+    def score(
+        self, ids: Sequence[str], weights: Weights, score: Any, passes: int, purpose: int
+    ) -> dict[str, np.ndarray]:
+        found = self.predict(ids, weights)
+        return {p.id: score(ImageMaps(torch.from_numpy(p.probs)[None])) for p in found}
 
 
 def fake_theta0(*_: Any) -> Theta0:
