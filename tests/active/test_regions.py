@@ -335,6 +335,7 @@ def test_what_lies_outside_of_the_windows_teaches_nothing(tmp_path: Path) -> Non
         known = {key: mask_of(state, row) for key, row in state.labelled().items()}
         weights = state.artifact(1, "weights_cycle0")
         values = state.metrics(1)[1]
+    assert len(list((one / "overlays" / "round_01").glob("*.png"))) == 1
     assert len(windows) == 2 and np.isfinite(values["selection_cycle0"])
     data = open_tiny(make_images(tmp_path / "b"))
     true_mask = data.store.true_mask
