@@ -12,20 +12,23 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from ignite.engine import Engine, EventEnum
 
+from scripts.active.oracles import WindowOracle
+from scripts.active.regions import best_windows
 from scripts.active.round_context import RoundContext, round_state
 from scripts.active.strategies.per_class import initial_query, query_pool, select_per_class
 from scripts.active.strategies.pool import Pool
+from scripts.annotation.asked_windows import asked_windows, windows_json
 from scripts.annotation.person_oracle import PersonOracle, asked_images
 from scripts.core.errors import listed
-from scripts.core.run_names import TEST_DICE, Metric, Phase, Stage, selection_metric, weights_artifact
+from scripts.core.run_names import TEST_DICE, WINDOWS, Metric, Phase, Stage, selection_metric, weights_artifact
 from scripts.core.seeds import python_generator
 from scripts.images.png import mask_to_png
-from scripts.images.regions import mask_cost
+from scripts.images.windows import Window, drawn_cost
 from scripts.networks.outputs import pseudo_mask
 from scripts.networks.weights import pack_weights
 from scripts.state.rows import LabelRow, PseudoRow
@@ -92,33 +95,43 @@ class QueryHandler(PhaseHandler):
         run = context.run
         labelled = list(run.state.labelled(context.index - 1))
         known = {*labelled, *(row.id for row in run.state.pending())}
-        skipped = run.state.skipped()
-        pool = [k for k in run.train_ids if k not in known and k not in skipped and run.oracle.can_answer(k)]
+        begun = context.begun()
+        out = (known - begun) | run.state.skipped().keys()
+        pool = [key for key in run.train_ids if key not in out and run.oracle.can_answer(key)]
         if run.method.cycles == 0:
             return {"queries": []} if context.index == 0 else None
         rng = python_generator(run.settings.seed)  # published: the same generator is seeded anew in every round
-        chosen = context.pool(labelled, pool)
+        chosen, windows = context.pool(labelled, pool), dict[str, Window]()
         if run.method.label_all:
             ids = pool
         elif context.index == 0:
             ids = initial_query(run.start, chosen, run.class_of, rng, n_per_class=run.settings.initial_per_class)
         elif pool:
             pseudo = [row.id for row in run.state.pseudo(context.index - 1, Stage.FINAL)]
-            pool = query_pool(pool, pseudo, len(run.data.classes), run.settings.protect_pseudo)
-            chosen = context.pool(labelled, pool, self._scores(context, pool))
+            fresh = [key for key in pool if key not in begun]
+            asked = {*begun, *query_pool(fresh, pseudo, len(run.data.classes), run.settings.protect_pseudo)}
+            pool = [key for key in pool if key in asked]
+            scores, windows = self._scores(context, pool)
+            pool = pool if run.method.region is None else list(scores)
+            chosen = context.pool(labelled, pool, scores)
             ids = select_per_class(
                 run.method.strategy, chosen, run.class_of, rng, n_per_class=run.settings.query_per_class
             )
         else:
             ids = []
         if run.settings.budget is not None and not run.method.label_all:
-            ids = ids[: max(run.settings.budget - len(known), 0)]
+            ids = ids[: max(run.settings.budget - context.spent(), 0)]
         if not ids and context.index > 0:
             return None
-        found = {"queries": _with_scores(ids, chosen)}
+        found: dict[str, Any] = {"queries": _with_scores(ids, chosen)}
         if isinstance(run.oracle, PersonOracle) and not run.method.label_all:
             rest = [key for key in pool if key not in set(ids)]
-            found["reserves"] = _with_scores(self._reserves(context, replace(chosen, unlabelled=rest)), chosen)
+            reserves = self._reserves(context, replace(chosen, unlabelled=rest))
+            found["reserves"] = _with_scores(reserves, chosen)
+            ids = [*ids, *reserves]
+        if windows:
+            blob = run.state.put_blob(windows_json({key: windows[key] for key in ids}), ".json")
+            found["artifacts"] = {WINDOWS: blob}
         return found
 
     def _reserves(self, context: RoundContext, rest: Pool) -> list[str]:
@@ -128,11 +141,17 @@ class QueryHandler(PhaseHandler):
         rng = python_generator(run.settings.seed, context.index, "reserves")
         return select_per_class(run.start if is_start else run.method.strategy, rest, run.class_of, rng, n_per_class=n)
 
-    def _scores(self, context: RoundContext, pool: list[str]) -> dict[str, np.ndarray]:
-        method, score = context.run.method, context.run.method.image_score()
+    def _scores(self, context: RoundContext, pool: list[str]) -> tuple[dict[str, np.ndarray], dict[str, Window]]:
+        """Return the scores of images and, of a method with regions, the window of each that has a free one."""
+        run, method = context.run, context.run.method
+        score = method.query_score()
         if score is None:
-            return {}
-        return context.run.learner.score(pool, context.previous().weights(), score, method.passes, context.index)
+            return {}, {}
+        scores = run.learner.score(pool, context.previous().weights(), score, method.passes, context.index)
+        if method.region is None:
+            return scores, {}
+        taken = asked_windows(run.state, context.index - 1)
+        return best_windows(method.region, scores, run.data.store.original_size, taken)
 
 
 def _with_scores(ids: Sequence[str], pool: Pool) -> list[tuple[str, float | None]]:
@@ -154,10 +173,11 @@ class OracleHandler(PhaseHandler):
         run, oracle = context.run, context.run.oracle
         if isinstance(oracle, PersonOracle):
             return {"claim": True} if self._has_all(context, oracle) else None
-        answers = oracle.answer([row.id for row in run.state.queries(context.index)])
+        ids, windows = [row.id for row in run.state.queries(context.index)], context.windows()
+        answers = cast(WindowOracle, oracle).answer(ids, windows) if windows else oracle.answer(ids)
         blobs = run.state.put_blobs([mask_to_png(answer.mask) for answer in answers], ".png")
         rows = [
-            LabelRow(a.id, context.index, blob, *mask_cost(a.mask), a.seconds, a.user)
+            LabelRow(a.id, context.index, blob, *drawn_cost(a.mask, windows.get(a.id, ())), a.seconds, a.user)
             for a, blob in zip(answers, blobs, strict=True)
         ]
         return {"labels": rows, "claim": True}

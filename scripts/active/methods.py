@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from scripts.active.propagation import Propagation
+from scripts.active.regions import Windows
 from scripts.active.scores.reductions import PixelMap, Reduction, image_score, mean
 from scripts.active.strategies.at_random import random_order
 from scripts.active.strategies.pool import Strategy
@@ -27,6 +28,8 @@ class Method:
         score: map of how much each pixel would tell (:mod:`scripts.active.scores.pixel_maps`); None where the strategy
             needs no score.
         reduction: makes one number of that map (:mod:`scripts.active.scores.reductions`).
+        region: which part of an image is asked for, the best by the score (:mod:`scripts.active.regions`); the score of
+            the image is the mean over it. None for whole images, as round 0 asks for in any case.
         passes: stochastic passes the score is made of; 0 for one plain pass.
         cycles: trainings per round: 2 for pseudo-labels that are made in mid-round (published Label_prop), 1 without
             or with those of the round before only, 0 for no segmentation training at all (WSL).
@@ -41,13 +44,15 @@ class Method:
         overrides: config values of its trainings by nested id.
 
     Raises:
-        InputError: pseudo-masks that no training would see, or equal steps for a method that has no single training.
+        InputError: pseudo-masks that no training would see, equal steps for a method that has no single training, or
+            regions without a score, with a reduction of their own, or of methods that ask for all masks at once.
     """
 
     strategy: Strategy = random_order
     start: Strategy | None = None
     score: PixelMap | None = None
     reduction: Reduction = mean
+    region: Windows | None = None
     passes: int = 0
     cycles: int = 1
     propagation: Propagation | None = None
@@ -74,8 +79,20 @@ class Method:
                 )
             )
 
+        if self.region is not None and (self.score is None or self.reduction is not mean or self.label_all):
+            found = "no score" if self.score is None else "label_all" if self.label_all else "another reduction"
+            cure = "A region is where the mean of a score is highest, in the rounds after the first."
+            expected = "a score, no reduction, no label_all"
+            raise InputError(Problem("no region can be chosen", "active#methods", expected, found, cure))
+
     def image_score(self) -> Callable[[ImageMaps], np.ndarray] | None:
         """Return what scores an image, (S,) float64; None for methods without a score."""
         if self.score is None:
             return None
         return partial(image_score, score=self.score, reduction=self.reduction)
+
+    def query_score(self) -> Callable[[ImageMaps], np.ndarray] | None:
+        """Return what scores the queries: as :meth:`image_score`, or each window of an image, (S, N) float64."""
+        if self.score is None or self.region is None:
+            return self.image_score()
+        return partial(self.region.scores, score=self.score)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
 
 from scripts.core.errors import InputError, Problem
 from scripts.data.run_data import RunData
-from scripts.images.regions import mask_cost
+from scripts.images.windows import Window, cut_out, drawn_cost
 from scripts.state.rows import SIMULATED
 
 
@@ -41,6 +42,19 @@ class Oracle(Protocol):
         """Return a mask for each id, in the same order."""
 
 
+class WindowOracle(Oracle, Protocol):
+    """What an oracle can do that answers for parts of images, too.
+
+    Attributes:
+        takes_windows: true; where it is false or missing, methods with regions are refused.
+    """
+
+    takes_windows: bool
+
+    def answer(self, ids: Sequence[str], windows: Mapping[str, Sequence[Window]] = ...) -> list[Answer]:
+        """Return a mask for each id, in the same order, with 255 outside of the windows of an image that has some."""
+
+
 class SimulatedOracle:
     """Takes the masks that lie on disk, for simulations; images without a mask are never queried.
 
@@ -49,6 +63,8 @@ class SimulatedOracle:
         seconds_per_mask: annotation time to book per mask, in seconds; 0 books none.
         seconds_per_boundary_px: and per pixel on the boundary of the mask, in seconds.
     """
+
+    takes_windows = True
 
     def __init__(self, data: RunData, seconds_per_mask: float = 0.0, seconds_per_boundary_px: float = 0.0) -> None:
         self.data = data
@@ -59,8 +75,14 @@ class SimulatedOracle:
         """Tell whether the image has a mask on disk."""
         return key in self._with_mask
 
-    def answer(self, ids: Sequence[str]) -> list[Answer]:
+    def answer(
+        self, ids: Sequence[str], windows: Mapping[str, Sequence[Window]] = MappingProxyType({})
+    ) -> list[Answer]:
         """Return the masks on disk.
+
+        Args:
+            ids: the images.
+            windows: all that were ever asked of an image; one that is not there is asked for whole.
 
         Raises:
             InputError: lists the images that have none.
@@ -73,8 +95,13 @@ class SimulatedOracle:
         ]
         if problems:
             raise InputError(problems)
-        return [Answer(key, mask, seconds=self.seconds(mask)) for key, mask in masks.items() if mask is not None]
+        return [self._answer(key, mask, windows.get(key, ())) for key, mask in masks.items() if mask is not None]
 
-    def seconds(self, mask: np.ndarray) -> float:
-        """Return the annotation time to book for a mask."""
-        return self.seconds_per_mask + self.seconds_per_boundary_px * mask_cost(mask)[1]
+    def _answer(self, key: str, mask: np.ndarray, windows: Sequence[Window]) -> Answer:
+        mask = cut_out(mask, windows) if windows else mask
+        return Answer(key, mask, seconds=self.seconds(mask, windows))
+
+    def seconds(self, mask: np.ndarray, windows: Sequence[Window] = ()) -> float:
+        """Return the annotation time to book for a mask; each of its windows counts as a mask of its own."""
+        asked = max(1, len(windows))
+        return self.seconds_per_mask * asked + self.seconds_per_boundary_px * drawn_cost(mask, windows)[1]

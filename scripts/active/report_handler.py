@@ -15,6 +15,7 @@ from scripts.core.run_names import Metric, RunFile, Stage, round_name
 from scripts.evaluation.metrics import dice
 from scripts.images.overlays import overlay_panel
 from scripts.images.png import png_bytes, png_to_mask
+from scripts.images.windows import cut_out
 from scripts.networks.outputs import pseudo_mask
 from scripts.report.curve import curve_rows, write_curve
 from scripts.report.tracking import Tracking
@@ -60,17 +61,20 @@ class ReportHandler:
         pseudo = {row.id: row for row in state.pseudo(context.index - 1, Stage.FINAL)}
         threshold = state.metrics(context.index)[context.index][Metric.THRESHOLD]
         scores = {row.id: row.score for row in state.queries(context.index)}
+        windows = context.windows()
         for p in run.learner.predict(missing, context.weights()):
             truth = run.data.store.true_mask(p.id)
+            drawn = truth if truth is None or p.id not in windows else cut_out(truth, windows[p.id])
             pred, row = pseudo_mask(p.probs, threshold), pseudo.get(p.id)
             guess = None if row is None else png_to_mask(state.read_blob(row.blob))
             labels = {} if truth is None else {"prediction": f"Dice {dice(pred, truth):.2f}"}
             if row is not None and guess is not None:
                 labels["pseudo"] = f"donor {row.donor}" + ("" if truth is None else f", Dice {dice(guess, truth):.2f}")
+            window = f", {windows[p.id][-1]}" if p.id in windows else ""
             score = "" if scores[p.id] is None else f", score {scores[p.id]:.4f}"
-            title = f"{p.id}, {run.class_of[p.id]}, queried in round {context.index}{score}"
+            title = f"{p.id}, {run.class_of[p.id]}, queried in round {context.index}{score}{window}"
             cam = p.cam(items[p.id]["label"])
-            panel = overlay_panel(run.data.store.original_image(p.id), truth, cam, p.probs, pred, guess, title, labels)
+            panel = overlay_panel(run.data.store.original_image(p.id), drawn, cam, p.probs, pred, guess, title, labels)
             write_atomic(folder / f"{file_stem(p.id)}.png", png_bytes(panel))
 
     def _write_scalars(self, context: RoundContext, folder: Path) -> None:

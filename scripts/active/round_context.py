@@ -20,15 +20,18 @@ from scripts.active.propagation import Donor, pseudo_pool
 from scripts.active.run_record import RunSettings
 from scripts.active.strategies.at_random import random_order
 from scripts.active.strategies.pool import Pool, Strategy
+from scripts.annotation.asked_windows import asked_windows, asks, windows_of_round
 from scripts.annotation.person_oracle import PersonOracle, Proposal
 from scripts.core.run_names import Metric, Stage
 from scripts.data.run_data import RunData
 from scripts.evaluation.agreement import consensus
 from scripts.images.png import png_to_mask
 from scripts.images.regions import mask_cost
+from scripts.images.windows import Window
 from scripts.networks.model_file import DEFAULT_THRESHOLD
 from scripts.networks.outputs import pseudo_mask
 from scripts.networks.weights import Weights
+from scripts.state.rows import SIMULATED
 from scripts.state.run_state import RunState
 from scripts.trained.run_models import weights_of_round
 from scripts.training.learner import Learner
@@ -112,6 +115,33 @@ class RoundContext:
         """Ids of the training images without an oracle mask, in the order of the data list."""
         known = set(self.labelled())
         return [key for key in self.run.train_ids if key not in known]
+
+    def begun(self) -> set[str]:
+        """Ids of L of which windows are drawn and another one is free: a round may ask for them again."""
+        run, state = self.run, self.run.state
+        if run.method.region is None:
+            return set()
+        drawn, pending = state.drawn(self.index - 1), {row.id for row in state.pending()}
+        if not isinstance(run.oracle, PersonOracle):  # a simulated mask would not count beside that of a person
+            drawn = {key: rows for key, rows in drawn.items() if all(row.user == SIMULATED for row in rows)}
+        size = run.data.store.original_size
+        return {
+            key
+            for key, taken in asked_windows(state, self.index - 1).items()
+            if key in drawn and key not in pending and any(run.method.region.free(size(key), taken))
+        }
+
+    def windows(self) -> dict[str, list[Window]]:
+        """All windows so far of each image of which this round asks for one."""
+        state = self.run.state
+        now = windows_of_round(state, self.index)
+        return {key: taken for key, taken in asked_windows(state, self.index).items() if key in now}
+
+    def spent(self) -> int:
+        """How much of the budget is used up before this round; a window of an image counts as a mask."""
+        state = self.run.state
+        known = {*state.labelled(self.index - 1), *(row.id for row in state.pending())}
+        return asks(asked_windows(state, self.index - 1), known)
 
     def pool(
         self, labelled: Sequence[str], unlabelled: Sequence[str], scores: Mapping[str, np.ndarray] | None = None

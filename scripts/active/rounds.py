@@ -178,7 +178,7 @@ class ActiveLearning:
         def stop_when_nothing_is_left(engine: Engine) -> None:
             index = round_state(engine).round.index
             if index > 0 and not run.state.queries(index):
-                logger.info("round %d: %s; the run ends here", index, _why_nothing_was_asked(run))
+                logger.info("round %d: %s; the run ends here", index, _why_nothing_was_asked(round_state(engine).round))
                 engine.terminate()
 
         @engine.on(RoundEvents.ORACLE)
@@ -216,8 +216,8 @@ def _chosen(where: str, what: str, name: str, known: Mapping[str, Chosen]) -> Ch
     return known[name]
 
 
-def _why_nothing_was_asked(run: Run) -> str:
-    budget = run.settings.budget
-    if budget is not None and len(run.state.labelled()) >= budget:
+def _why_nothing_was_asked(context: RoundContext) -> str:
+    budget = context.run.settings.budget
+    if budget is not None and context.spent() >= budget:
         return f"the budget of {budget} masks is used up"
     return "every image that could be asked about has a mask, or was skipped"

@@ -30,7 +30,8 @@ def refuse_impossible(
 
     Raises:
         InputError: with all of it: too small numbers, other classes than the network's, no image to validate on or
-            no mask for the metric that selects, no training image that the oracle can answer for.
+            no mask for the metric that selects, no training image that the oracle can answer for, an oracle that
+            cannot be asked for parts of images.
     """
     counts = {name: getattr(settings, name) for name in ("rounds", "initial_per_class", "query_per_class")}
     problems = [Problem("too small", f"active#{name}", "1 or more", str(n)) for name, n in counts.items() if n < 1]
@@ -50,6 +51,10 @@ def refuse_impossible(
         cure = "Add masks of training images to the table, or choose --active#method wsl, which needs none."
         found = f"none of {len(data.items('train'))}"
         problems.append(Problem("no training image to ask about", "data", "one with a mask or more", found, cure))
+    if method.region is not None and not getattr(oracle, "takes_windows", False):
+        cure = "Choose another oracle, or a method that asks for whole images."
+        expected = "one that can be asked for parts of images"
+        problems.append(Problem("oracle draws whole images only", "oracle", expected, settings.oracle, cure))
     if problems:
         raise InputError(problems)
 

@@ -192,7 +192,12 @@ def _budget(method: Method, settings: RunSettings, rounds: int, classes: int, im
         return "all training masks"
     first = settings.initial_per_class * classes
     last = min(first + (rounds - 1) * settings.query_per_class * classes, images)
+    if method.region is not None:  # an image has several windows
+        last = first + (rounds - 1) * settings.query_per_class * classes
     first, last = (n if settings.budget is None else min(n, settings.budget) for n in (first, last))
+    if method.region is not None:
+        share = f"{100 * method.region.share:.0f} % of an image"
+        return f"{first} masks first, at most {last - first} windows of {share} after {rounds} rounds"
     return f"{first} masks first, {last} after {rounds} rounds"
 
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from scripts.annotation.asked_windows import windows_of_round
 from scripts.annotation.found_files import Found, found_files, read_reason
 from scripts.annotation.gate import Gate
 from scripts.annotation.person_oracle import AskedImage, DeskOracle, Propose
@@ -14,6 +15,7 @@ from scripts.annotation.submission import Submission, take_in
 from scripts.core.errors import InputError, Problem
 from scripts.core.files import file_sha256
 from scripts.core.run_names import RunFile
+from scripts.images.windows import Window
 from scripts.state.desk import Desk
 
 logger = logging.getLogger(__name__)
@@ -28,6 +30,8 @@ class FolderOracle(DeskOracle):
         poll_seconds: see :class:`DeskOracle`.
         user: name of the annotator of files that tell none: neither in them nor by their sub-folder.
     """
+
+    takes_windows = True
 
     def __init__(self, gate: Gate, wait: bool = False, poll_seconds: float = 5.0, user: str = "annotator") -> None:
         super().__init__(wait, poll_seconds)
@@ -53,18 +57,18 @@ class FolderOracle(DeskOracle):
         with Desk.open(run_dir) as desk:
             seen = set()
             for folder in sorted(base.glob("round_*/masks")):
-                prefix = folder.relative_to(base).as_posix()
+                prefix, windows = folder.relative_to(base).as_posix(), _windows_of(desk, folder.parent)
                 for found in found_files(folder, refused):
                     origin = f"{prefix}/{found.origin}"
                     seen.add(origin)
                     try:
-                        self._take(desk, found, origin)
+                        self._take(desk, found, origin, windows.get(found.key))
                     except InputError as error:
                         refused += error.problems
             self._give_back(desk, seen, base)
         self._tell(refused)
 
-    def _take(self, desk: Desk, found: Found, origin: str) -> None:
+    def _take(self, desk: Desk, found: Found, origin: str, window: Window | None) -> None:
         user = found.user or self.user
         if found.is_skip:
             if found.key not in desk.skipped() and not desk.was_given_back(origin):
@@ -74,7 +78,7 @@ class FolderOracle(DeskOracle):
             return
         if desk.was_taken(origin, file_sha256(found.path)):
             return
-        row = take_in(desk, self.gate, Submission(found.key, found.path, user, origin))
+        row = take_in(desk, self.gate, Submission(found.key, found.path, user, origin, window=window))
         logger.info("mask taken: %s, version %d, drawn by %s", row.id, row.version, row.user)
 
     def _give_back(self, desk: Desk, seen: set[str], base: Path) -> None:
@@ -92,3 +96,9 @@ class FolderOracle(DeskOracle):
         if new:
             listed = "\n  - ".join(map(str, new))
             logger.warning("not taken, and asked for again:\n  - %s", listed)
+
+
+def _windows_of(desk: Desk, folder: Path) -> dict[str, Window]:
+    """Return the windows that the pictures in the folder of a round show; none of a folder of another name."""
+    number = folder.name.removeprefix("round_")
+    return windows_of_round(desk, int(number)) if number.isdecimal() else {}

@@ -19,6 +19,7 @@ from scripts.images.outline_drawing import draw_outlines, refuse_costly, refuse_
 from scripts.images.outlines import SUFFIXES, read_outlines
 from scripts.images.reading import FORMATS, NIFTI_SUFFIXES, image_suffix
 from scripts.images.values import BACKGROUND, FOREGROUND
+from scripts.images.windows import Window, cut_out
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,13 @@ class Gate:
         self._items = {item["id"]: item for item in data.datalist.items}
 
     def admit(
-        self, key: str, path: Path, was_asked: Callable[[str], bool], said: str = "", content: bytes | None = None
+        self,
+        key: str,
+        path: Path,
+        was_asked: Callable[[str], bool],
+        said: str = "",
+        content: bytes | None = None,
+        window: Window | None = None,
     ) -> Passed:
         """Return the mask in a file, fit for training.
 
@@ -77,13 +84,15 @@ class Gate:
             was_asked: tells whether anybody was asked for the mask of an image.
             said: class that came with it by other means; ``""`` for none.
             content: bytes of the file, where they have been read.
+            window: the part of the image that was asked for, which may be empty: what lies outside becomes 255. None
+                for all of it.
 
         Raises:
             InputError: what is wrong with it, what was expected, and the cure.
         """
         self.refuse_image(key, was_asked)
         mask, named = self._read(key, path, content)
-        return self._judged(key, path.name, mask, said or named)
+        return self._judged(key, path.name, mask, said or named, window)
 
     def refuse_image(self, key: str, was_asked: Callable[[str], bool]) -> None:
         """Raise InputError for an image that no mask is taken of: unknown, of another split, changed, not asked for."""
@@ -116,11 +125,15 @@ class Gate:
         mask = read_mask(path, self.rule, content)
         return on_grid_of_image(mask, path, image, size, content), ""
 
-    def _judged(self, key: str, where: str, mask: np.ndarray, said: str) -> Passed:
+    def _judged(self, key: str, where: str, mask: np.ndarray, said: str, window: Window | None) -> Passed:
         name = self.data.classes[self._items[key]["label"]]
         notes = []
+        if window is not None:
+            beyond, mask = int((mask == FOREGROUND).sum()), cut_out(mask, [window])
+            beyond -= int((mask == FOREGROUND).sum())
+            notes += [f"{beyond} pixels outside of the window are left out ({window})"] if beyond else []
         if not (mask == FOREGROUND).any():
-            if name not in self.empty_classes:
+            if name not in self.empty_classes and window is None:
                 cure = (
                     "Draw what is to be found, or say that it cannot be drawn. Where images of the class may have "
                     f"none, start the run with --active#gate#empty_classes \"['{name}']\"."

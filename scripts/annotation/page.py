@@ -28,6 +28,7 @@ from PIL import Image
 
 from scripts.core.errors import InputError, Problem
 from scripts.core.files import atomic_file, writing
+from scripts.images.windows import Window
 
 SCRIPTS = (
     "mask.js",  # pixels of a mask, and what can be drawn
@@ -78,6 +79,7 @@ class PageImage:
         score: what the strategy gave it, ``None`` where it has none.
         why: one sentence: why it was chosen.
         cam: reads a PNG, RGB, same size: the picture under its class-activation map; ``None`` where there is none.
+        window: the part that can be drawn in; ``None`` for all of it. Outside of it ``start`` is 0.
     """
 
     id: str
@@ -89,6 +91,7 @@ class PageImage:
     score: float | None
     why: str
     cam: Callable[[], bytes] | None = None
+    window: Window | None = None
 
 
 @dataclass(frozen=True)
@@ -279,6 +282,7 @@ def _entry(title: str, image: PageImage, problems: list[Problem]) -> _Entry | No
         "width": picture.width,
         "height": picture.height,
         "cam": image.cam is not None,
+        "part": None if image.window is None else _box(image.window),
         "thumb": base64.b64encode(_thumb(picture)).decode("ascii"),
         "rank": image.rank,
         "score": image.score,
@@ -287,6 +291,11 @@ def _entry(title: str, image: PageImage, problems: list[Problem]) -> _Entry | No
     held = (len(content), -(-picture.width * picture.height // 8), len(mapped))
     size = sum(-(-part // 3) * 4 + _SPARE_MARKS for part in held) + len(_json_in_html(told))
     return _Entry(image, told, size)
+
+
+def _box(window: Window) -> dict[str, int]:
+    rows, columns = window.at
+    return {"x0": columns.start, "y0": rows.start, "x1": columns.stop, "y1": rows.stop}
 
 
 _CURE = "Remove this file from the folder of the round and run the same command again: it is made anew."

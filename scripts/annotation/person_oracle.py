@@ -13,6 +13,8 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from scripts.annotation.asked_windows import windows_of_round
+from scripts.images.windows import Window
 from scripts.state.reader import StateReader
 
 
@@ -27,6 +29,7 @@ class AskedImage:
         score: acquisition score it was chosen by; None where it was chosen by lot.
         reason: why it was chosen, as a person reads it.
         waits: nobody has drawn it yet.
+        window: the part that is asked for; None for all of it.
     """
 
     id: str
@@ -35,6 +38,7 @@ class AskedImage:
     score: float | None
     reason: str
     waits: bool = True
+    window: Window | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,12 @@ class DeskOracle:
     Args:
         wait: keep the process and wait; else the run ends, and the same command goes on later.
         poll_seconds: time between two looks while it waits.
+
+    Attributes:
+        takes_windows: people are shown which part of an image is asked for; else methods with regions are refused.
     """
+
+    takes_windows = False
 
     def __init__(self, wait: bool = False, poll_seconds: float = 5.0) -> None:
         self.poll_seconds = float(poll_seconds) if wait else 0.0
@@ -114,22 +123,32 @@ def asked_images(state: StateReader, index: int, class_of: Mapping[str, str]) ->
     """
     queries = {row.id: row for row in state.queries(index)}
     rows = {row.id: row for row in state.reserves(index)} | queries
-    waiting = set(state.waiting(index))
+    waiting, windows = set(state.waiting(index)), windows_of_round(state, index)
     return [
         AskedImage(
             key, class_of[key], rank, rows[key].score,
-            reason_of(rows[key].score, class_of[key], index, stands_in=key not in queries), key in waiting,
+            reason_of(rows[key].score, class_of[key], index, key not in queries, windows.get(key)),
+            key in waiting, windows.get(key),
         )
         for rank, key in enumerate(state.asked(index))
     ]  # fmt: skip
 
 
-def reason_of(score: float | None, label: str, index: int, stands_in: bool) -> str:
-    """Return why an image of class ``label`` was chosen in round ``index``; ``stands_in``: for one nobody can draw."""
+def reason_of(score: float | None, label: str, index: int, stands_in: bool, window: Window | None = None) -> str:
+    """Return why an image was chosen, and which part of it.
+
+    Args:
+        score: it was chosen by; None where it was chosen by lot.
+        label: name of its class.
+        index: the round.
+        stands_in: for an image that nobody can draw.
+        window: the part that is asked for; None for all of it.
+    """
     if score is not None:
         why = f"chosen by its score of {score:.4f}, the model is among the least sure of it in class {label}"
     elif index == 0:
         why = f"chosen by lot from class {label}, for the first round"
     else:
         why = f"chosen by lot from class {label}"
-    return f"in place of an image that cannot be drawn; {why}" if stands_in else why
+    why = f"in place of an image that cannot be drawn; {why}" if stands_in else why
+    return why if window is None else f"{why}; draw inside of the yellow frame alone ({window})"

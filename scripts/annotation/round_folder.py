@@ -15,6 +15,7 @@ from scripts.core.files import file_stem, make_folder, write_atomic
 from scripts.core.run_names import RunFile, round_name
 from scripts.images.overlays import heat_map
 from scripts.images.png import mask_to_png, quick_png
+from scripts.images.windows import Window, covered, framed
 
 _SAYS_NOTHING = 0.95  # share of a picture; a proposal that covers more begins empty
 
@@ -28,6 +29,9 @@ _README = """\
                   PNG (black: background, white: inside), NIfTI, or GeoJSON as QuPath exports it. The mask has the size
                   and the name of its picture. The folder start holds proposals to begin with, the folder cam shows
                   where the classifier looked.
+
+A picture that is dark around a yellow frame: draw what lies inside of the frame, and nothing else. If there is nothing
+in it, hand in an empty mask.
 
 An image that cannot be drawn: put a text file with its name and the ending {skip} into the folder masks, with the
 reason in it. Another image is asked for in its place. Take the file away to be asked again.
@@ -71,9 +75,9 @@ def write_round(run_dir: Path, index: int, asked: Sequence[AskedImage], propose:
     folder = round_folder(run_dir, index)
     for name in ("masks", "images", "start", "cam"):
         make_folder(folder / name)
-    missing = [image.id for image in asked if not _is_written(folder, image.id)]
-    for proposal in propose(missing):
-        _write_proposal(folder, proposal)
+    missing = {image.id: image.window for image in asked if not _is_written(folder, image.id)}
+    for proposal in propose(list(missing)):
+        _write_proposal(folder, proposal, missing[proposal.id])
     images = [_page_image(folder, image) for image in asked]
     title = f"{run_dir.name}, round {index}"
     pages = write_pages(folder, title, images, f"{folder.name}_masks.zip")
@@ -103,12 +107,15 @@ def _is_written(folder: Path, key: str) -> bool:
     return all((folder / part / f"{file_stem(key)}.png").is_file() for part in ("images", "start", "cam"))
 
 
-def _write_proposal(folder: Path, proposal: Proposal) -> None:
-    """Write picture, proposed mask and the map."""
+def _write_proposal(folder: Path, proposal: Proposal, window: Window | None) -> None:
+    """Write picture, proposed mask and the map; of a window the rest of them is dark, and of the mask empty."""
     name = f"{file_stem(proposal.id)}.png"
-    heat = heat_map(proposal.picture, proposal.class_map)
-    write_atomic(folder / "images" / name, quick_png(Image.fromarray(proposal.picture)))
+    picture, heat = proposal.picture, heat_map(proposal.picture, proposal.class_map)
     drawn = proposal.mask == 1
+    if window is not None:
+        picture, heat = framed(picture, window), framed(heat, window)
+        drawn &= covered((drawn.shape[0], drawn.shape[1]), [window])
+    write_atomic(folder / "images" / name, quick_png(Image.fromarray(picture)))
     if drawn.mean() > _SAYS_NOTHING:  # it would hide the picture, and could be handed in by mistake
         drawn = np.zeros_like(drawn)
     write_atomic(folder / "start" / name, mask_to_png(drawn * np.uint8(255)))
@@ -118,4 +125,6 @@ def _write_proposal(folder: Path, proposal: Proposal) -> None:
 def _page_image(folder: Path, image: AskedImage) -> PageImage:
     stem = file_stem(image.id)
     picture, start, cam = ((folder / part / f"{stem}.png").read_bytes for part in ("images", "start", "cam"))
-    return PageImage(image.id, stem, image.label, picture, start, image.rank, image.score, image.reason, cam=cam)
+    return PageImage(
+        image.id, stem, image.label, picture, start, image.rank, image.score, image.reason, cam, image.window
+    )

@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from PIL import PngImagePlugin
 
-from scripts.annotation.gate import Gate, Passed
+from scripts.annotation.gate import Gate
 from scripts.core.errors import InputError, Problem
 from scripts.core.files import plain_file
-from scripts.images.png import mask_to_png
+from scripts.images.png import mask_to_png, png_to_mask
 from scripts.images.reading import opened_picture
 from scripts.images.regions import mask_cost
+from scripts.images.values import IGNORE
+from scripts.images.windows import Window, covered
 from scripts.state.desk import Desk, timestamp
 from scripts.state.rows import SIMULATED, LabelRow, RefusalRow
 
@@ -40,6 +43,8 @@ class Submission:
         said: class that the annotator named, "" for none.
         certain: the user said who they are, or proved it, so that a text in a PNG does not count.
         content: bytes of the file where they came without one; of ``path`` only the name counts then.
+        window: the part of the image that was asked for; None for all of it. Mask and seconds are added to what the
+            user drew in other windows of it, or else the simulation.
     """
 
     id: str
@@ -50,6 +55,7 @@ class Submission:
     said: str = ""
     certain: bool = False
     content: bytes | None = None
+    window: Window | None = None
 
 
 def take_in(desk: Desk, gate: Gate, submission: Submission, notes: list[str] | None = None) -> LabelRow:
@@ -72,7 +78,7 @@ def take_in(desk: Desk, gate: Gate, submission: Submission, notes: list[str] | N
     try:
         content = _content(submission)  # read once: hash, mask and texts are of the same bytes
         digest = hashlib.sha256(content).hexdigest()
-        passed = gate.admit(submission.id, submission.path, desk.was_asked, submission.said, content)
+        passed = gate.admit(submission.id, submission.path, desk.was_asked, submission.said, content, submission.window)
         user, seconds = _drawn_by(submission, content)
     except InputError as error:
         user = submission.user if is_name(submission.user) else "unknown"
@@ -84,14 +90,24 @@ def take_in(desk: Desk, gate: Gate, submission: Submission, notes: list[str] | N
         notes += passed.notes
     for note in passed.notes:
         logger.warning("%s: mask of %s taken, %s", origin, submission.id, note)
-    return desk.submit(_row(passed, user, seconds, origin, digest), mask_to_png(passed.mask))
+    row = LabelRow(passed.id, None, "", *mask_cost(passed.mask), seconds, user,
+                   said=passed.said, origin=origin, origin_sha256=digest)  # fmt: skip
+    if submission.window is None:
+        return desk.submit(row, mask_to_png(passed.mask))
+    row, mask = _with_other_windows(desk, row, passed.mask, submission.window)
+    return desk.submit(row, mask_to_png(mask))
 
 
-def _row(passed: Passed, user: str, seconds: float, origin: str, digest: str) -> LabelRow:
-    return LabelRow(
-        passed.id, None, "", *mask_cost(passed.mask), seconds, user,
-        said=passed.said, origin=origin, origin_sha256=digest,
-    )  # fmt: skip
+def _with_other_windows(desk: Desk, row: LabelRow, mask: np.ndarray, window: Window) -> tuple[LabelRow, np.ndarray]:
+    """Return the row and mask of a window together with what is known of the image outside of it."""
+    before = {old.user: old for old in desk.labels() if old.id == row.id and old.status == "accepted"}
+    old = before.get(row.user, before.get(SIMULATED))
+    inside = covered((mask.shape[0], mask.shape[1]), [window])
+    if old is not None:
+        mask = np.where(inside, mask, png_to_mask(desk.read_blob(old.blob)))
+    pixels, boundary = mask_cost(mask, inside | (mask != IGNORE))
+    seconds = row.seconds + (0.0 if old is None else old.seconds)
+    return replace(row, cost_px=pixels, boundary_px=boundary, seconds=seconds), mask
 
 
 def _content(submission: Submission) -> bytes:

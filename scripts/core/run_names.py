@@ -104,6 +104,9 @@ class OutputFile(StrEnum):
 TEST_DICE = "test_dice"
 """Artifact of a round: JSON, id -> Dice of each test image."""
 
+WINDOWS = "windows"
+"""Artifact of a round that asks for parts of images: JSON, id -> [top, left, height, width] in pixels."""
+
 SELECTION = "selection_cycle"
 """Metrics of this beginning and the number of a cycle: the metric on validation that chose the cycle's weights."""
 

@@ -36,14 +36,17 @@ def grown(mask: np.ndarray) -> npt.NDArray[np.bool_]:
     return ndimage.binary_dilation(mask, _AROUND)
 
 
-def mask_cost(mask: np.ndarray) -> tuple[int, int]:
+def mask_cost(mask: np.ndarray, asked: npt.NDArray[np.bool_] | None = None) -> tuple[int, int]:
     """Return the foreground pixels that were drawn, and how many of them are the :func:`outline` of it.
 
     Args:
         mask: (H, W) with 0, 1 and 255; pixels to ignore cost nothing and are outside.
+        asked: (H, W), the pixels that were asked for; None for all. An object that goes on beyond them was not drawn to
+            its end there, so their edge is no outline.
     """
     drawn = mask == 1
-    return int(drawn.sum()), int(outline(drawn).sum())
+    inside = drawn if asked is None else drawn | ~asked
+    return int(drawn.sum()), int((drawn & outline(inside)).sum())
 
 
 @dataclass(frozen=True)

@@ -171,11 +171,12 @@ class Desk(StateReader):
 
         Raises:
             StateError: not a training image of the run.
-            InputError: it has a mask already.
+            InputError: it has a mask already, and no other part of it is asked for.
         """
         with self._database.transaction() as db:
             require_train(db, [key])
-            if self._rows("SELECT 1 FROM labels WHERE id = ? AND status = 'accepted'", key):
+            at = self.open_round()
+            if key in self._accepted() and not (at is not None and key in self.waiting(at)):
                 raise InputError(Problem("image has a mask already", key, "an image without one", "a mask"))
             db.execute("DELETE FROM leases WHERE id = ?", (key,))
             query = "INSERT OR IGNORE INTO skips (id, user, at, reason, origin) VALUES (?, ?, ?, ?, ?)"

@@ -216,7 +216,8 @@ class StateReader:
 
     def waiting(self, round: int) -> list[str]:
         """Return the images of :meth:`asked` that nobody has drawn yet."""
-        drawn = self._accepted()
+        query = "SELECT DISTINCT id FROM labels WHERE status = 'accepted' AND (round IS NULL OR round >= ?)"
+        drawn = {key for (key,) in self._rows(query, round)}  # of earlier rounds: other windows of the image
         return [key for key in self.asked(round) if key not in drawn]
 
     def was_asked(self, key: str) -> bool:

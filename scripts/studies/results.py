@@ -15,7 +15,7 @@ from scripts.core.errors import InputError, Problem, StateError, listed
 from scripts.core.files import plain_file, write_atomic
 from scripts.core.machine.hardware import cores, cpu_model
 from scripts.core.result_files import Record, csv_bytes, versions
-from scripts.core.run_names import TEST_DICE, Metric
+from scripts.core.run_names import TEST_DICE, Metric, Phase
 from scripts.report.curve import curve_rows
 from scripts.state.reader import StateReader
 from scripts.studies.plan import StudyRun
@@ -191,5 +191,5 @@ def _read_rounds(path: Path) -> list[Record]:
 
 
 def _outside_training(row: Mapping[str, Any]) -> float:
-    training = sum(row.get(f"seconds_{phase}") or 0.0 for phase in ("cycle0", "cycle1"))
+    training = sum(row.get(f"seconds_{phase}") or 0.0 for phase in (Phase.CYCLE_0, Phase.CYCLE_1))
     return float(row["seconds_total"]) - training

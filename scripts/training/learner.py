@@ -97,7 +97,7 @@ class Learner:
         passes: int,
         purpose: int,
     ) -> dict[str, np.ndarray]:
-        """Return how much each image would tell, (S,) float64.
+        """Return how much each image would tell, (S,) float64, or each of its windows, (S, N), as ``score`` gives it.
 
         Args:
             ids: the images.

@@ -162,7 +162,8 @@ class TestMethods:
             runs.append(what_happened(loop.folder))
         ids = [row.id for row in runs[0]["queries"]]
         assert [len(asked(runs[0], r)) for r in range(3)] == [4, 4, 4]
-        assert len(set(ids)) == 12
+        assert len(set(ids)) == 12 or "region" in METHODS[method]  # of an image another window may be asked for
+        assert all(len(set(asked(runs[0], r))) == 4 for r in range(3))
         assert runs[0] == runs[1]
         scored = "score" in METHODS[method]
         assert all((row.score is not None) == (scored and row.round > 0) for row in runs[0]["queries"])

@@ -55,6 +55,10 @@ def faults(data: RunData, output: Path, method: str = "label_prop", **changes: A
 
 
 class TestRefused:
+    def test_regions_of_an_oracle_that_draws_whole_images(self, folder: Path, tmp_path: Path) -> None:
+        told = faults(open_tiny(folder), tmp_path, "entropy_region", oracle="desk")
+        assert told == ["oracle draws whole images only"]
+
     def test_without_validation_images(self, folder: Path, tmp_path: Path) -> None:
         data = open_tiny(listed(folder, lambda row: None if row["split"] == "val" else row))
         assert faults(data, tmp_path) == ["no validation image"]

@@ -16,6 +16,7 @@ from scripts.core.errors import InputError, Problem, StateError
 from scripts.data import __main__ as data
 from scripts.data.demo import __main__ as demo
 from scripts.release import __main__ as release
+from scripts.studies import __main__ as studies
 
 ROOT = Path(__file__).resolve().parents[2]
 LINES = {
@@ -23,6 +24,7 @@ LINES = {
     "scripts.data": data.COMMANDS,
     "scripts.data.demo": demo.COMMANDS,
     "scripts.release": release.COMMANDS,
+    "scripts.studies": studies.COMMANDS,
 }
 EVERY = [
     (package, command, function if isinstance(function, str) else f"{function.__module__}.{function.__qualname__}")

@@ -156,6 +156,16 @@ class FakeLearner:
         return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
 
 
+class RegionLearner(FakeLearner):
+    """Its scores are made of its predictions, by the method's own score."""
+
+    def score(
+        self, ids: Sequence[str], weights: Weights, score: Any, passes: int, purpose: int
+    ) -> dict[str, np.ndarray]:
+        found = self.predict(ids, weights)
+        return {p.id: score(ImageMaps(torch.from_numpy(p.probs)[None])) for p in found}
+
+
 def fake_theta0(*_: Any) -> Theta0:
     """A theta0 for :class:`FakeLearner`."""
     return Theta0({"w": torch.tensor(0.0)}, "a" * 64, 0.5, 1.0)

@@ -23,6 +23,7 @@ from PIL import Image, ImageDraw
 
 from scripts.annotation import page as page_module
 from scripts.annotation.page import PageImage, write_pages
+from scripts.images.windows import Window, covered
 from tests.annotation.test_page import NASTY, held, png
 from tests.support.browser import Page, browser, find_chromium
 
@@ -306,6 +307,57 @@ def test_whole_mask_holes_specks_clear_and_proposal(desk: Desk) -> None:
     for _ in range(3):
         desk.page.press("z", "ctrl")
     assert np.array_equal(desk.mask(), closed)
+
+
+PART = Window(20, 30, 45, 65)  # y 20 to 64, x 30 to 94
+
+
+@pytest.fixture
+def framed_desk(desk: Desk) -> Desk:
+    """The page of one image of which a window is asked for."""
+    start = held(png(np.uint8(255) * (START & covered((HEIGHT, WIDTH), [PART]))))
+    told = [PageImage("a", "a", "benign", images()[0].picture, start, 0, 0.5, "by its score", window=PART)]
+    write_pages(desk.file.parent, "framed", told, desk.saved.name + ".zip")
+    desk.open()
+    desk.page.click("[data-action=reset]")  # work of an earlier test is kept under the same name
+    return desk
+
+
+class TestWindow:
+    def test_nothing_can_be_drawn_outside(self, framed_desk: Desk) -> None:
+        desk, inside = framed_desk, covered((HEIGHT, WIDTH), [PART])
+        begin = START & inside
+        desk.page.press("b")
+        desk.brush(9)
+        stroke = stroke_reference(desk.drag([(5, 30), (60, 80)]), 9)
+        assert (stroke & ~inside).sum() > 50 < (stroke & inside).sum()
+        assert np.array_equal(desk.mask(), begin | (stroke & inside))
+        desk.page.press("o")
+        outline = outline_reference(desk.drag(ring((92, 62), 20)))
+        expected = begin | ((stroke | outline) & inside)
+        assert np.array_equal(desk.mask(), expected)
+        desk.page.click("[data-action=clear]")
+        assert not desk.mask().any()
+        for _ in range(3):
+            desk.page.press("z", "ctrl")
+        assert np.array_equal(desk.mask(), begin)
+
+    def test_fill_and_holes_end_at_the_frame(self, framed_desk: Desk) -> None:
+        desk, inside = framed_desk, covered((HEIGHT, WIDTH), [PART])
+        desk.page.click("[data-action=clear]")
+        desk.page.press("b")
+        desk.brush(5)
+        drawn = stroke_reference(desk.drag(ring((30, 45), 14)), 5) & inside
+        desk.page.click("[data-action=holes]")
+        assert np.array_equal(desk.mask(), drawn), "the frame cuts the object: nothing is enclosed"
+        desk.page.press("f")
+        desk.drag([(33.5, 45.5)])
+        area = np.zeros_like(inside)
+        part = drawn[PART.at]
+        area[PART.at] = flooded(part, (3, 25), True)
+        assert np.array_equal(desk.mask(), area) and area[45, 31] and not area[45, 60]
+        desk.drag([(5.5, 5.5)])
+        assert np.array_equal(desk.mask(), area), "outside of the frame there is nothing to fill"
 
 
 def test_zoomed_and_moved_a_stroke_lands_under_the_pointer(desk: Desk) -> None:

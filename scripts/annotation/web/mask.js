@@ -23,10 +23,12 @@ function unpackBits(bits, count) {
 }
 
 class Mask {
-  constructor(width, height, pixels) {
+  /** `part`: the box that can be drawn in, as if the picture ended there; null for all of it. Outside all is 0. */
+  constructor(width, height, pixels, part = null) {
     this.width = width;
     this.height = height;
     this.pixels = pixels;
+    this.part = part ?? this.whole;
   }
 
   get whole() {
@@ -37,10 +39,11 @@ class Mask {
     return !this.pixels.includes(1);
   }
 
-  /** The part of a box of real numbers that lies in the picture, in whole pixels; null where none does. */
+  /** The part of a box of real numbers that can be drawn in, in whole pixels; null where there is none. */
   clipped(left, top, right, bottom) {
-    const x0 = Math.max(0, Math.floor(left)), y0 = Math.max(0, Math.floor(top));
-    const x1 = Math.min(this.width, Math.ceil(right)), y1 = Math.min(this.height, Math.ceil(bottom));
+    const { part } = this;
+    const x0 = Math.max(part.x0, Math.floor(left)), y0 = Math.max(part.y0, Math.floor(top));
+    const x1 = Math.min(part.x1, Math.ceil(right)), y1 = Math.min(part.y1, Math.ceil(bottom));
     return x0 < x1 && y0 < y1 ? { x0, y0, x1, y1 } : null;
   }
 
@@ -66,7 +69,12 @@ class Mask {
 
   #dot(point, value) {
     const x = Math.floor(point.x), y = Math.floor(point.y);
-    if (x >= 0 && y >= 0 && x < this.width && y < this.height) this.pixels[y * this.width + x] = value;
+    if (this.#has(x, y)) this.pixels[y * this.width + x] = value;
+  }
+
+  #has(x, y) {
+    const { x0, y0, x1, y1 } = this.part;
+    return x >= x0 && y >= y0 && x < x1 && y < y1;
   }
 
   /** Set the pixels inside a closed outline. Where it crosses itself both loops count: no holes by a shaky hand. */
@@ -85,8 +93,8 @@ class Mask {
     for (let i = 0; i + 1 < sorted.length; i++) {
       winding += sorted[i].turn;
       if (winding === 0) continue;
-      const start = Math.max(0, Math.ceil(sorted[i].x - 0.5));
-      const end = Math.min(this.width, Math.ceil(sorted[i + 1].x - 0.5));
+      const start = Math.max(this.part.x0, Math.ceil(sorted[i].x - 0.5));
+      const end = Math.min(this.part.x1, Math.ceil(sorted[i + 1].x - 0.5));
       if (start < end) this.pixels.fill(value, y * this.width + start, y * this.width + end);
     }
   }
@@ -94,7 +102,7 @@ class Mask {
   /** The connected pixels around a point that have its value; null where it has not the value asked for. */
   areaAt(point, value) {
     const x = Math.floor(point.x), y = Math.floor(point.y);
-    if (x < 0 || y < 0 || x >= this.width || y >= this.height) return null;
+    if (!this.#has(x, y)) return null;
     if (this.pixels[y * this.width + x] !== value) return null;
     const area = new Spread(this);
     area.from(y * this.width + x);
@@ -117,14 +125,16 @@ class Mask {
 
   /** Fill every empty area that the mask encloses. */
   fillHoles() {
-    const outside = new Spread(this);
-    for (let x = 0; x < this.width; x++) {
-      for (const at of [x, (this.height - 1) * this.width + x]) if (!this.pixels[at]) outside.from(at);
+    const outside = new Spread(this), { width } = this, { x0, y0, x1, y1 } = this.part;
+    for (let x = x0; x < x1; x++) {
+      for (const at of [y0 * width + x, (y1 - 1) * width + x]) if (!this.pixels[at]) outside.from(at);
     }
-    for (let y = 0; y < this.height; y++) {
-      for (const at of [y * this.width, (y + 1) * this.width - 1]) if (!this.pixels[at]) outside.from(at);
+    for (let y = y0; y < y1; y++) {
+      for (const at of [y * width + x0, y * width + x1 - 1]) if (!this.pixels[at]) outside.from(at);
     }
-    for (let i = 0; i < this.pixels.length; i++) if (!outside.reached[i]) this.pixels[i] = 1;
+    for (let y = y0; y < y1; y++) {
+      for (let at = y * width + x0; at < y * width + x1; at++) if (!outside.reached[at]) this.pixels[at] = 1;
+    }
     return this.whole;
   }
 
@@ -142,7 +152,8 @@ class Mask {
   }
 
   fill(value) {
-    this.pixels.fill(value);
+    const { x0, y0, x1, y1 } = this.part;
+    for (let y = y0; y < y1; y++) this.pixels.fill(value, y * this.width + x0, y * this.width + x1);
     return this.whole;
   }
 
@@ -178,13 +189,13 @@ class Spread {
   /** Add all pixels connected to `first` to the queue. */
   from(first) {
     if (this.reached[first]) return;
-    const { width, height, pixels } = this.mask;
+    const { width, pixels, part } = this.mask;
     const value = pixels[first];
     let next = this.count;
     this.#add(first);
     for (; next < this.count; next++) {
       const at = this.queue[next], x = at % width, y = (at - x) / width;
-      const left = x > 0, right = x + 1 < width, up = y > 0, down = y + 1 < height;
+      const left = x > part.x0, right = x + 1 < part.x1, up = y > part.y0, down = y + 1 < part.y1;
       if (left) this.#addIf(at - 1, value);
       if (right) this.#addIf(at + 1, value);
       if (up) this.#addIf(at - width, value);

@@ -60,8 +60,8 @@ class Work {
 
   /** The mask as it is, for reading. */
   unpacked() {
-    const { width, height } = this.image;
-    return this.mask ?? new Mask(width, height, unpackBits(this.bits, width * height));
+    const { width, height, part } = this.image;
+    return this.mask ?? new Mask(width, height, unpackBits(this.bits, width * height), part);
   }
 
   /** Note that the mask has changed. */

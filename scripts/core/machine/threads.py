@@ -25,6 +25,7 @@ import torch
 from torch.nn import functional
 
 from scripts.core.errors import InputError, Problem, StateError
+from scripts.core.machine.bfloat16 import has_native_bfloat16
 from scripts.core.machine.hardware import cores
 
 logger = logging.getLogger(__name__)
@@ -243,8 +244,9 @@ def _sample(size: Sequence[int] | None, training: bool = False) -> Work:
 
 def _training_sample(height: int, width: int) -> Work:
     """Return two layers of the decoder, forward and backward, of a small batch."""
-    x = torch.full((4, 32, height // 4, width // 4), 0.5, dtype=torch.bfloat16).to(memory_format=torch.channels_last)
-    weights = [torch.full((32, 32, 3, 3), 0.01, dtype=torch.bfloat16, requires_grad=True) for _ in range(2)]
+    kind = _precision()
+    x = torch.full((4, 32, height // 4, width // 4), 0.5, dtype=kind).to(memory_format=torch.channels_last)
+    weights = [torch.full((32, 32, 3, 3), 0.01, dtype=kind, requires_grad=True) for _ in range(2)]
 
     def work() -> None:
         y = x
@@ -255,13 +257,18 @@ def _training_sample(height: int, width: int) -> Work:
     return work
 
 
+def _precision() -> torch.dtype:
+    """Return what networks compute in here: where the CPU only imitates bfloat16, the sample would take seconds."""
+    return torch.bfloat16 if has_native_bfloat16(torch.device("cpu")) else torch.float32
+
+
 def _prediction_sample(height: int, width: int) -> Work:
     """Return an inverted bottleneck and a piece of the decoder, of one image.
 
     Like those of the networks, its layers are small and alternate with steps between them, so that it does not promise
     too much.
     """
-    kind = torch.bfloat16
+    kind = _precision()
     low = torch.full((1, 24, height // 8, width // 8), 0.5)
     high = torch.full((1, 32, height // 2, width // 2), 0.5, dtype=kind)
     wide, narrow, deep = (torch.full(shape, 0.01) for shape in ((96, 24, 1, 1), (24, 96, 1, 1), (96, 1, 3, 3)))
