@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from scripts.annotation.asked_windows import windows_of_round
 from scripts.images.windows import Window
 from scripts.state.reader import StateReader
+
+BY_LOT, BY_SCORE = "random_order", "highest_score"
+"""Names of the strategies that people are told of in words; others by their name."""
 
 
 @dataclass(frozen=True)
@@ -124,31 +127,49 @@ def asked_images(state: StateReader, index: int, class_of: Mapping[str, str]) ->
     queries = {row.id: row for row in state.queries(index)}
     rows = {row.id: row for row in state.reserves(index)} | queries
     waiting, windows = set(state.waiting(index)), windows_of_round(state, index)
+    way = way_of(state.settings(), index)
     return [
         AskedImage(
             key, class_of[key], rank, rows[key].score,
-            reason_of(rows[key].score, class_of[key], index, key not in queries, windows.get(key)),
+            reason_of(rows[key].score, class_of[key], index, way, key not in queries, windows.get(key)),
             key in waiting, windows.get(key),
         )
         for rank, key in enumerate(state.asked(index))
     ]  # fmt: skip
 
 
-def reason_of(score: float | None, label: str, index: int, stands_in: bool, window: Window | None = None) -> str:
+def way_of(settings: Mapping[str, Any], index: int) -> str:
+    """Return the name of the function that chose the images of a round, as far as the settings of the run tell it."""
+    active = settings.get("active", {})
+    preset = active.get("preset") or {}
+    if index == 0 and not preset.get("start"):
+        return {"random": BY_LOT}.get(active.get("start", "random"), str(active.get("start")))
+    chosen = preset.get("start" if index == 0 else "strategy")
+    target = chosen.get("_target_", "") if isinstance(chosen, Mapping) else ""
+    return str(target).rpartition(".")[2]
+
+
+def reason_of(
+    score: float | None, label: str, index: int, way: str, stands_in: bool, window: Window | None = None
+) -> str:
     """Return why an image was chosen, and which part of it.
 
     Args:
-        score: it was chosen by; None where it was chosen by lot.
+        score: of the image; None where it has none.
         label: name of its class.
         index: the round.
+        way: of :func:`way_of`.
         stands_in: for an image that nobody can draw.
         window: the part that is asked for; None for all of it.
     """
-    if score is not None:
+    first = ", for the first round" if index == 0 else ""
+    if score is not None and way in ("", BY_SCORE):
         why = f"chosen by its score of {score:.4f}, the model is among the least sure of it in class {label}"
-    elif index == 0:
-        why = f"chosen by lot from class {label}, for the first round"
+    elif score is not None:
+        why = f"chosen by {way} from class {label}, its score is {score:.4f}"
+    elif way in ("", BY_LOT):
+        why = f"chosen by lot from class {label}{first}"
     else:
-        why = f"chosen by lot from class {label}"
+        why = f"chosen by {way} from class {label}{first}"
     why = f"in place of an image that cannot be drawn; {why}" if stands_in else why
     return why if window is None else f"{why}; draw inside of the yellow frame alone ({window})"
