@@ -47,10 +47,13 @@ def commands() -> Iterator[Commands]:
 
 def cut(words: list[str]) -> list[str]:
     """The command with small sizes; what it sets itself stays."""
-    if words[:3] != ["monai.bundle", "run", "training"]:
+    if words[:3] not in (["monai.bundle", "run", "training"], ["monai.bundle", "run", "study"]):
         return words
     given = options_of(words)
     changes = dict(CUT)
+    if words[2] == "study":
+        changes |= {"studies#methods": "['random']", "studies#seeds": "[0]"}
+        del changes["active#max_overlays"]
     if "glas.json" in given["config_file"]:
         changes |= {"active#methods#label_prop#cycles": 1, "active#methods#label_prop#carry": True}
     if "active#rounds" not in given:
