@@ -46,16 +46,19 @@ def patient_folds(
     shares = {patient: np.array([counts[patient, name] / totals[name] for name in classes]) for patient in patients}
     sizes = Counter(patient_of.values())
     order = sorted(patients, key=lambda patient: (-sizes[patient], derive_seed(seed, "folds", patient)))
-    held = np.zeros((folds, len(classes)))
+    held, images = np.zeros((folds, len(classes))), [0] * folds
     fold_of: dict[str, int] = {}
     for patient in order:
         spreads = []
         for fold in range(folds):
             tried = held.copy()
             tried[fold] += shares[patient]
-            spreads.append(((tried - tried.mean(axis=0)) ** 2).sum())
-        fold_of[patient] = int(np.argmin(spreads))
+            spread = ((tried - tried.mean(axis=0)) ** 2).sum()
+            # patients of one class leave exact ties, which rounding must not decide
+            spreads.append((round(float(spread), 12), images[fold], fold))
+        fold_of[patient] = min(spreads)[2]
         held[fold_of[patient]] += shares[patient]
+        images[fold_of[patient]] += sizes[patient]
     return fold_of
 
 
@@ -81,6 +84,12 @@ def fold_splits(
         val = hold_out(rest, fraction_per_class(rest, val_fraction), seed, f"val {fold}", patient_of)
         splits.append({key: "test" if key not in rest else "val" if key in val else "train" for key in class_of})
     empty = [
+        Problem("too few patients for the folds", f"{PREFIX}{fold}", f"an image in {part}", "none",
+                "Ask for fewer folds, or a larger val_fraction.")
+        for fold, split in enumerate(splits)
+        for part in ("val", "test")
+        if part not in split.values() and (part == "test" or val_fraction > 0)
+    ] + [
         Problem("too few patients for the folds", f"{PREFIX}{fold}", f"class {name!r} in training", "none",
                 "Ask for fewer folds, or a smaller val_fraction.")
         for fold, split in enumerate(splits)

@@ -70,6 +70,14 @@ def test_folds_are_nearly_as_even_as_any_can_be() -> None:
     assert unevenness(patient_folds(class_of, patient_of, 2)) < best + 0.02 * worst
 
 
+@pytest.mark.parametrize(("classes", "patients", "folds"), [(2, 4, 5), (10, 3, 5), (3, 2, 3)])
+def test_patients_of_one_class_are_spread_over_all_folds(classes: int, patients: int, folds: int) -> None:
+    patient_of = {f"{c}-{p}-{n}": f"{c}-{p}" for c in range(classes) for p in range(patients) for n in range(5)}
+    fold_of = patient_folds({key: key[0] for key in patient_of}, patient_of, folds)
+    sizes = [sum(fold == each for fold in fold_of.values()) for each in range(folds)]
+    assert max(sizes) - min(sizes) <= 1
+
+
 @pytest.mark.parametrize("folds", [1, 4, 0])
 def test_more_folds_than_patients_are_refused(folds: int) -> None:
     with pytest.raises(InputError, match="2 to 3"):

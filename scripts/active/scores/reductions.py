@@ -63,4 +63,4 @@ def over_union(score: torch.Tensor, maps: ImageMaps) -> torch.Tensor:
 def image_score(maps: ImageMaps, score: PixelMap, reduction: Reduction = mean) -> np.ndarray:
     """Return how much an image would tell, (S,) float64, by a score map and what makes one number of it."""
     found = score(maps)
-    return reduction(found if found.ndim == 3 else found[None], maps).double().numpy()
+    return reduction(found if found.ndim == 3 else found[None], maps).double().cpu().numpy()
