@@ -81,7 +81,7 @@ class Run:
 
     @cached_property
     def validation_cost(self) -> dict[str, float]:
-        """What the validation masks cost, as metrics of a round; empty where they are free, as published, or not used."""
+        """What the validation masks cost, as metrics of a round; empty where they are free, or nothing uses them."""
         if not self.settings.count_validation or self.method.cycles == 0:
             return {}
         masks = [mask for item in self.data.items("val") if (mask := self.data.store.true_mask(item["id"])) is not None]

@@ -13,6 +13,7 @@ from typing import Any
 
 from scripts.core.errors import InputError, Problem, StateError, listed
 from scripts.core.files import plain_file, write_atomic
+from scripts.core.lock import held
 from scripts.core.machine.hardware import cores, cpu_model
 from scripts.core.result_files import Record, csv_bytes, versions
 from scripts.core.run_names import TEST_DICE, Metric, Phase
@@ -22,6 +23,8 @@ from scripts.studies.plan import StudyRun
 from scripts.studies.process import Ended
 
 FORMAT = 1
+ROUNDS = "rounds.csv"
+"""Name of the table of all rounds."""
 _CURE = "Remove it, then run the same command again: what a run of the study found is read anew from the run."
 COLUMNS = (
     "study", "data", "split", "method", "seed", "round", "masks", "fg_pixels", "boundary_px", "seconds", "dice",
@@ -172,6 +175,55 @@ def write_rounds(
     own = {_place(row) for row in rows} | ({_place(asdict(names))} if names is not None else set())
     kept = [row for row in _read_rounds(path) if not fresh and _place(row) not in own]
     write_atomic(path, csv_bytes([*kept, *rows], COLUMNS))
+
+
+class SharedResults:
+    """A folder with results of several studies, and of several machines at one study.
+
+    It holds a folder per study, by its name, and a ``rounds.csv`` of all.
+
+    Args:
+        folder: made when something is put into it.
+        names: of the study.
+    """
+
+    def __init__(self, folder: Path, names: StudyNames) -> None:
+        self.folder, self.names = folder, names
+
+    @property
+    def own(self) -> Path:
+        """Folder of the study."""
+        return self.folder / self.names.study
+
+    def newer(self, results: Sequence[Record]) -> list[Record]:
+        """Return the results of the study here that ``results`` lack, or have with fewer rounds."""
+        known = {_key(result): len(result["rounds"]) for result in results}
+        return [result for result in read_results(self.own) if len(result["rounds"]) > known.get(_key(result), -1)]
+
+    def put(self, results: Sequence[Record]) -> None:
+        """Add results, but those that are here with more rounds, and write the table of all that are here then.
+
+        Raises:
+            StateError: it cannot be written, or a result here is damaged.
+        """
+        with held(self.folder / ".lock", "the folder of results"):
+            here = {_key(result): result for result in read_results(self.own)}
+            for result in results:
+                before = here.get(_key(result))
+                if before is None or len(before["rounds"]) <= len(result["rounds"]):
+                    write_result(self.own / result_file(result), result)
+                    here[_key(result)] = dict(result)
+            rows = sorted(here.values(), key=_key)
+            write_rounds(self.folder / ROUNDS, rows, self.names)
+
+
+def result_file(result: Mapping[str, Any]) -> str:
+    """Return the name of the file of a result."""
+    return f"{result['method']}_seed{result['seed']}.json"
+
+
+def _key(result: Mapping[str, Any]) -> tuple[str, int]:
+    return str(result["method"]), int(result["seed"])
 
 
 def _place(row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from scripts.core.errors import InputError, Problem, StateError, UserError, listed
-from scripts.core.files import make_folder, write_atomic
+from scripts.core.files import make_folder
 from scripts.core.lock import FileLock, HeldError
 from scripts.core.result_files import Record
 from scripts.core.run_config import RunConfig
@@ -23,13 +23,22 @@ from scripts.studies.plan import StudyRun, plan_runs, write_configs
 from scripts.studies.process import Ended, ended_by_signals
 from scripts.studies.progress import Progress
 from scripts.studies.report.study_report import report_study
-from scripts.studies.results import StudyNames, read_results, run_result, write_result, write_rounds
+from scripts.studies.results import (
+    ROUNDS,
+    SharedResults,
+    StudyNames,
+    read_results,
+    result_file,
+    run_result,
+    write_result,
+    write_rounds,
+)
 from scripts.studies.runners import Runner
 from scripts.studies.summary import summary_table
 
 logger = logging.getLogger(__name__)
 
-ROUNDS, RESULTS, LOCK = "rounds.csv", "results", "study.lock"
+RESULTS, LOCK = "results", "study.lock"
 
 
 class Study:
@@ -79,7 +88,7 @@ class Study:
         self.runs = plan_runs(config, self.folder, methods, seeds, overlays)
         self.shared = dict(shared or {})
         self.names = StudyNames(self.folder.name, data_name or data.datalist.root.name, split_name)
-        self.results_dir = None if results_dir is None else Path(results_dir)
+        self.shared_results = None if results_dir is None else SharedResults(Path(results_dir), self.names)
 
     def run(self) -> Path:
         """Run what is left, write table and report, and return the path of the table.
@@ -90,8 +99,7 @@ class Study:
             InputError: files of the study that cannot be read.
         """
         with _alone(self.folder), ended_by_signals():
-            self._take_over()
-            results = self._results()
+            results = self._take_over(self._results())
             left = runs_left(self.config, self.data, self.runs, results)
             self._write_tables(results)  # whether it can be written is known before the first run
             write_configs(self.config, self.runs, self.shared)
@@ -144,15 +152,32 @@ class Study:
             progress.close()
         return failed
 
-    def _take_over(self) -> None:
-        """Copy results of the study that another machine left in ``results_dir``."""
-        if self.results_dir is None:
-            return
-        for path in sorted((self.results_dir / self.names.study).glob("*.json")):
-            target = self.folder / RESULTS / path.name
-            if not target.exists():
-                write_atomic(target, path.read_bytes())
-                logger.info("study: %s is taken from %s", path.stem, path.parent)
+    def _take_over(self, results: list[Record]) -> list[Record]:
+        """Return the results with those that another machine left in ``results_dir``, which are kept here too.
+
+        Raises:
+            StateError: they are of other settings or data; nothing is kept then.
+        """
+        if self.shared_results is None:
+            return results
+        newer = self.shared_results.newer(results)
+        try:
+            runs_left(self.config, self.data, self.runs, newer)
+        except StateError as error:
+            cure = "Results there are told apart by the study's name: give output_dir another last part."
+            where = str(self.shared_results.own)
+            raise StateError(
+                [
+                    replace(one, where=f"{where}: {one.where}", cure=f"{one.cure} {cure}".strip())
+                    for one in error.problems
+                ]
+            ) from error
+        for result in newer:
+            write_result(self.folder / RESULTS / result_file(result), result)
+            logger.info(
+                "study: %s, seed %d is taken from %s", result["method"], result["seed"], self.shared_results.own
+            )
+        return self._results() if newer else results
 
     def _results(self) -> list[Record]:
         """Return the results, which get today's names of study, data and split: those are no more than labels."""
@@ -161,19 +186,13 @@ class Study:
         for result in results:
             if any(result[key] != name for key, name in names.items()):
                 result |= names
-                write_result(self.folder / RESULTS / _file_of(result), result)
+                write_result(self.folder / RESULTS / result_file(result), result)
         return results
 
     def _write_tables(self, results: Sequence[Record]) -> None:
         write_rounds(self.folder / ROUNDS, results, fresh=True)
-        if self.results_dir is not None:
-            write_rounds(self.results_dir / ROUNDS, results, self.names)
-            for result in results:
-                write_result(self.results_dir / self.names.study / _file_of(result), result)
-
-
-def _file_of(result: Mapping[str, Any]) -> str:
-    return f"{result['method']}_seed{result['seed']}.json"
+        if self.shared_results is not None:
+            self.shared_results.put(results)
 
 
 def _told(failed: Mapping[StudyRun, Sequence[Problem]]) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ from scripts.state.run_state import RunState
 from scripts.studies.process import Ended
 from scripts.studies.results import (
     COLUMNS,
+    SharedResults,
     StudyNames,
     read_results,
     round_rows,
@@ -146,3 +147,29 @@ class TestTable:
         with pytest.raises(InputError, match="another table"):
             write_rounds(path, [result_of()])
         assert path.read_bytes() == content
+
+
+class TestSharedResults:
+    """A folder that several machines add to."""
+
+    def rows(self, folder: Path) -> list[tuple[str, str, str]]:
+        with open(folder / "rounds.csv", newline="") as file:
+            return [(row["method"], row["seed"], row["round"]) for row in csv.DictReader(file)]
+
+    def longer(self) -> dict[str, Any]:
+        return result_of(rounds=[*result_of()["rounds"], {"round": 2, "masks": 6, "dice": 0.9}])
+
+    def test_fewer_rounds_never_replace_more(self, tmp_path: Path) -> None:
+        shared = SharedResults(tmp_path, NAMES)
+        shared.put([self.longer()])
+        shared.put([result_of()])
+        assert self.rows(tmp_path) == [("random", "0", "0"), ("random", "0", "1"), ("random", "0", "2")]
+        assert [len(result["rounds"]) for result in shared.newer([result_of()])] == [3]
+        assert shared.newer([self.longer()]) == []
+
+    def test_rows_of_another_machine_stay(self, tmp_path: Path) -> None:
+        shared = SharedResults(tmp_path, NAMES)
+        shared.put([result_of(seed=0)])
+        shared.put([result_of(seed=1)])
+        SharedResults(tmp_path, StudyNames("other", "glas", "published")).put([result_of(study="other", method="wsl")])
+        assert {row[:2] for row in self.rows(tmp_path)} == {("random", "0"), ("random", "1"), ("wsl", "0")}

@@ -235,8 +235,10 @@ class TestPlaces:
         assert runner.asked == ["random, seed 1", "wsl, seed 1"]
         assert len(list((shared / "s").iterdir())) == 4
         assert table(shared / "rounds.csv") == table(tmp_path / "two" / "s" / "rounds.csv")
-        with pytest.raises(StateError, match="lr"):
+        with pytest.raises(StateError, match=r"shared/s: lr of random_seed0.*another last part"):
             study_of(tmp_path / "three" / "s", FakeRunner(), results_dir=str(shared), lr=0.5).run()
+        study_of(tmp_path / "three" / "s", runner := FakeRunner(), lr=0.5).run()  # nothing foreign was kept
+        assert runner.asked == ALL
 
     def test_a_place_that_cannot_be_written_is_told_before_the_first_run(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
