@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -62,12 +62,17 @@ def settings_today(config: RunConfig, data: RunData, run: StudyRun) -> Record:
     return json.loads(json.dumps(stored_settings(changed, data, settings)))
 
 
+def ids_of_data(ids: Iterable[str]) -> list[str]:
+    """Return those of some nested ids of a config that the images, their masks or their size depend on."""
+    return [key for key in ids if key.replace("::", "#").split("#")[0] in _OF_DATA]
+
+
 def _differences(result: Mapping[str, Any], now: Record, run: StudyRun, data: RunData) -> list[Problem]:
     before = result.get("settings")
     if not isinstance(before, dict) or settings_hash(before) != result.get("settings_sha256"):
         cure = "Remove it, then run the same command again: the result is read anew from the run."
         return [Problem("result was changed, or is damaged", str(run.result), "its own settings", cure=cure)]
-    own_data = any(key.replace("::", "#").split("#")[0] in _OF_DATA for key in run.changes)
+    own_data = bool(ids_of_data(run.changes))
     found = changed_settings(before, now, (*HARMLESS, *(_READ_FROM_DATA if own_data else ())))
     if not own_data and result.get("data_sha256") != data.datalist.sha256:
         was, is_now = str(result.get("data_sha256")), data.datalist.sha256

@@ -36,7 +36,7 @@ def report(folder: str, study: str | None = None, pool: bool = False, method: st
     if pool and arm is not None:
         seed = min((int(result["seed"]) for result in results if result["method"] == arm), default=0)
         data = arm_config(place, arm, seed).parser().get_parsed_content("data")
-        target = report_study(place, results, data, arm=arm)
+        target = report_study(place, results, data, arm=arm, own_data=True)
     else:
         target = write_study_report(place, results)
     logger.info("%s", target)

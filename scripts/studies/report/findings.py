@@ -1,7 +1,7 @@
-"""What holds in a study: methods against their controls and against ``random``, in sentences.
+"""What holds in a study: methods against their controls and ``random``, overlays against none, in sentences.
 
-Two families of comparisons, each on the area under the budget curve and on the Dice of the last round; the p-values of
-a family are adjusted together (:mod:`scripts.studies.wording`).
+Up to three families of comparisons, each on the area under the budget curve and on the Dice of the last round; the
+p-values of a family are adjusted together (:mod:`scripts.studies.wording`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from scripts.studies.wording import FEWEST_SEEDS, Comparison, holds, sentence
 
 RANDOM, EQUAL_STEPS = "random", "random_equal_steps"
 _COST = next(iter(COSTS))
+
+Pair = tuple[MethodCurves, MethodCurves]
+"""A method, and what it is compared with."""
 
 
 @dataclass(frozen=True)
@@ -41,35 +44,97 @@ class Family:
 
 
 def findings(study: StudyCurves) -> list[Family]:
-    """Return what holds of the methods of a study: pseudo-masks against their controls, then all against random."""
+    """Return what holds of the methods of a study: pseudo-masks against their controls, then all against random.
+
+    Both within one overlay: what an overlay does to all methods is no merit of any. Where there are overlays, they have
+    a family of their own, the last.
+    """
     pairs, notes = _controls(study)
     found = [_family("Pseudo-masks against their controls", study, pairs, notes)] if pairs or notes else []
-    random = study.named(RANDOM)
-    if random is None:
-        return [*found, _family("Methods against random", study, [], ["random was not run."])]
-    others = [(method, random) for method in study.curves if method is not random]
-    return [*found, _family("Methods against random", study, others, [] if others else ["Only random was run."])]
+    found.append(_family("Methods against random", study, *_against_random(study)))
+    pairs, notes = _overlays(study)
+    return [*found, _family("Overlays against the config as it is", study, pairs, notes)] if pairs or notes else found
 
 
-def _controls(study: StudyCurves) -> tuple[list[tuple[MethodCurves, MethodCurves]], list[str]]:
+def _controls(study: StudyCurves) -> tuple[list[Pair], list[str]]:
     """Return methods with pseudo-masks, each with what it must beat, and what is missing for that."""
     pairs, notes = [], []
-    equal_steps = study.named(EQUAL_STEPS)
     for method in study.curves:
         if not method.has_pseudo or method.ignores_pseudo:
             continue
+        name = _with_overlay(EQUAL_STEPS, method)
+        equal_steps = study.curve(name)
         control = next((other for other in study.curves if other.is_control_of(method)), None)
         pairs += [(method, other) for other in (equal_steps, control) if other is not None]
         if control is None:
-            notes.append(f"{method.name} has no lambda-0 control here: whether its pseudo-masks do it is not tested.")
+            kind = f"lambda-0 control with the overlay {method.overlay}" if method.overlay else "lambda-0 control"
+            notes.append(f"{method.name} has no {kind} here: whether its pseudo-masks do it is not tested.")
         if equal_steps is None:
-            notes.append(f"{method.name}: {EQUAL_STEPS} was not run, so the effect of more steps is not told apart.")
+            absent = _absence(study, name)
+            notes.append(f"{method.name}: {name} {absent}, so the effect of more steps is not told apart.")
     return pairs, notes
 
 
-def _family(
-    title: str, study: StudyCurves, pairs: Sequence[tuple[MethodCurves, MethodCurves]], notes: Iterable[str]
-) -> Family:
+def _against_random(study: StudyCurves) -> tuple[list[Pair], list[str]]:
+    """Return all methods, each with random of the same overlay, and what is to be known of them."""
+    names = [(method, _with_overlay(RANDOM, method)) for method in study.curves]
+    pairs, notes = _pairs(study, [(method, name) for method, name in names if method.name != name])
+    if not pairs and not notes:
+        return [], ["Only random was run." if study.curves else "random was not run."]
+    return pairs, [*notes, *_trained_otherwise(pairs)]
+
+
+def _overlays(study: StudyCurves) -> tuple[list[Pair], list[str]]:
+    """Return methods with an overlay, each with the same without, if both were measured on the same test images."""
+    pairs, notes = _pairs(study, [(method, method.base) for method in study.curves if method.overlay])
+    kept = []
+    for method, plain in pairs:
+        if method.images != plain.images:
+            notes.append(f"{method.name} and {plain.name} do not have the same test images: not compared.")
+        elif not method.images:
+            notes.append(f"{method.name} and {plain.name}: their results do not tell the test images: not compared.")
+        else:
+            kept.append((method, plain))
+    return kept, notes
+
+
+def _pairs(study: StudyCurves, wanted: Iterable[tuple[MethodCurves, str]]) -> tuple[list[Pair], list[str]]:
+    """Return methods with their references, and a note for each reference that is missing."""
+    pairs: list[Pair] = []
+    lacking: dict[str, list[str]] = {}
+    for method, name in wanted:
+        reference = study.curve(name)
+        if reference is None:
+            lacking.setdefault(name, []).append(method.name)
+        else:
+            pairs.append((method, reference))
+    return pairs, [
+        f"{name} {_absence(study, name)}; not compared with it: {', '.join(some)}." for name, some in lacking.items()
+    ]
+
+
+def _trained_otherwise(pairs: Iterable[Pair]) -> list[str]:
+    """Return a note on the methods whose network is trained with another dropout than that of their reference."""
+    found: dict[str, list[str]] = {}
+    for method, reference in pairs:
+        if method.dropout is not None and method.dropout != (reference.dropout or 0):
+            found.setdefault(str(method.dropout), []).append(method.name)
+    return [
+        f"{', '.join(some)}: trained with dropout {dropout}, so the difference is of query and training together."
+        for dropout, some in found.items()
+    ]
+
+
+def _with_overlay(name: str, method: MethodCurves) -> str:
+    """Return the name of another method with the overlay of this one."""
+    return f"{name}+{method.overlay}" if method.overlay else name
+
+
+def _absence(study: StudyCurves, name: str) -> str:
+    return "was not run" if study.named(name) is None else "has one round only"
+
+
+def _family(title: str, study: StudyCurves, pairs: Sequence[Pair], notes: Iterable[str]) -> Family:
     told = list(notes)
     made: list[tuple[str, str, Difference, str]] = []
     for method, reference in pairs:

@@ -28,6 +28,7 @@ FULL, WEAK = "full_sup", "wsl"
 _FIRST = ("label_prop", "label_prop_lambda_0", "random", "random_equal_steps", "entropy", "mc_dropout")
 _LAST = (WEAK, FULL)
 _WEIGHT_OF_PSEUDO_MASKS = "scale_seg_u"
+_DROPOUT = ("network_def", "dropout")
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,29 @@ class MethodCurves:
     has_pseudo: bool
 
     @property
+    def base(self) -> str:
+        """Name of the method without its overlay."""
+        return self.name.partition("+")[0]
+
+    @property
+    def overlay(self) -> str:
+        """Name of its overlay; empty for the config as it is."""
+        return self.name.partition("+")[2]
+
+    @property
+    def images(self) -> frozenset[str]:
+        """Ids of all test images that its results tell; empty where they tell none."""
+        return frozenset(key for each in self.test_dice for one in each for key in one)
+
+    @property
+    def dropout(self) -> Any:
+        """Dropout that its network is trained with, as the config writes it; None where the results do not tell."""
+        overrides = self.preset.get("overrides") or {}
+        own = {key.replace("::", "#"): value for key, value in overrides.items()}
+        section, name = _DROPOUT
+        return own.get("#".join(_DROPOUT), (self.settings.get(section) or {}).get(name))
+
+    @property
     def preset(self) -> Mapping[str, Any]:
         """The method as the config writes it; empty where the results do not tell."""
         return (self.settings.get("active") or {}).get("preset") or {}
@@ -71,7 +95,7 @@ class MethodCurves:
         """Tell whether this is the lambda-0 control of another: the same but for the weight of pseudo-masks."""
         if not self.ignores_pseudo or other.ignores_pseudo:
             return False
-        return _without_weight(self.preset) == _without_weight(other.preset) and _overlay(self) == _overlay(other)
+        return _without_weight(self.preset) == _without_weight(other.preset) and self.overlay == other.overlay
 
 
 @dataclass(frozen=True)
@@ -102,6 +126,10 @@ class StudyCurves:
     def named(self, name: str) -> MethodCurves | None:
         """Return the method of a name, None where there is none."""
         return next((method for method in self.methods if method.name == name), None)
+
+    def curve(self, name: str) -> MethodCurves | None:
+        """Return the method of a name if it is a curve, else None."""
+        return next((method for method in self.curves if method.name == name), None)
 
     def costs(self) -> tuple[str, ...]:
         """Return the costs that are not zero in all rounds of all curves."""
@@ -172,15 +200,10 @@ def _method(name: str, results: Sequence[Mapping[str, Any]], longest: int) -> Me
 
 
 def _place(method: MethodCurves) -> tuple[Any, ...]:
-    base, _, overlay = method.name.partition("+")
     known = {name: at for at, name in enumerate(_FIRST)} | {name: 1000 + at for at, name in enumerate(_LAST)}
-    return method.flat, known.get(base, len(_FIRST)), base, overlay
+    return method.flat, known.get(method.base, len(_FIRST)), method.base, method.overlay
 
 
 def _without_weight(preset: Mapping[str, Any]) -> dict[str, Any]:
     overrides = {k: v for k, v in (preset.get("overrides") or {}).items() if k != _WEIGHT_OF_PSEUDO_MASKS}
     return {**preset, "overrides": overrides}
-
-
-def _overlay(method: MethodCurves) -> str:
-    return method.name.partition("+")[2]

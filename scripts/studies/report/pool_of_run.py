@@ -13,7 +13,7 @@ from PIL import Image
 
 from scripts.active.methods import Method
 from scripts.active.run_record import training_overrides
-from scripts.core.errors import InputError, Problem
+from scripts.core.errors import InputError, Problem, listed
 from scripts.core.run_config import RunConfig
 from scripts.core.run_names import START, Metric, OutputFile, Phase, run_folder
 from scripts.data.run_data import RunData
@@ -27,6 +27,7 @@ from scripts.networks.theta0 import Theta0, find_theta0
 from scripts.networks.weights import Weights
 from scripts.state.reader import StateReader
 from scripts.state.rows import QueryRow
+from scripts.studies.checks import ids_of_data
 from scripts.studies.report.pool import MOST_POINTS, Asked, Contradiction, PoolView, drawn_ids, soft_iou
 from scripts.trained.run_models import weights_of_round
 from scripts.training.learner import Learner
@@ -43,15 +44,13 @@ def arm_config(study: Path, arm: str, seed: int) -> RunConfig:
     Raises:
         InputError: they cannot be read.
     """
-    files = (study / "config.json", study / arm / f"seed{seed}.json")
-    try:
-        whole, own = (json.loads(path.read_bytes()) for path in files)
-    except (OSError, ValueError) as error:
-        raise InputError(Problem("config of a run cannot be read", str(files[1]), found=str(error))) from error
+    whole, own = _read(study / "config.json"), _read(_own_values(study, arm, seed))
     return RunConfig(RunConfig(whole).parser(own).get())
 
 
-def pool_of_run(study: Path, arm: str, seed: int, data: RunData, most: int = MOST_POINTS) -> PoolView:
+def pool_of_run(
+    study: Path, arm: str, seed: int, data: RunData, most: int = MOST_POINTS, own_data: bool = False
+) -> PoolView:
     """Return the pool of a run of a study that has ended.
 
     Args:
@@ -60,12 +59,17 @@ def pool_of_run(study: Path, arm: str, seed: int, data: RunData, most: int = MOS
         seed: of the run.
         data: images of the study.
         most: images on the map.
+        own_data: ``data`` are those of the run's own config, whatever its overlay changes.
 
     Raises:
-        InputError: no such run, or its config cannot be read.
+        InputError: no such run, its config cannot be read, or its overlay changes the data of the study.
         StateError: its state, or a file of weights, cannot be read.
     """
     config = arm_config(study, arm, seed)
+    changed = [] if own_data else ids_of_data(_read(_own_values(study, arm, seed)))
+    if changed:
+        cure = f"For its own images: python -m scripts.studies report FOLDER --pool --method {arm}"
+        raise InputError(Problem("overlay changes the data", arm, "images of the study", listed(changed), cure))
     name = str(config["active#method"])
     method = config.parser().get_parsed_content(f"active#methods#{name}")
     with StateReader.open(run_folder(study / arm, name, seed)) as state:
@@ -110,6 +114,21 @@ def why(query: QueryRow, settings: Mapping[str, Any]) -> str:
     if query.score is None:
         return name
     return f"{name} {query.score:.3g}" if target == _BY_SCORE else f"{name}, score {query.score:.3g}"
+
+
+def _own_values(study: Path, arm: str, seed: int) -> Path:
+    """Return the file of what the config of a run has for itself."""
+    return study / arm / f"seed{seed}.json"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InputError(Problem("config of a run cannot be read", str(path), found=str(error))) from error
+    if not isinstance(content, dict):
+        raise InputError(Problem("config of a run cannot be read", str(path), found=type(content).__name__))
+    return content
 
 
 def _learner(config: RunConfig, data: RunData, method: Method, state: StateReader, study: Path, seed: int) -> Learner:

@@ -23,10 +23,12 @@ def report_study(
     data: RunData,
     failed: Sequence[tuple[str, str]] = (),
     arm: str | None = None,
+    own_data: bool = False,
 ) -> Path:
     """Write the report of a study with the pool of one run, and return its path.
 
-    A pool that cannot be read is told in the log, and left out: the results are worth a page without it.
+    A pool that cannot be read, or is of other data, is told in the log, and left out: the results are worth a page
+    without it.
 
     Args:
         folder: of the study, with its runs.
@@ -34,6 +36,8 @@ def report_study(
         data: images of the study.
         failed: name of each run without a result, and why.
         arm: method whose pool is shown; None for :func:`best_arm`.
+        own_data: ``data`` are those of the config of that method's run; else its pool is left out where its overlay
+            changes the data.
 
     Raises:
         StateError: the page cannot be written.
@@ -44,7 +48,7 @@ def report_study(
     if chosen is not None:
         seed = _lowest_seed(results, chosen)
         try:
-            pool = pool_of_run(folder, chosen, seed, data)
+            pool = pool_of_run(folder, chosen, seed, data, own_data=own_data)
         except UserError as error:
             logger.warning("study: the report has no map of the pool: %s", error)
     return write_study_report(folder, results, pool, failed)

@@ -83,7 +83,9 @@ def test_nothing_is_claimed_of_few_seeds(seeds: int) -> None:
 def test_what_was_not_run_is_told() -> None:
     controls, random = findings(study_curves([make_result("label_prop", 0, pseudo=True)]))
     assert len(controls.notes) == 2 and "lambda-0" in controls.notes[0] and "random_equal_steps" in controls.notes[1]
-    assert random.notes == ("random was not run.",)
+    assert random.notes == ("random was not run; not compared with it: label_prop.",)
+    (none,) = findings(study_curves([]))
+    assert none.notes == ("random was not run.",)
     (only,) = findings(study_curves([make_result("random", 0)]))
     assert only.notes == ("Only random was run.",)
 
@@ -106,3 +108,8 @@ def test_results_without_single_images_are_compared_by_their_means(kept: int) ->
 def test_methods_without_a_seed_in_common_are_not_compared() -> None:
     (family,) = findings(study_curves([make_result("random", 0), make_result("entropy", 1)]))
     assert "share no seed" in family.notes[0] and not family.not_shown
+
+
+def test_a_reference_of_one_round_is_told() -> None:
+    (family,) = findings(study_curves([make_result("random", 0, 1), make_result("entropy", 0, 3)]))
+    assert family.notes == ("random has one round only; not compared with it: entropy.",)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from scripts.core.result_files import Record
 from scripts.data.run_data import RunData
 from scripts.state.reader import StateReader
 from scripts.state.rows import QueryRow
+from scripts.studies.checks import ids_of_data
 from scripts.studies.plan import StudyRun, plan_runs, write_configs
 from scripts.studies.process import Ended
 from scripts.studies.report.commands import report
@@ -88,6 +90,42 @@ def test_a_study_whose_runs_are_done_writes_its_report(study: tuple[Path, RunDat
     config = tiny_config(folder.parent / "images", folder)
     table = Study(config, data, str(folder), "local", {"local": LocalRunner(workers=1)}, ["entropy"], [3]).run()
     assert table == folder / "rounds.csv" and "Map of the pool" in (folder / "report.html").read_text()
+
+
+@pytest.fixture
+def other_data(study: tuple[Path, RunData, Record], tmp_path: Path) -> tuple[Path, RunData, Record]:
+    """The same study, the run being one of an overlay that changes the data."""
+    folder, data, result = study
+    copied, arm = tmp_path / "copied", "entropy+smaller"
+    shutil.copytree(folder, copied)
+    (copied / "entropy").rename(copied / arm)
+    own = copied / arm / "seed3.json"
+    own.write_text(json.dumps({**json.loads(own.read_text()), "image_size": [64, 64]}))
+    return copied, data, {**result, "method": arm}
+
+
+def test_the_map_is_left_out_where_an_overlay_changes_the_data(
+    other_data: tuple[Path, RunData, Record], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, data, result = other_data
+    with pytest.raises(InputError, match="overlay changes the data"):
+        pool_of_run(folder, "entropy+smaller", 3, data)
+    page = report_study(folder, [result], data).read_text()
+    assert "Map of the pool" not in page
+    assert "no map of the pool" in caplog.text and "image_size" in caplog.text
+
+
+def test_the_command_draws_the_pool_of_other_data_from_these(other_data: tuple[Path, RunData, Record]) -> None:
+    folder, _, result = other_data
+    shutil.rmtree(folder / "results")
+    write_result(folder / "results" / "entropy+smaller_seed3.json", result)
+    report(str(folder), pool=True, method="entropy+smaller")
+    assert "Map of the pool" in (folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize("key", ["data#table", "data::table", "data", "dataset_dir", "demo#seed", "mask_rule#ignore"])
+def test_ids_that_data_depend_on(key: str) -> None:
+    assert ids_of_data([key, "max_epochs", "train#dataset#data", "lr"]) == [key]
 
 
 def test_few_points_are_drawn_of_a_large_pool(study: tuple[Path, RunData, Record]) -> None:
