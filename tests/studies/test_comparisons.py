@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import itertools
 import math
+import tracemalloc
 import warnings
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import rankdata, ttest_rel
 
+import scripts.studies.comparisons as comparisons
 from scripts.core.errors import InputError
 from scripts.core.seeds import numpy_generator
 from scripts.studies.comparisons import Difference, holm, paired_difference, penalty_matrix, rank_intervals
@@ -57,6 +60,23 @@ class TestPairedDifference:
     def test_the_generator_decides(self) -> None:
         a, b = runs(3, 10)
         assert paired_difference(a, b, generator(), 50) == paired_difference(a, b, generator(), 50)
+
+    @pytest.mark.parametrize("counts", [1, 200, 630])  # of 20 images: 1, 10 and 31 resamples in a block
+    def test_blocks_change_nothing(self, counts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        a, b = runs(4, 20)
+        at_once, rng = generator(), generator()
+        expected = paired_difference(a, b, at_once, 100)
+        monkeypatch.setattr(comparisons, "_COUNTS", counts)
+        assert astuple(paired_difference(a, b, rng, 100)) == pytest.approx(astuple(expected), rel=1e-12)
+        assert rng.random() == at_once.random()
+
+    def test_memory_is_bounded(self) -> None:
+        a, b = runs(3, 5000)
+        tracemalloc.start()
+        paired_difference(a, b, generator(), 2000)  # 160 MB were all counts held at once
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 60e6
 
     def test_the_other_way_round(self) -> None:
         a, b = runs(4, 20)

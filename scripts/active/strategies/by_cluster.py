@@ -8,8 +8,8 @@ import warnings
 
 import numpy as np
 from scipy.cluster.vq import kmeans, kmeans2, vq
-from scipy.spatial import KDTree
 
+from scripts.active.strategies.distances import distance_blocks
 from scripts.active.strategies.pool import Pool, fresh_generator
 
 DIGITS = 6  # of a distance from a mean, beyond which it tells nothing of float32 features
@@ -128,5 +128,9 @@ def _typicality(features: np.ndarray, neighbours: int) -> np.ndarray:
     k = min(neighbours, len(features) // 2)
     if k < 1:
         return np.ones(len(features))
-    distance, _ = KDTree(features).query(features, k + 1)  # the nearest is the image itself
-    return 1 / (distance[:, 1:].mean(axis=1) + 1e-5)
+    typicality = np.empty(len(features))
+    for rows, distance in distance_blocks(features):
+        distance[np.arange(len(rows)), rows] = np.inf  # an image is no neighbour of its own
+        nearest = np.sort(np.partition(distance, k - 1, axis=1)[:, :k], axis=1)  # equal ones then have equal means
+        typicality[rows] = 1 / (nearest.mean(axis=1) + 1e-5)
+    return typicality

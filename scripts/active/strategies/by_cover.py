@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 
 import numpy as np
 from scipy.sparse import csr_array, vstack
 from scipy.spatial.distance import cdist
 
 from scripts.active.strategies.by_cluster import DIGITS, clusters
+from scripts.active.strategies.distances import ROWS, distance_blocks
 from scripts.active.strategies.pool import Pool, fresh_generator
 
-_ROWS = 512  # images whose distances to all others are held at once
+_ROWS = ROWS
 
 
 def coreset(pool: Pool, n: int, rng: random.Random) -> list[str]:
@@ -113,7 +113,7 @@ def ball_radius(features: np.ndarray, pseudo_class: np.ndarray, purity: float = 
         steps: how many radii are tried.
     """
     greatest, pure_up_to = 0.0, np.empty(len(features))
-    for rows, distance in _blocks(features):
+    for rows, distance in distance_blocks(features, _ROWS):
         greatest = max(greatest, float(distance.max()))
         others = pseudo_class[rows, None] != pseudo_class
         pure_up_to[rows] = np.min(distance, axis=1, where=others, initial=np.inf)
@@ -124,15 +124,11 @@ def ball_radius(features: np.ndarray, pseudo_class: np.ndarray, purity: float = 
 
 def _balls(features: np.ndarray, radius: float) -> csr_array:
     """Return (N, N) of 0 and 1, sparse: row i has the images in the ball of image i."""
-    blocks = [csr_array((distance < radius) | (distance == 0), dtype=np.int8) for _, distance in _blocks(features)]
+    blocks = [
+        csr_array((distance < radius) | (distance == 0), dtype=np.int8)
+        for _, distance in distance_blocks(features, _ROWS)
+    ]
     return vstack(blocks, format="csr")
-
-
-def _blocks(features: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield some rows and their distances to all, (rows, N), until every row has come."""
-    for start in range(0, len(features), _ROWS):
-        rows = np.arange(start, min(start + _ROWS, len(features)))
-        yield rows, cdist(features[rows], features)
 
 
 def _distance(features: np.ndarray, point: np.ndarray) -> np.ndarray:
