@@ -22,7 +22,7 @@ from scripts.active.methods import Method
 from scripts.active.oracles import Oracle
 from scripts.active.report_handler import ReportHandler
 from scripts.active.round_context import RoundContext, Run, round_state
-from scripts.active.run_checks import refuse_impossible, tell_oddities
+from scripts.active.run_checks import refuse_impossible, tell_oddities, tell_other_precision
 from scripts.active.run_record import (
     HARMLESS,
     RunSettings,
@@ -133,10 +133,9 @@ class ActiveLearning:
             listed = self.data.datalist
             config = self.config
             keep_threads(state.settings().get("threads"), config.get("threads"), config.get("image_size"))
-            state.register_run(
-                stored_settings(config, self.data, settings),
-                HARMLESS, listed.hashed_items(), listed.sha256, listed.quarantined,
-            )  # fmt: skip
+            now = stored_settings(config, self.data, settings)
+            tell_other_precision(state, now)
+            state.register_run(now, HARMLESS, listed.hashed_items(), listed.sha256, listed.quarantined)
             told = announcement(config, self.data, self.method, settings, state)
             logger.info("active learning\n%s", told)
             tell_oddities(self.data, self.method, self.oracle, settings.initial_per_class)

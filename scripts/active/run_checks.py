@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 from scripts.active.methods import Method
 from scripts.active.oracles import Oracle
@@ -12,6 +14,7 @@ from scripts.annotation.person_oracle import PersonOracle
 from scripts.core.errors import InputError, Problem, listed
 from scripts.core.run_config import RunConfig
 from scripts.data.run_data import RunData
+from scripts.state.reader import StateReader
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +80,14 @@ def tell_oddities(data: RunData, method: Method, oracle: Oracle | PersonOracle, 
     if k is not None and k >= max(sizes.values(), default=0):
         text = "k %d reaches beyond every class, the largest has %d images: with one mask drawn, all others pair"
         logger.info(text, k, max(sizes.values(), default=0))
+
+
+def tell_other_precision(state: StateReader, now: Mapping[str, Any]) -> None:
+    """Warn of a run that goes on in another precision than its last rounds were computed in."""
+    before = state.settings().get("precision")
+    if before is not None and before != now["precision"]:
+        text = "the run computed in %s and goes on in %s, as this machine does; --amp False means float32 everywhere"
+        logger.warning(text, before, now["precision"])
 
 
 def _answerable(data: RunData, oracle: Oracle | PersonOracle) -> Counter[str]:

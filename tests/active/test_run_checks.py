@@ -15,10 +15,12 @@ from PIL import Image
 
 from scripts.active.handlers import RoundEvents
 from scripts.active.rounds import default_phases
+from scripts.active.run_checks import tell_other_precision
 from scripts.core.errors import InputError, StateError, user_error_of
 from scripts.data.run_data import RunData, open_data
 from scripts.images.masks import MaskRule
 from scripts.state.reader import StateReader
+from scripts.state.run_state import RunState
 from scripts.training.losses import JointLoss
 from tests.active.test_rounds import Interrupt, learners
 from tests.support.tiny_runs import make_images, open_tiny, tiny_loop, what_happened
@@ -310,3 +312,13 @@ class TestQuarantine:
         (folder / "train_03.png").write_bytes((folder / "train_01.png").read_bytes())
         with pytest.raises(StateError, match="train_03: image was left out when the run began, and can be used now"):
             self.again(folder, tmp_path)
+
+
+@pytest.mark.parametrize(("before", "told"), [("bfloat16", True), ("float32", False), (None, False)])
+def test_another_precision_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, before: str | None, told: bool
+) -> None:
+    with RunState.open(tmp_path / "run") as state:
+        state.register_run({} if before is None else {"precision": before}, (), [], "0" * 64)
+        tell_other_precision(state, {"precision": "float32"})
+    assert ("computed in bfloat16 and goes on in float32" in caplog.text) == told

@@ -14,6 +14,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from scripts.core.errors import listed
 from scripts.core.files import write_atomic
 from scripts.core.run_names import OutputFile
 from scripts.studies.report.cost_order import swaps
@@ -70,6 +71,7 @@ def study_page(
         runs=len(results), failed=failed, study=study, several=study.last > 0, target=TARGET,
         mixed_data=len({result.get("data_sha256") for result in results}) > 1,
         mixed_machines=len({str(result.get("machine")) for result in results}) > 1,
+        mixed_sums=_mixed_sums(results),
         unequal=sorted(m.name for m in study.curves if m.dice.shape[1] - 1 > study.last),
         families=findings(study), methods=methods_table(study), dice=dice_table(study), penalties=penalties(study),
         within=common_range(study.curves, next(iter(COSTS))), costs=[COSTS[cost] for cost in costs],
@@ -131,6 +133,20 @@ def _pool_section(pool: PoolView) -> dict[str, Any]:
 def _script_hash(script: str) -> str:
     """Return what the page's policy allows: the SHA-256 of the script's text, base64."""
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii") if script else ""
+
+
+def _mixed_sums(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the ways in which sums were computed, with their methods; empty where it was one."""
+    ways: dict[tuple[Any, Any], set[str]] = {}
+    for result in results:
+        machine = result.get("machine") or {}
+        ways.setdefault((machine.get("precision"), machine.get("threads")), set()).add(str(result["method"]))
+    if len(ways) < 2:
+        return []
+    return [
+        f"{precision or 'precision not told'}, threads {threads or 'not told'}: {listed(sorted(methods))}"
+        for (precision, threads), methods in sorted(ways.items(), key=str)
+    ]
 
 
 def _provenance(results: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:

@@ -177,5 +177,11 @@ def test_mixed_results_are_told() -> None:
     results = [make_result("random", 0, 2), {**make_result("random", 1, 2), "data_sha256": "b" * 64}]
     assert "made on different data" in study_page(results)
     assert "made on different data" not in study_page(results[:1])
+    assert "not computed alike" not in study_page(results)
+    ways = [
+        {**make_result(method, 0, 2), "machine": {"precision": precision, "threads": 1}}
+        for method, precision in (("random", "float32"), ("entropy", "bfloat16"))
+    ]
+    assert "bfloat16, threads 1: entropy; float32, threads 1: random" in study_page(ways)
     uneven = [make_result("random", 0, 5), make_result("entropy", 0, 2)]
     assert "up to round 1" in study_page(uneven)
