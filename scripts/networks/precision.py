@@ -7,8 +7,6 @@ from typing import Any
 
 import torch
 
-from scripts.core.machine.bfloat16 import has_native_bfloat16
-
 
 def autocast(device: torch.device, amp: bool | str) -> contextlib.AbstractContextManager[Any]:
     """Return a bfloat16 autocast for ``device``, or one that does nothing.
@@ -23,3 +21,10 @@ def autocast(device: torch.device, amp: bool | str) -> contextlib.AbstractContex
 def computes_in_bfloat16(device: torch.device, amp: bool | str) -> bool:
     """Tell whether ``amp`` means bfloat16: ``"auto"`` does only where it is native, since elsewhere it is slower."""
     return has_native_bfloat16(device) if amp == "auto" else bool(amp)
+
+
+def has_native_bfloat16(device: torch.device) -> bool:
+    """Tell whether ``device`` computes in bfloat16 itself."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

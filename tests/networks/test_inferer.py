@@ -9,12 +9,11 @@ import torch
 from torch import nn
 
 import scripts.networks.inferer
-from scripts.core.machine.bfloat16 import has_native_bfloat16
 from scripts.networks.feature_bank import FeatureBank
 from scripts.networks.inferer import JointInferer
 from scripts.networks.joint_net import JointNet
 from scripts.networks.outputs import unpack_outputs
-from scripts.networks.precision import autocast
+from scripts.networks.precision import autocast, has_native_bfloat16
 from scripts.networks.published_net import PublishedNet
 from tests.support.tiny import tiny_net
 

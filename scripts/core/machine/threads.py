@@ -25,7 +25,6 @@ import torch
 from torch.nn import functional
 
 from scripts.core.errors import InputError, Problem, StateError
-from scripts.core.machine.bfloat16 import has_native_bfloat16
 from scripts.core.machine.hardware import cores
 
 logger = logging.getLogger(__name__)
@@ -259,7 +258,7 @@ def _training_sample(height: int, width: int) -> Work:
 
 def _precision() -> torch.dtype:
     """Return what networks compute in here: where the CPU only imitates bfloat16, the sample would take seconds."""
-    return torch.bfloat16 if has_native_bfloat16(torch.device("cpu")) else torch.float32
+    return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
 
 
 def _prediction_sample(height: int, width: int) -> Work:

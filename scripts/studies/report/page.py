@@ -78,7 +78,7 @@ def study_page(
         same=[COSTS[cost] for cost in costs if cost not in differing_costs(study, costs)],
         without=[COSTS[cost] for cost in COSTS if cost not in costs], pictures=_pictures(study, costs),
         orders=_orders(study, costs), pool=None if pool is None else _pool_section(pool),
-        script=script, script_hash=_script_hash(script),
+        script_hash=_script_hash(script),
         provenance=_provenance(results),
     )  # fmt: skip
 
