@@ -80,7 +80,7 @@ def probcover(
     Returns:
         min(n, unlabelled) ids.
     """
-    ids = sorted([*pool.labelled, *pool.unlabelled])
+    ids = sorted({*pool.labelled, *pool.unlabelled})
     wanted = min(n, len(pool.unlabelled))
     if wanted < 1:
         return []
