@@ -33,7 +33,8 @@ class Ended:
     Attributes:
         code: exit status; 0 is well, negative the number of the signal that ended it.
         seconds: from its start.
-        peak_gb: most resident memory, GiB.
+        peak_gb: most resident memory, GiB. Linux hands the peak of the process that starts another on to it, so it is
+            never less than that of the study's own.
         words: why it failed; empty where it did not.
     """
 
