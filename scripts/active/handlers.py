@@ -18,6 +18,7 @@ import numpy as np
 from ignite.engine import Engine, EventEnum
 
 from scripts.active.oracles import WindowOracle
+from scripts.active.pseudo.chain import pseudo_target
 from scripts.active.regions import best_windows
 from scripts.active.round_context import RoundContext, round_state
 from scripts.active.strategies.per_class import initial_query, query_pool, select_per_class
@@ -29,7 +30,6 @@ from scripts.core.run_names import TEST_DICE, WINDOWS, Metric, Phase, Stage, sel
 from scripts.core.seeds import python_generator
 from scripts.images.png import mask_to_png
 from scripts.images.windows import Window, drawn_cost
-from scripts.networks.outputs import pseudo_mask
 from scripts.networks.weights import pack_weights
 from scripts.state.rows import LabelRow, PseudoRow
 from scripts.training.model_metrics import evaluate, pseudo_quality
@@ -258,8 +258,12 @@ class PseudoLabelHandler(PhaseHandler):
         weights = context.weights(upto_cycle=0 if self.stage is Stage.CYCLE_0 else None)
         threshold = self._threshold(context, weights)
         donors = context.donors()
-        masks = {p.id: pseudo_mask(p.probs, threshold) for p in run.learner.predict(list(donors), weights)}
-        blobs = run.state.put_blobs([mask_to_png(masks[key]) for key in donors], ".png")
+        drawn = context.oracle_masks() if run.method.chain else {}
+        masks, files = dict[str, np.ndarray](), dict[str, bytes]()
+        for found in run.learner.predict(list(donors), weights):
+            target = pseudo_target(context.pseudo_case(found, threshold, drawn), run.method.chain)
+            masks[found.id], files[found.id] = target.hard(), target.to_png()
+        blobs = run.state.put_blobs([files[key] for key in donors], ".png")
         rows = [
             PseudoRow(key, context.index, self.stage, donor.id, donor.distance, threshold, blob)
             for (key, donor), blob in zip(donors.items(), blobs, strict=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from scripts.active.propagation import Propagation
+from scripts.active.pseudo.chain import Step
 from scripts.active.regions import Windows
 from scripts.active.scores.reductions import PixelMap, Reduction, image_score, mean
 from scripts.active.strategies.at_random import random_order
@@ -35,6 +36,8 @@ class Method:
             or with those of the round before only, 0 for no segmentation training at all (WSL).
         propagation: pairs unlabelled images with labelled ones (:mod:`scripts.active.propagation`); None for no
             pseudo-masks.
+        chain: steps that make the targets of a training from the network's masks of these images
+            (:mod:`scripts.active.pseudo`); none takes the masks as they are (published).
         carry: train the first cycle on the pseudo-masks of the round before too (published). False trains it on oracle
             masks alone, so that errors in pseudo-masks are not taught from round to round; needs ``cycles`` 2.
         equal_steps: train as many steps in the one training of a round as methods of two trainings take in both: the
@@ -44,8 +47,9 @@ class Method:
         overrides: config values of its trainings by nested id.
 
     Raises:
-        InputError: pseudo-masks that no training would see, equal steps for a method that has no single training, or
-            regions without a score, with a reduction of their own, or of methods that ask for all masks at once.
+        InputError: pseudo-masks that no training would see, a chain without pseudo-masks, equal steps for a method that
+            has no single training, or regions without a score, with a reduction of their own, or of methods that ask
+            for all masks at once.
     """
 
     strategy: Strategy = random_order
@@ -56,6 +60,7 @@ class Method:
     passes: int = 0
     cycles: int = 1
     propagation: Propagation | None = None
+    chain: Sequence[Step] = ()
     carry: bool = True
     equal_steps: bool = False
     label_all: bool = False
@@ -72,6 +77,9 @@ class Method:
                     f"cycles {self.cycles}, carry false",
                 )
             )
+        if self.chain and self.propagation is None:
+            cure = "Give the method a propagation, or take the chain out."
+            raise InputError(Problem("a chain for no pseudo-masks", "active#methods", "a propagation", "none", cure))
         if self.equal_steps and self.cycles != 1:
             raise InputError(
                 Problem(

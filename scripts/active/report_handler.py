@@ -14,7 +14,8 @@ from scripts.core.files import file_stem, temporary_folder, write_atomic
 from scripts.core.run_names import Metric, RunFile, Stage, round_name
 from scripts.evaluation.metrics import dice
 from scripts.images.overlays import overlay_panel
-from scripts.images.png import png_bytes, png_to_mask
+from scripts.images.png import png_bytes
+from scripts.images.targets import target_of_png
 from scripts.images.windows import cut_out
 from scripts.networks.outputs import pseudo_mask
 from scripts.report.curve import curve_rows, write_curve
@@ -66,7 +67,7 @@ class ReportHandler:
             truth = run.data.store.true_mask(p.id)
             drawn = truth if truth is None or p.id not in windows else cut_out(truth, windows[p.id])
             pred, row = pseudo_mask(p.probs, threshold), pseudo.get(p.id)
-            guess = None if row is None else png_to_mask(state.read_blob(row.blob))
+            guess = None if row is None else target_of_png(state.read_blob(row.blob)).hard()
             labels = {} if truth is None else {"prediction": f"Dice {dice(pred, truth):.2f}"}
             if row is not None and guess is not None:
                 labels["pseudo"] = f"donor {row.donor}" + ("" if truth is None else f", Dice {dice(guess, truth):.2f}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, cast
 
 import numpy as np
@@ -17,6 +17,7 @@ from scripts.active.methods import Method
 from scripts.active.neighbours import NeighbourGraph, neighbour_graph
 from scripts.active.oracles import Oracle
 from scripts.active.propagation import Donor, pseudo_pool
+from scripts.active.pseudo.chain import DonorImage, PseudoCase
 from scripts.active.run_record import RunSettings
 from scripts.active.strategies.at_random import random_order
 from scripts.active.strategies.pool import Pool, Strategy
@@ -27,9 +28,10 @@ from scripts.data.run_data import RunData
 from scripts.evaluation.agreement import consensus
 from scripts.images.png import png_to_mask
 from scripts.images.regions import mask_cost
+from scripts.images.targets import target_of_png
 from scripts.images.windows import Window
 from scripts.networks.model_file import DEFAULT_THRESHOLD
-from scripts.networks.outputs import pseudo_mask
+from scripts.networks.outputs import Prediction, pseudo_mask
 from scripts.networks.weights import Weights
 from scripts.state.rows import SIMULATED
 from scripts.state.run_state import RunState
@@ -173,7 +175,7 @@ class RoundContext:
         masks = {key: (mask, LABELLED) for key, mask in self.oracle_masks().items()}
         for row in [] if pseudo_round is None else state.pseudo(pseudo_round, stage):
             if row.id not in masks:
-                masks[row.id] = (png_to_mask(state.read_blob(row.blob)), PSEUDO)
+                masks[row.id] = (target_of_png(state.read_blob(row.blob)).maps(), PSEUDO)
         return [
             {**item, "mask": masks[item["id"]][0], "kind": masks[item["id"]][1]}
             for item in self.run.data.items("train")
@@ -187,6 +189,23 @@ class RoundContext:
             key: consensus([png_to_mask(state.read_blob(row.blob)) for row in rows])
             for key, rows in state.drawn(self.index).items()
         }
+
+    def pseudo_case(self, found: Prediction, threshold: float, oracle_masks: Mapping[str, np.ndarray]) -> PseudoCase:
+        """Return what the method's chain knows of an unlabelled image.
+
+        Args:
+            found: what the network says of it.
+            threshold: chosen on validation, in (0, 1).
+            oracle_masks: of L, by id.
+        """
+        run = self.run
+        label = run.class_of[found.id]
+
+        def donors() -> list[DonorImage]:
+            return [DonorImage(key, mask) for key, mask in oracle_masks.items() if run.class_of[key] == label]
+
+        image, truth = partial(run.data.store.original_image, found.id), partial(run.data.store.true_mask, found.id)
+        return PseudoCase(found.id, found.probs, threshold, image, donors, truth, run.learner.dense_features)
 
     def weights(self, upto_cycle: int | None = None) -> Weights:
         """Weights of the best validation over this round's cycles (the later of equals); theta0 before any.

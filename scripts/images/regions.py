@@ -26,6 +26,21 @@ def connected_components(mask: np.ndarray, corners: bool = True) -> npt.NDArray[
     return ndimage.label(mask, _AROUND if corners else None)[0]
 
 
+def component_boxes(mask: np.ndarray, least: int = 1) -> npt.NDArray[np.int64]:
+    """Return the frames of the objects of :func:`connected_components`, int64 (N, 4): x0, y0, x1, y1 in pixels.
+
+    The ends lie beyond the last pixel, so a frame is x1 - x0 pixels wide.
+
+    Args:
+        mask: (H, W); non-zero is foreground.
+        least: objects of fewer pixels have none.
+    """
+    numbers = connected_components(mask)
+    large = np.bincount(numbers.ravel())[1:] >= least
+    found = [frame for frame, kept in zip(ndimage.find_objects(numbers), large, strict=True) if kept]
+    return np.array([[c.start, r.start, c.stop, r.stop] for r, c in found], dtype=np.int64).reshape(-1, 4)
+
+
 def outline(mask: np.ndarray) -> npt.NDArray[np.bool_]:
     """Return the foreground pixels (H, W), bool, with a side neighbour in the background or beyond the image."""
     return (mask != 0) & ~ndimage.binary_erosion(mask)

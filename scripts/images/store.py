@@ -144,11 +144,16 @@ class ImageStore:
             return self._masks[key].unpack() if key in self._masks else None
 
     def resized_mask(self, mask: np.ndarray) -> torch.Tensor:
-        """Bring a mask, uint8 (H, W), to working size by nearest neighbour: uint8 (1, h, w), values stay 0, 1, 255."""
-        if self.image_size is not None and mask.shape != self.image_size:
+        """Bring a mask, uint8 (H, W) or maps (N, H, W), to working size: uint8 (N, h, w).
+
+        By nearest neighbour, so that no new values come up.
+        """
+        maps = mask if mask.ndim == 3 else mask[None]
+        if self.image_size is not None and maps.shape[1:] != self.image_size:
             height, width = self.image_size
-            mask = np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
-        return torch.from_numpy(mask.copy())[None]  # (H, W) -> (1, H, W)
+            small = [Image.fromarray(one).resize((width, height), Image.Resampling.NEAREST) for one in maps]
+            return torch.from_numpy(np.stack([np.asarray(one) for one in small]))
+        return torch.from_numpy(maps.copy())
 
     def _register(self, item: Mapping[str, Any]) -> None:
         with self._lock:

@@ -13,6 +13,7 @@ from scripts.core.files import file_sha256
 from scripts.core.run_names import Stage
 from scripts.images.png import png_to_mask
 from scripts.images.reading import image_stem, is_image_file
+from scripts.images.targets import target_of_png
 from scripts.state.reader import StateReader
 from scripts.state.rows import PseudoRow
 
@@ -97,7 +98,8 @@ def origin_of(image: Path, run_folder: Path | None, round: int | None, dataset_d
 
 def _pseudo(state: StateReader, row: PseudoRow, donor_blob: str | None, path: Path | None) -> Pseudo:
     donor_mask = None if donor_blob is None else png_to_mask(state.read_blob(donor_blob))
-    return Pseudo(row.donor, row.distance, row.threshold, png_to_mask(state.read_blob(row.blob)), donor_mask, path)
+    mask = target_of_png(state.read_blob(row.blob)).hard()
+    return Pseudo(row.donor, row.distance, row.threshold, mask, donor_mask, path)
 
 
 def _file_of(key: str, sha256: str, folder: Path) -> Path | None:

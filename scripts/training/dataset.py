@@ -20,7 +20,8 @@ from torch.utils.data import Dataset, Sampler
 
 from scripts.core.seeds import derive_seed
 from scripts.images.store import ImageStore
-from scripts.images.values import IGNORE
+from scripts.images.targets import FULL
+from scripts.images.values import FOREGROUND, IGNORE
 from scripts.networks.feature_bank import FeatureBank
 from scripts.training.losses import LABELLED, UNLABELLED
 
@@ -33,7 +34,8 @@ class FromStored(Transform):
     """Turn an item into tensors with the pixels of an :class:`~scripts.images.store.ImageStore`.
 
     The result has ``image`` (3, h, w) float32 in [0, 1], ``mask`` (1, h, w) uint8 with 0, 1, 255 (all 255 without a
-    mask), ``label`` int64 (-1 where unknown), ``kind`` int64 (0 oracle mask, 1 no mask, 2 pseudo-mask), ``id``.
+    mask), ``label`` int64 (-1 where unknown), ``kind`` int64 (0 oracle mask, 1 no mask, 2 pseudo-mask), ``id``. Where
+    the item has targets and weights, ``mask`` is (2, h, w), both in 255ths (:mod:`scripts.images.targets`).
 
     Args:
         store: where the pixels are; items that are new to it are added.
@@ -43,7 +45,7 @@ class FromStored(Transform):
         self.store = store
 
     def __call__(self, item: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the tensors of ``item``; its ``mask`` is an array (H, W) at original size, a path, or None.
+        """Return the tensors of ``item``; its ``mask`` is None, a path, or at original size (H, W) or (2, H, W).
 
         An item with ``pixels`` false gets no ``image``.
         """
@@ -101,6 +103,9 @@ class DrawnDataset(Dataset):
     ) -> None:
         self.data, self.transform, self.seed = list(data), transform, seed
         self.variants, self.bank, self.deferred = variants, bank, deferred
+        self._two_maps = any(
+            getattr(item.get("mask"), "ndim", 0) == 3 for item in self.data
+        )  # else masks alone, as they are
         # one sample per item is then the same in all epochs
         self._plain = deferred and all(isinstance(each, FromStored) for each in transform.transforms)
         self._remembered: dict[int, dict[str, Any]] = {}
@@ -125,7 +130,7 @@ class DrawnDataset(Dataset):
     def _changed(self, item: Mapping[str, Any], key: str, seed: int) -> dict[str, Any]:
         self.transform.set_random_state(seed=seed)
         kept = bool(self.variants) and self.bank is not None and key in self.bank
-        sample: dict[str, Any] = self.transform({**item, "pixels": not kept})
+        sample = self._transformed(item, not kept)
         if kept:
             sample["image"] = torch.zeros(1).expand(3, *sample["mask"].shape[1:])
         return sample
@@ -134,11 +139,23 @@ class DrawnDataset(Dataset):
         """Return what :class:`FromStored` makes of an item, without pixels; masks are resized once."""
         if index in self._remembered:
             return dict(self._remembered[index])
-        sample: dict[str, Any] = self.transform({**self.data[index], "pixels": False})
+        sample = self._transformed(self.data[index], False)
         self._room -= sample["mask"].numel()
         if self._room >= 0:
             self._remembered[index] = dict(sample)
         return sample
+
+    def _transformed(self, item: Mapping[str, Any], pixels: bool) -> dict[str, Any]:
+        """Return the sample of an item; the masks of a training are all of one or all of two maps."""
+        sample: dict[str, Any] = self.transform({**item, "pixels": pixels})
+        return {**sample, "mask": target_and_weight(sample["mask"])} if self._two_maps else sample
+
+
+def target_and_weight(mask: torch.Tensor) -> torch.Tensor:
+    """Return a mask (1, h, w) uint8 with 0, 1, 255 as target and weight, (2, h, w) in 255ths; two maps stay."""
+    if mask.shape[0] == 2:
+        return mask
+    return torch.cat([mask == FOREGROUND, mask != IGNORE]).to(torch.uint8) * FULL
 
 
 class EqualSizes(Sampler[list[int]]):

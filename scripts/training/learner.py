@@ -53,6 +53,7 @@ class Learner:
         self.config, self.data, self.bank, self.theta0 = config, data, bank, theta0
         self.overrides, self.seed = dict(overrides or {}), seed
         self._features: dict[str, np.ndarray] = {}
+        self._theta0_ready: tuple[Any, JointNetwork, torch.device] | None = None
         if bank is not None:
             bank.bind(theta0.sha256)
 
@@ -62,7 +63,7 @@ class Learner:
         """Train on ``items`` from theta0 and return the weights of the best validation.
 
         Args:
-            items: training images with ``mask`` (array (H, W)) and ``kind``.
+            items: training images with ``mask`` (uint8 (H, W), or target and weight (2, H, W)) and ``kind``.
             purpose: (round, cycle), for seeds and logs.
             overrides: more config values by nested id.
         """
@@ -130,7 +131,7 @@ class Learner:
             ids: training images.
         """
         if not self._features:
-            parser, network, device = self._ready(self.theta0.weights)
+            parser, network, device = self._start()
             preprocessing = parser.get_parsed_content("validate#preprocessing")
             keys = [item["id"] for item in self.data.items("train")]
             for some in equal_sizes(keys, self.data.store.working_size, int(parser["pass_size"])):
@@ -140,10 +141,29 @@ class Learner:
                 self._features |= dict(zip(some, pooled.cpu().numpy(), strict=True))
         return np.stack([self._features[key] for key in ids])
 
+    def dense_features(self, key: str) -> np.ndarray:
+        """Return theta0's features of a stored image at an eighth of its working size, (D, h, w) float32.
+
+        The levels at strides 4 to 32 are resized to it (bilinear) and stand behind each other.
+        """
+        parser, network, device = self._start()
+        preprocessing = parser.get_parsed_content("validate#preprocessing")
+        with torch.no_grad():
+            levels = [level.float() for level in network.encode(_image(preprocessing, key, device))[1:]]
+            size = (levels[1].shape[2], levels[1].shape[3])
+            resized = [F.interpolate(level, size=size, mode="bilinear", align_corners=False) for level in levels]
+        return torch.cat(resized, dim=1)[0].cpu().numpy()
+
     def _parser(self, changes: Mapping[str, Any], objects: Mapping[str, Any] | None = None) -> Any:
         shared = {"data": self.data, "features": self.bank, **(objects or {})}
         fixed = {"cycle#rounds": True, "network_def#pretrained": False}
         return self.config.parser({**fixed, **self.overrides, **changes}, shared)
+
+    def _start(self) -> tuple[Any, JointNetwork, torch.device]:
+        """Return :meth:`_ready` of theta0, made once."""
+        if self._theta0_ready is None:
+            self._theta0_ready = self._ready(self.theta0.weights)
+        return self._theta0_ready
 
     def _ready(self, weights: Weights) -> tuple[Any, JointNetwork, torch.device]:
         parser = self._parser({})

@@ -1,8 +1,9 @@
 """Losses of the joint network: six segmentation losses per image, and their sum with the classification loss.
 
-Every segmentation loss maps ``logits (B, 1, H, W) float``, ``target (B, 1, H, W) float in {0, 1}`` and ``gate
-(B, 1, H, W) float in {0, 1} or None`` to ``(B,)`` float32: one value per image, so that the caller decides which images
-count and by how much. Pixels with gate 0 have no influence; an image whose gate is 0 everywhere has loss 0.
+Every segmentation loss maps ``logits (B, 1, H, W) float``, ``target (B, 1, H, W) float in [0, 1]`` and ``gate
+(B, 1, H, W) float in [0, 1] or None`` to ``(B,)`` float32: one value per image, so that the caller decides which images
+count and by how much. The gate is the weight of a pixel: with 0 it has no influence; an image whose gate is 0
+everywhere has loss 0. Means are over weights; Dice and IoU multiply both probability and target by them.
 Formulas as in Belharbi et al. 2021 (published code); all are computed in float32 whatever the autocast type.
 """
 
@@ -21,7 +22,7 @@ LABELLED, UNLABELLED, PSEUDO = 0, 1, 2
 
 
 class BCE(nn.Module):
-    """Binary cross-entropy, mean over the pixels with gate 1.
+    """Binary cross-entropy, mean over the pixels, each of the weight of its gate.
 
     Computed from logits, which agrees with the published clamp of ``log`` at -100 wherever the sigmoid does not
     saturate in float32, and keeps its gradient where it does.
@@ -34,7 +35,7 @@ class BCE(nn.Module):
 
 
 class L1(nn.Module):
-    """Absolute difference of probability and target, mean over the pixels with gate 1."""
+    """Absolute difference of probability and target, mean over the pixels, each of the weight of its gate."""
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor, gate: torch.Tensor | None = None) -> torch.Tensor:
         """Return (B,) float32 in [0, 1]."""
@@ -149,7 +150,8 @@ class JointLoss(nn.Module):
             scores: (B, K) float class scores (logits).
             logits: (B, 1, H, W) float foreground logits.
             labels: (B,) int64 class indices.
-            masks: (B, 1, H, W) uint8 or float in {0, 1, 255}; 255 is ignored; of images of kind U not looked at.
+            masks: (B, 1, H, W) uint8 or float in {0, 1, 255}; 255 is ignored; of images of kind U not looked at. Or
+                (B, 2, H, W): target and weight, both in 255ths.
             kinds: (B,) int64: 0 oracle mask (L), 1 no mask (U), 2 pseudo-mask (P).
 
         Returns:
@@ -164,8 +166,7 @@ class JointLoss(nn.Module):
         if self.scale_cl > 0:
             cl = F.cross_entropy(scores.float(), labels)
         if masked:
-            known = masks != IGNORE
-            target, gate = (masks * known).float(), known.float()
+            target, gate = _target_and_gate(masks)
             of_image = self.seg_loss(logits, target, gate) if self.scale_seg > 0 else None
             if of_image is not None:
                 seg = _sum_of_kind(of_image, kinds == LABELLED) / batch
@@ -188,8 +189,17 @@ class JointLoss(nn.Module):
         return self.terms(scores, logits, labels, masks, kinds)["total"]
 
 
+def _target_and_gate(masks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return target and gate, (B, 1, H, W) float32 in [0, 1], of what :meth:`JointLoss.terms` gets."""
+    if masks.shape[1] == 2:
+        target, gate = (masks.float() / 255.0).split(1, dim=1)
+        return target, gate
+    known = masks != IGNORE
+    return (masks * known).float(), known.float()
+
+
 def _gated_mean(per_pixel: torch.Tensor, gate: torch.Tensor | None) -> torch.Tensor:
-    """Return (B,): mean of (B, 1, H, W) over the pixels with gate 1; 0 for an image without any."""
+    """Return (B,): mean of (B, 1, H, W) over the pixels, weighted by the gate; 0 for an image whose gate is 0."""
     if gate is None:
         return per_pixel.flatten(1).mean(dim=1)
     gate = gate.float()

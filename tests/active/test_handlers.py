@@ -24,13 +24,17 @@ from scripts.active.handlers import (
 from scripts.active.methods import Method
 from scripts.active.oracles import SimulatedOracle
 from scripts.active.propagation import NearestNeighbours
+from scripts.active.pseudo.by_confidence import Confident, soft
+from scripts.active.pseudo.chain import PseudoCase
 from scripts.active.round_context import RoundContext, Run
 from scripts.active.strategies.at_random import random_order
 from scripts.active.strategies.by_score import highest_score
 from scripts.active.strategies.per_class import initial_query
 from scripts.active.strategies.pool import Pool
+from scripts.core.run_names import Stage
 from scripts.images.png import png_to_mask
 from scripts.images.regions import mask_cost
+from scripts.images.targets import PixelTarget
 from scripts.networks.outputs import pseudo_mask
 from scripts.report.curve import curve_rows
 from scripts.state.run_state import RunState
@@ -268,6 +272,37 @@ class TestPseudoLabelHandler:
             at, near = run.graph.ids.index(row.id), run.graph.ids.index(row.donor)
             place = list(run.graph.neighbours[at]).index(near)
             assert row.distance == pytest.approx(float(run.graph.distances[at, place]))
+
+    def test_a_chain_makes_the_targets_that_the_next_training_gets(self, state: RunState, shapes_data: Any) -> None:
+        run = self.prepared(state, shapes_data)
+        run.method = replace(LABEL_PROP, chain=[soft, Confident(0.6)])
+        fire(PseudoLabelHandler("cycle0"), run, 0)
+        items = {item["id"]: item for item in RoundContext(run, 0).training_items(0, Stage.CYCLE_0)}
+        weights = RoundContext(run, 0).weights(upto_cycle=0)
+        rows = state.pseudo(0, "cycle0")
+        assert len(rows) == 10
+        for row, found in zip(rows, run.learner.predict([row.id for row in rows], weights), strict=True):
+            target, weight = items[row.id]["mask"]
+            odds = found.probs / (1 - found.probs) * (1 - row.threshold) / row.threshold
+            np.testing.assert_allclose(target / 255, odds / (1 + odds), atol=0.6 / 255)
+            sure = np.maximum(odds, 1 / odds) / (1 + np.maximum(odds, 1 / odds))
+            clear = np.abs(sure - 0.6) > 1e-5  # rounding of the odds
+            np.testing.assert_array_equal((weight > 0)[clear], (sure >= 0.6)[clear])
+        assert {item["mask"].ndim for item in items.values() if item["kind"] == LABELLED} == {2}
+
+    def test_the_chain_sees_image_and_donors_of_the_class(self, state: RunState, shapes_data: Any) -> None:
+        run, seen = self.prepared(state, shapes_data), {}
+
+        def look(case: PseudoCase, made: PixelTarget) -> tuple[np.ndarray, np.ndarray]:
+            seen[case.id] = (case.image(), [donor.id for donor in case.donors()])
+            return made.target, made.weight
+
+        run.method = replace(LABEL_PROP, chain=[look])
+        fire(PseudoLabelHandler("cycle0"), run, 0)
+        assert len(seen) == 10
+        for key, (image, donors) in seen.items():
+            np.testing.assert_array_equal(image, run.data.store.original_image(key))
+            assert donors == (["train_00"] if run.class_of[key] == "a" else ["train_01"])
 
     def test_nothing_for_methods_without_propagation(self, state: RunState, shapes_data: Any) -> None:
         run = open_run(state, shapes_data, Method())

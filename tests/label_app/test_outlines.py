@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from scripts.evaluation.metrics import dice
-from scripts.images.outline_drawing import draw_outlines
-from scripts.images.outlines import Outline
+from scripts.images.drawn.outline_drawing import draw_outlines
+from scripts.images.drawn.outlines import Outline
 
 APP = Path(__file__).resolve().parents[2] / "bundle" / "label_app"
 pytest.importorskip("skimage", reason="scikit-image is not installed, see bundle/label_app/README.md")

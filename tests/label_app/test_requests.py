@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from scripts.images.outline_drawing import draw_outlines
-from scripts.images.outlines import Outline
+from scripts.images.drawn.outline_drawing import draw_outlines
+from scripts.images.drawn.outlines import Outline
 from scripts.prediction.transforms import mask_of
 from scripts.state.desk import Desk
 from scripts.trained.source import load_model

@@ -151,6 +151,9 @@ class FakeLearner:
         self.scored += [(key, float(weights["w"])) for key in ids]
         return found
 
+    def dense_features(self, key: str) -> np.ndarray:
+        return np.random.default_rng(sum(key.encode())).normal(size=(3, 2, 2)).astype(np.float32)
+
     def image_features(self, ids: Sequence[str]) -> np.ndarray:
         found = np.stack([np.random.default_rng(sum(key.encode())).normal(size=4) for key in ids])
         return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)

@@ -55,6 +55,46 @@ def drawn(data: RunData, transforms: Compose, **settings) -> DrawnDataset:
     return DrawnDataset(data.items("train"), transform, **settings)
 
 
+class TestTwoMaps:
+    """Where one image of a training has targets and weights, all have them, and hard masks mean what they meant."""
+
+    def items(self, data: RunData) -> list[dict[str, Any]]:
+        first, second = data.items("train")[:2]
+        mask = data.store.true_mask(second["id"]).copy()
+        mask[:9] = 255
+        maps = np.stack([np.full(mask.shape, 100, np.uint8), np.full(mask.shape, 200, np.uint8)])
+        return [{**first, "mask": maps, "kind": P}, {**second, "mask": mask, "kind": L}]
+
+    def test_a_mask_becomes_target_and_weight(self, data: RunData):
+        plain = FromStored(data.store)
+        soft, hard = (DrawnDataset(self.items(data), Compose([plain]), deferred=True)[at]["mask"] for at in (0, 1))
+        expected = plain(self.items(data)[1])["mask"][0]
+        assert soft.shape == hard.shape == (2, *expected.shape)
+        assert torch.equal(hard[0], (expected == 1) * torch.tensor(255, dtype=torch.uint8))
+        assert torch.equal(hard[1], (expected != 255) * torch.tensor(255, dtype=torch.uint8))
+        assert (soft[0].unique().tolist(), soft[1].unique().tolist()) == ([100], [200])
+
+    def test_masks_alone_stay_masks(self, data: RunData):
+        only = DrawnDataset(self.items(data)[1:], Compose([FromStored(data.store)]), deferred=True)
+        assert only[0]["mask"].shape[0] == 1
+
+    def test_maps_move_with_the_image_through_random_transforms(self, data: RunData, transforms: Compose):
+        transform = Compose([FromStored(data.store), *transforms.transforms])
+        soft = DrawnDataset(self.items(data), transform, seed=3)[(5, 1)]["mask"]
+        alone = DrawnDataset(self.items(data)[1:], transform, seed=3)[(5, 0)]["mask"]
+        assert torch.equal(soft[0] == 255, alone[0] == 1)
+        assert torch.equal(soft[1] == 0, alone[0] == 255)
+
+    def test_a_batch_of_both_is_augmented_on_the_device(self, data: RunData):
+        dataset = DrawnDataset(self.items(data), Compose([FromStored(data.store)]), seed=1, deferred=True)
+        prepare = PrepareJointBatch(data.store, None, Augmentation(0.5, 0.9, 180.0, 0.25, 12.0, 0.8, 0.15, 0.8, 0.1))
+        _, targets, _, _ = prepare(collate([dataset[(3, 0)], dataset[(3, 1)]]), "cpu")
+        masks = targets["mask"]
+        assert masks.shape[:2] == (2, 2)
+        assert (masks[0, 0].unique().tolist(), masks[0, 1].unique().tolist()) == ([100], [200])
+        assert set(masks[1].unique().tolist()) <= {0, 255}
+
+
 class TestFromStored:
     def test_values(self, data: RunData):
         sample = FromStored(data.store)(data.items("train")[1])
@@ -64,6 +104,12 @@ class TestFromStored:
         assert torch.equal(sample["mask"], data.store.resized_mask(data.store.true_mask("i1")))
         assert sample["mask"].unique().tolist() == [0, 1]
         assert (int(sample["label"]), int(sample["kind"])) == (1, L)
+
+    def test_targets_and_weights_are_resized_alike(self, data: RunData):
+        maps = np.random.default_rng(0).integers(0, 256, (2, 50, 70)).astype(np.uint8)
+        sample = FromStored(data.store)({**data.items("train")[1], "mask": maps})
+        for found, one in zip(sample["mask"], maps, strict=True):
+            assert torch.equal(found[None], data.store.resized_mask(one))
 
     def test_no_mask_is_all_ignored(self, data: RunData):
         sample = FromStored(data.store)({**data.items("train")[0], "mask": None})

@@ -175,6 +175,32 @@ def test_ignored_pixels_have_no_influence():
     assert loss(**batch).item() == pytest.approx(first.item(), abs=1e-7)
 
 
+@ALL_LOSSES
+def test_two_maps_of_a_mask_are_the_mask(loss):
+    rng = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 1, 4, 5, generator=rng)
+    mask = torch.randint(0, 3, (2, 1, 4, 5), generator=rng).to(torch.uint8)
+    mask[mask == 2] = IGNORE
+    maps = torch.cat([mask == 1, mask != IGNORE], dim=1).to(torch.uint8) * 255
+    joint, kinds = JointLoss(seg_loss=loss, scale_seg_u=0.3), torch.tensor([0, 2])
+    scores, labels = torch.zeros(2, 3), torch.zeros(2, dtype=torch.int64)
+    assert torch.equal(joint(scores, logits, labels, maps, kinds), joint(scores, logits, labels, mask, kinds))
+
+
+def test_soft_targets_and_weights_by_hand():
+    logits, maps = torch.logit(torch.tensor([[[[0.2, 0.9]]]])), torch.tensor([[[[51, 204]], [[255, 51]]]])
+    joint = JointLoss(scale_seg=0.0, scale_seg_u=1.0)
+    found = joint(torch.zeros(1, 2), logits, torch.zeros(1, dtype=torch.int64), maps.to(torch.uint8), torch.tensor([2]))
+    first = -(0.2 * math.log(0.2) + 0.8 * math.log(0.8))
+    second = -(0.8 * math.log(0.9) + 0.2 * math.log(0.1))
+    assert float(found) == pytest.approx((first + 0.2 * second) / 1.2, rel=1e-5)
+
+
+def test_dice_of_a_soft_target_is_zero_where_the_network_says_the_same():
+    probs = torch.tensor([[[[0.2, 0.8, 0.5]]]])
+    assert float(SoftDice()(torch.logit(probs), probs, torch.ones_like(probs))) == pytest.approx(0.0, abs=1e-6)
+
+
 def test_sums_are_divided_by_the_whole_batch():
     batch = _batch([0, 1, 2, 1])
     terms = JointLoss().terms(**batch)

@@ -1,7 +1,7 @@
 """Polygons of a mask, for viewers that draw outlines: QuPath and ASAP (XML), the Digital Slide Archive (JSON), CVAT.
 
 Coordinates are (x, y) in pixels with the origin at the outer corner of the first pixel, as everywhere in the project:
-handed in again, :func:`scripts.images.outline_drawing.draw_outlines` makes nearly the same mask of them.
+handed in again, :func:`scripts.images.drawn.outline_drawing.draw_outlines` makes nearly the same mask of them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Outlines drawn elsewhere, read from a file: GeoJSON as QuPath exports it, and the XML of ASAP.
 
 Coordinates are pixels of the image, (x, y), with the origin at the outer corner of the first pixel;
-:mod:`scripts.images.outline_drawing` makes masks of them. A file may hold anything, so what it costs is bounded by
-what is said here, and every number is looked at before it is used.
+:mod:`scripts.images.drawn.outline_drawing` makes masks of them. A file may hold anything, so what it costs is bounded
+by what is said here, and every number is looked at before it is used.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from scripts.core.errors import InputError
-from scripts.images.outline_drawing import draw_outlines
-from scripts.images.outlines import read_outlines
+from scripts.images.drawn.outline_drawing import draw_outlines
+from scripts.images.drawn.outlines import read_outlines
 
 SIZE = (40, 60)
 SQUARE = [[10, 5], [30, 5], [30, 25], [10, 25], [10, 5]]
@@ -94,11 +94,11 @@ class TestGeoJson:
 
     def test_too_many_shapes_and_points(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         polygon = {"type": "Polygon", "coordinates": [SQUARE]}
-        monkeypatch.setattr("scripts.images.outlines._MOST_SHAPES", 3)
+        monkeypatch.setattr("scripts.images.drawn.outlines._MOST_SHAPES", 3)
         assert len(read_outlines(geojson(tmp_path, [polygon] * 3))) == 3
         with pytest.raises(InputError, match=r"too many outlines.*4 shapes with 20 points"):
             read_outlines(geojson(tmp_path, [polygon] * 4))
-        monkeypatch.setattr("scripts.images.outlines._MOST_POINTS", 14)
+        monkeypatch.setattr("scripts.images.drawn.outlines._MOST_POINTS", 14)
         with pytest.raises(InputError, match=r"too many outlines.*3 shapes with 15 points\. Simplify"):
             read_outlines(geojson(tmp_path, [polygon] * 3))
 
@@ -106,7 +106,7 @@ class TestGeoJson:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Of two bytes each, 16 MiB of them would take half a gigabyte and 20 seconds."""
-        monkeypatch.setattr("scripts.images.outlines.json.loads", None)
+        monkeypatch.setattr("scripts.images.drawn.outlines.json.loads", None)
         for content in ("[" + "0," * 2_500_001, "[" + "[]," * 1_300_000, "[" + "{}," * 1_300_000):
             with pytest.raises(InputError, match=r"too many outlines.*values"):
                 read_outlines(geojson(tmp_path, content))
@@ -136,7 +136,7 @@ class TestGeoJson:
     def test_missing_and_huge_files(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(InputError, match="cannot be read"):
             read_outlines(tmp_path / "none.geojson")
-        monkeypatch.setattr("scripts.images.outlines._MOST_BYTES", 3)
+        monkeypatch.setattr("scripts.images.drawn.outlines._MOST_BYTES", 3)
         with pytest.raises(InputError, match="too large"):
             read_outlines(geojson(tmp_path, "[1,2]"))
 

@@ -9,8 +9,8 @@ import pytest
 from matplotlib.path import Path as Curve
 
 from scripts.core.errors import InputError
-from scripts.images.outline_drawing import draw_outlines, refuse_costly, spoken_class
-from scripts.images.outlines import Outline
+from scripts.images.drawn.outline_drawing import draw_outlines, refuse_costly, spoken_class
+from scripts.images.drawn.outlines import Outline
 
 SIZE = (40, 60)
 SQUARE = [[10, 5], [30, 5], [30, 25], [10, 25], [10, 5]]
@@ -62,7 +62,7 @@ class TestDrawing:
     def test_many_edges_are_drawn_by_parts(self, monkeypatch: pytest.MonkeyPatch) -> None:
         ring = np.random.default_rng(0).uniform(-5, 65, (300, 2))
         whole = draw_outlines([Outline((ring,))], SIZE)
-        monkeypatch.setattr("scripts.images.outline_drawing._CROSSINGS_AT_ONCE", 50)
+        monkeypatch.setattr("scripts.images.drawn.outline_drawing._CROSSINGS_AT_ONCE", 50)
         np.testing.assert_array_equal(draw_outlines([Outline((ring,))], SIZE), whole)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from scripts.core.errors import InputError, Problem
-from scripts.images.outlines import Outline
+from scripts.images.drawn.outlines import Outline
 from scripts.images.values import IGNORE
 
 _IGNORED = ("ignore", "ignore*")

@@ -1,0 +1,1 @@
+"""Networks that make masks of prompts, such as boxes; they are used as they come and never trained."""
