@@ -21,7 +21,7 @@ from scripts.active.oracles import WindowOracle
 from scripts.active.pseudo.chain import pseudo_target
 from scripts.active.regions import best_windows
 from scripts.active.round_context import RoundContext, round_state
-from scripts.active.strategies.per_class import initial_query, query_pool, select_per_class
+from scripts.active.strategies.per_class import initial_query, query_pool, select_per_class, short_classes
 from scripts.active.strategies.pool import Pool
 from scripts.annotation.asked_windows import asked_windows, windows_json
 from scripts.annotation.person_oracle import PersonOracle, asked_images
@@ -101,6 +101,7 @@ class QueryHandler(PhaseHandler):
         if run.method.cycles == 0:
             return {"queries": []} if context.index == 0 else None
         rng = python_generator(run.settings.seed)  # published: the same generator is seeded anew in every round
+        n, spare = run.settings.query_per_class, set[str]()
         chosen, windows = context.pool(labelled, pool), dict[str, Window]()
         if run.method.label_all:
             ids = pool
@@ -109,14 +110,13 @@ class QueryHandler(PhaseHandler):
         elif pool:
             pseudo = [row.id for row in run.state.pseudo(context.index - 1, Stage.FINAL)]
             fresh = [key for key in pool if key not in begun]
-            asked = {*begun, *query_pool(fresh, pseudo, len(run.data.classes), run.settings.protect_pseudo)}
-            pool = [key for key in pool if key in asked]
+            asked = [*begun, *query_pool(fresh, pseudo, len(run.data.classes), run.settings.protect_pseudo)]
+            spare = set(short_classes(fresh, asked, run.class_of, n))
+            pool = [key for key in pool if key in {*asked, *spare}]
             scores, windows = self._scores(context, pool)
             pool = pool if run.method.region is None else list(scores)
             chosen = context.pool(labelled, pool, scores)
-            ids = select_per_class(
-                run.method.strategy, chosen, run.class_of, rng, n_per_class=run.settings.query_per_class
-            )
+            ids = select_per_class(run.method.strategy, chosen, run.class_of, rng, n_per_class=n, spare=spare)
         else:
             ids = []
         if run.settings.budget is not None and not run.method.label_all:

@@ -137,14 +137,24 @@ class TestQueryHandler:
         assert "train_04" in asked(run, 0)
 
     def test_images_with_pseudo_masks_wait_while_others_are_left(self, state: RunState, shapes_data: Any) -> None:
-        run = open_run(state, shapes_data, LABEL_PROP, query_per_class=6)
+        run = open_run(state, shapes_data, LABEL_PROP, query_per_class=1)
+        label(state, 0, "train_00", "train_01")
+        pseudo(state, 0, "final", {f"train_{i:02d}": "train_00" for i in range(2, 10)})
+        fire(QueryHandler(), run, 1)
+        assert set(asked(run, 1)) == {"train_10", "train_11"}
+        run.settings = replace(run.settings, protect_pseudo=False, query_per_class=6)
+        fire(QueryHandler(), run, 2)
+        assert set(asked(run, 2)) == {f"train_{i:02d}" for i in range(2, 12)}
+
+    def test_a_round_is_as_large_as_asked_whatever_has_a_pseudo_mask(self, state: RunState, shapes_data: Any) -> None:
+        run = open_run(state, shapes_data, LABEL_PROP, query_per_class=2)
         label(state, 0, "train_00", "train_01")
         pseudo(state, 0, "final", {f"train_{i:02d}": "train_00" for i in range(2, 9)})
         fire(QueryHandler(), run, 1)
-        assert set(asked(run, 1)) == {"train_09", "train_10", "train_11"}
-        run.settings = replace(run.settings, protect_pseudo=False)
-        fire(QueryHandler(), run, 2)
-        assert set(asked(run, 2)) == {f"train_{i:02d}" for i in range(2, 12)}
+        found = asked(run, 1)
+        assert sorted(run.class_of[key] for key in found) == ["a", "a", "b", "b"]
+        assert found[0] == "train_10"  # alone of its class without a pseudo-mask, so it comes first
+        assert set(found[2:]) == {"train_09", "train_11"}
 
     def test_budget_is_never_exceeded(self, state: RunState, shapes_data: Any) -> None:
         run = open_run(state, shapes_data, Method(), initial_per_class=2, query_per_class=2, budget=5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
@@ -15,7 +16,8 @@ def query_pool(unlabelled: Sequence[str], pseudo: Collection[str], classes: int,
     """Return the ids the oracle may be asked about, in the order of ``unlabelled``.
 
     Images with a pseudo-mask are left out while the others are at least as many as the classes, as published. With
-    k = 40 every image has one on the published data sets, so there the pool is all of ``unlabelled``.
+    k = 40 every image has one on the published data sets, so there the pool is all of ``unlabelled``. A class that
+    lacks images by that is filled up with them, see :func:`select_per_class`.
 
     Args:
         unlabelled: ids without an oracle mask.
@@ -40,8 +42,22 @@ def initial_query(
     return drawn
 
 
+def short_classes(
+    unlabelled: Sequence[str], pool: Sequence[str], class_of: Mapping[str, str], n_per_class: int
+) -> list[str]:
+    """Return the ids outside of ``pool`` whose class has fewer than ``n_per_class`` in it, in the order given."""
+    kept, held = set(pool), Counter(class_of[id_] for id_ in pool)
+    return [id_ for id_ in unlabelled if id_ not in kept and held[class_of[id_]] < n_per_class]
+
+
 def select_per_class(
-    strategy: Strategy, pool: Pool, class_of: Mapping[str, str], rng: random.Random, *, n_per_class: int
+    strategy: Strategy,
+    pool: Pool,
+    class_of: Mapping[str, str],
+    rng: random.Random,
+    *,
+    n_per_class: int,
+    spare: Collection[str] = (),
 ) -> list[str]:
     """Ask ``strategy`` class by class, in sorted order of the class names, with one generator throughout.
 
@@ -51,6 +67,7 @@ def select_per_class(
         class_of: class name of each id.
         rng: a fresh ``random.Random(run seed)`` per round draws the published sets.
         n_per_class: images wanted per class, >= 0.
+        spare: ids of the pool that are asked about only where the others of their class are too few.
 
     Returns:
         distinct ids of the pool, class after class; a class smaller than its quota gives all it has. Empty for an
@@ -65,10 +82,14 @@ def select_per_class(
         return []
     chosen: list[str] = []
     for members in _by_class(pool.unlabelled, class_of):
-        same_class = [id_ for id_ in pool.labelled if class_of[id_] == class_of[members[0]]]
-        picked = strategy(replace(pool, labelled=same_class, unlabelled=members), n_per_class, rng)
-        _check_picked(picked, members, n_per_class)
-        chosen += picked
+        labelled = [id_ for id_ in pool.labelled if class_of[id_] == class_of[members[0]]]
+        wanted = n_per_class
+        for group in ([m for m in members if m not in spare], [m for m in members if m in spare]):
+            if group and wanted:
+                picked = strategy(replace(pool, labelled=labelled, unlabelled=group), wanted, rng)
+                _check_picked(picked, group, wanted)
+                chosen += picked
+                labelled, wanted = [*labelled, *picked], wanted - len(picked)
     return chosen
 
 

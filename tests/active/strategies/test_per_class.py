@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from scripts.active.strategies.at_random import random_order
 from scripts.active.strategies.by_score import highest_score
-from scripts.active.strategies.per_class import initial_query, query_pool, select_per_class
+from scripts.active.strategies.per_class import initial_query, query_pool, select_per_class, short_classes
 from scripts.active.strategies.pool import Pool
 from scripts.core.errors import InputError
 
@@ -141,3 +141,33 @@ def test_query_pool_leaves_pseudo_masks_out_only_while_enough_remain():
     assert query_pool(["d", "c", "b", "a"], {"c", "x"}, classes=4) == ["d", "c", "b", "a"]
     assert query_pool(["d", "c", "b", "a"], {"c"}, classes=2, protect=False) == ["d", "c", "b", "a"]
     assert query_pool([], [], classes=2) == []
+
+
+def test_a_class_without_enough_others_is_filled_up():
+    pool = query_pool(["a1", "a2", "a3", "b1", "b2", "c1"], {"b1", "b2", "a1"}, classes=3)
+    assert pool == ["a2", "a3", "c1"]
+    spare = short_classes(list(CLASS_OF), pool, CLASS_OF, 2)
+    assert spare == ["b1", "b2"]
+    assert short_classes(list(CLASS_OF), pool, CLASS_OF, 3) == ["a1", "b1", "b2"]
+
+
+def test_spare_images_are_asked_about_after_the_others_of_their_class():
+    scores = {"a1": 0.9, "a2": 0.2, "a3": 0.3, "b1": 0.1, "b2": 0.8, "c1": 0.0}
+    pool, spare = Pool([], list(CLASS_OF), scored(scores)), {"a1", "b1", "b2"}
+    chosen = select_per_class(highest_score, pool, CLASS_OF, random.Random(0), n_per_class=2, spare=spare)
+    assert chosen == ["a3", "a2", "b2", "b1", "c1"]
+    chosen = select_per_class(highest_score, pool, CLASS_OF, random.Random(0), n_per_class=3, spare=spare)
+    assert chosen == ["a3", "a2", "a1", "b2", "b1", "c1"]
+
+
+def test_what_fills_up_sees_what_was_chosen_before():
+    seen = []
+
+    def spy(pool, n, rng):
+        seen.append((list(pool.labelled), list(pool.unlabelled), n))
+        return list(pool.unlabelled[:n])
+
+    select_per_class(
+        spy, Pool(["b1"], ["a1", "a2", "a3"]), CLASS_OF, random.Random(0), n_per_class=2, spare={"a1", "a3"}
+    )
+    assert seen == [([], ["a2"], 2), (["a2"], ["a1", "a3"], 1)]
