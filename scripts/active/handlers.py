@@ -17,7 +17,7 @@ from typing import Any, cast
 import numpy as np
 from ignite.engine import Engine, EventEnum
 
-from scripts.active.oracles import WindowOracle
+from scripts.active.oracles import Answer, WindowOracle
 from scripts.active.pseudo.chain import pseudo_target
 from scripts.active.regions import best_windows
 from scripts.active.round_context import RoundContext, round_state
@@ -31,7 +31,7 @@ from scripts.core.seeds import python_generator
 from scripts.images.png import mask_to_png
 from scripts.images.windows import Window, drawn_cost
 from scripts.networks.weights import pack_weights
-from scripts.state.rows import LabelRow, PseudoRow
+from scripts.state.rows import OUTLINE, LabelRow, PseudoRow
 from scripts.training.model_metrics import evaluate, pseudo_quality
 
 logger = logging.getLogger(__name__)
@@ -177,8 +177,8 @@ class OracleHandler(PhaseHandler):
         answers = cast(WindowOracle, oracle).answer(ids, windows) if windows else oracle.answer(ids)
         blobs = run.state.put_blobs([mask_to_png(answer.mask) for answer in answers], ".png")
         rows = [
-            LabelRow(a.id, context.index, blob, *drawn_cost(a.mask, windows.get(a.id, ())), a.seconds, a.user)
-            for a, blob in zip(answers, blobs, strict=True)
+            _label_row(answer, context.index, blob, windows.get(answer.id, ()))
+            for answer, blob in zip(answers, blobs, strict=True)
         ]
         return {"labels": rows, "claim": True}
 
@@ -202,6 +202,14 @@ class OracleHandler(PhaseHandler):
             if not oracle.poll_seconds:
                 return False
             time.sleep(oracle.poll_seconds)
+
+
+def _label_row(answer: Answer, index: int, blob: str, windows: Sequence[Window]) -> LabelRow:
+    pixels, boundary = drawn_cost(answer.mask, windows)
+    outlined = boundary if answer.kind == OUTLINE else 0  # around a box nothing is outlined
+    return LabelRow(
+        answer.id, index, blob, pixels, outlined, answer.seconds, answer.user, kind=answer.kind, objects=answer.objects
+    )
 
 
 class CycleHandler(PhaseHandler):

@@ -34,7 +34,7 @@ def refuse_impossible(
     Raises:
         InputError: with all of it: too small numbers, other classes than the network's, no image to validate on or
             no mask for the metric that selects, no training image that the oracle can answer for, an oracle that
-            cannot be asked for parts of images; or a package that the method's chain needs is missing.
+            cannot be asked for parts of images; or a package that the method's chain or the oracle needs is missing.
     """
     counts = {name: getattr(settings, name) for name in ("rounds", "initial_per_class", "query_per_class")}
     problems = [Problem("too small", f"active#{name}", "1 or more", str(n)) for name, n in counts.items() if n < 1]
@@ -60,8 +60,8 @@ def refuse_impossible(
         problems.append(Problem("oracle draws whole images only", "oracle", expected, settings.oracle, cure))
     if problems:
         raise InputError(problems)
-    for step in method.chain:
-        getattr(step, "require", lambda: None)()
+    for part in (*method.chain, oracle):
+        getattr(part, "require", lambda: None)()
 
 
 def tell_oddities(data: RunData, method: Method, oracle: Oracle | PersonOracle, initial_per_class: int) -> None:

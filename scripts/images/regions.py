@@ -35,9 +35,20 @@ def component_boxes(mask: np.ndarray, least: int = 1) -> npt.NDArray[np.int64]:
         mask: (H, W); non-zero is foreground.
         least: objects of fewer pixels have none.
     """
-    numbers = connected_components(mask)
-    large = np.bincount(numbers.ravel())[1:] >= least
-    found = [frame for frame, kept in zip(ndimage.find_objects(numbers), large, strict=True) if kept]
+    return object_boxes(connected_components(mask), least)
+
+
+def object_boxes(numbers: np.ndarray, least: int = 1) -> npt.NDArray[np.int64]:
+    """Return the frames of numbered objects, as :func:`component_boxes`, in the order of their numbers.
+
+    Args:
+        numbers: integers (H, W), 0 for background; numbers may be missing.
+        least: objects of fewer pixels have none.
+    """
+    _, dense = np.unique(numbers, return_inverse=True)
+    dense = dense.reshape(numbers.shape) + (0 if (numbers == 0).any() else 1)  # the smallest number is 0
+    large = np.bincount(dense.ravel())[1:] >= least
+    found = [frame for frame, kept in zip(ndimage.find_objects(dense), large, strict=True) if kept]
     return np.array([[c.start, r.start, c.stop, r.stop] for r, c in found], dtype=np.int64).reshape(-1, 4)
 
 

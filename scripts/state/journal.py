@@ -21,8 +21,9 @@ from scripts.core.run_names import RunFile
 from scripts.state.blob_store import is_blob_name
 from scripts.state.rows import LabelRow
 
-_KINDS: dict[str, tuple[type, ...]] = {"cost_px": (int,), "boundary_px": (int,), "version": (int,),
+_KINDS: dict[str, tuple[type, ...]] = {"cost_px": (int,), "boundary_px": (int,), "version": (int,), "objects": (int,),
                                         "seconds": (int, float), "round": (int, type(None))}  # fmt: skip
+_LATER = ("kind", "objects")  # which journals of before do not have
 _TYPES = {field.name: _KINDS.get(field.name, (str,)) for field in fields(LabelRow)}
 _SHOWN = 5
 
@@ -139,8 +140,8 @@ def _value(line: bytes) -> Any:
 
 
 def _mask(value: Any) -> LabelRow | None:
-    is_one = isinstance(value, dict) and value.keys() == _TYPES.keys()
-    if not is_one or not all(isinstance(value[name], kind) for name, kind in _TYPES.items()):
+    is_one = isinstance(value, dict) and {*value, *_LATER} == _TYPES.keys()
+    if not is_one or not all(isinstance(value[name], kind) for name, kind in _TYPES.items() if name in value):
         return None
     return LabelRow(**value) if is_blob_name(value["blob"]) else None
 

@@ -14,12 +14,27 @@ from scripts.core.run_names import Phase, RunFile, Stage, is_run
 from scripts.state import journal
 from scripts.state.blob_store import BlobStore
 from scripts.state.database import Database
-from scripts.state.rows import SIMULATED, ImageRow, LabelRow, LeaseRow, PseudoRow, QueryRow, RefusalRow, SkipRow
+from scripts.state.rows import (
+    OUTLINE,
+    SIMULATED,
+    ImageRow,
+    LabelRow,
+    LeaseRow,
+    PseudoRow,
+    QueryRow,
+    RefusalRow,
+    SkipRow,
+)
 
 _LABELS = (
-    "SELECT id, round, blob, cost_px, boundary_px, seconds, user, version, status, at, said, origin, origin_sha256 "
-    "FROM labels"
+    "SELECT labels.id, round, blob, cost_px, boundary_px, seconds, user, labels.version, status, at, said, origin, "
+    "origin_sha256"
 )
+_WITH_ANSWERS = (
+    f"{_LABELS}, COALESCE(kind, '{OUTLINE}'), COALESCE(objects, 0) FROM labels "
+    "LEFT JOIN answers ON answers.id = labels.id AND answers.version = labels.version"
+)
+_WITHOUT_ANSWERS = f"{_LABELS} FROM labels"  # a state of before, in which all masks are outlines
 
 _STEP_S = 1.0  # that a clock may be set back without ending leases: time services do that every day
 _NAMED_BLOBS = "SELECT blob FROM labels UNION SELECT blob FROM pseudo UNION SELECT blob FROM artifacts"
@@ -145,7 +160,7 @@ class StateReader:
         Without ``up_to_round`` those that wait for a round are among them.
         """
         where, values = ("", ()) if up_to_round is None else (" WHERE round <= ?", (up_to_round,))
-        query = f"{_LABELS}{where} ORDER BY seq"
+        query = f"{self._labels}{where} ORDER BY seq"
         return [LabelRow(*row) for row in self._rows(query, *values)]
 
     def labelled(self, up_to_round: int | None = None) -> dict[str, LabelRow]:
@@ -229,7 +244,7 @@ class StateReader:
 
     def pending(self) -> list[LabelRow]:
         """Return the accepted masks that no round has taken yet, in the order in which they came."""
-        query = f"{_LABELS} WHERE round IS NULL AND status = 'accepted' ORDER BY seq"
+        query = f"{self._labels} WHERE round IS NULL AND status = 'accepted' ORDER BY seq"
         return [LabelRow(*row) for row in self._rows(query)]
 
     def drawn(self, up_to_round: int) -> dict[str, list[LabelRow]]:
@@ -240,7 +255,7 @@ class StateReader:
         Args:
             up_to_round: masks of later rounds do not count.
         """
-        query = f"{_LABELS} WHERE round <= ? AND status = 'accepted' ORDER BY seq"
+        query = f"{self._labels} WHERE round <= ? AND status = 'accepted' ORDER BY seq"
         found: dict[str, dict[str, LabelRow]] = {}
         for values in self._rows(query, up_to_round):
             row = LabelRow(*values)
@@ -292,6 +307,11 @@ class StateReader:
         """Return the name of the model that the scores of one kind are of; ``None`` where none were made."""
         rows = self._rows("SELECT model FROM scores WHERE name = ? LIMIT 1", name)
         return rows[0][0] if rows else None
+
+    @property
+    def _labels(self) -> str:
+        has_answers = self._rows("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'answers'")
+        return _WITH_ANSWERS if has_answers else _WITHOUT_ANSWERS
 
     def _accepted(self) -> set[str]:
         """Ids of the images that have an accepted mask, of a round or waiting for one."""

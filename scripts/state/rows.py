@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SIMULATED = "simulated"  # annotator of the masks that lie on disk
+OUTLINE, BOX = "outline", "box"
+"""Kinds of answers: a mask that was drawn, and one that a model made of boxes."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class LabelRow:
         said: class that the annotator named, empty where none; the class that is trained on is the data list's.
         origin: where it came from, such as the name of a file; empty for simulated masks.
         origin_sha256: of that file.
+        kind: how it was drawn, :data:`OUTLINE` or :data:`BOX`.
+        objects: how many boxes there are, 0 for outlines.
     """
 
     id: str
@@ -67,6 +71,8 @@ class LabelRow:
     said: str = ""
     origin: str = ""
     origin_sha256: str = ""
+    kind: str = OUTLINE
+    objects: int = 0
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,18 @@ _TRAIN_ONLY = """
     split TEXT NOT NULL DEFAULT 'train' CHECK (split = 'train'),
     FOREIGN KEY (id, split) REFERENCES images (id, split)"""
 
+ANSWERS = """
+CREATE TABLE IF NOT EXISTS answers (
+    id TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    objects INTEGER NOT NULL CHECK (objects >= 0),
+    PRIMARY KEY (id, version),
+    FOREIGN KEY (id, version) REFERENCES labels (id, version)
+);
+"""
+"""How masks of ``labels`` were drawn that are no outlines. States of before have no such table until one comes in."""
+
 SCHEMA = f"""
 CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 
@@ -126,4 +138,4 @@ CREATE TABLE scores (
     name TEXT NOT NULL, id TEXT NOT NULL, value REAL NOT NULL, model TEXT NOT NULL,{_TRAIN_ONLY},
     PRIMARY KEY (name, id)
 );
-"""
+{ANSWERS}"""

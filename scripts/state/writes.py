@@ -7,7 +7,8 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 
 from scripts.core.errors import Problem, StateError
-from scripts.state.rows import LabelRow, PseudoRow, QueryRow
+from scripts.state.rows import OUTLINE, LabelRow, PseudoRow, QueryRow
+from scripts.state.schema import ANSWERS
 from scripts.state.settings_checks import shortened
 
 
@@ -69,12 +70,17 @@ def insert_labels(db: sqlite3.Connection, rows: Sequence[LabelRow]) -> list[int]
     version = "(SELECT COALESCE(MAX(version), 0) + 1 FROM labels WHERE id = ?)"
     query = f"INSERT INTO labels ({fixed}, version) VALUES ({', '.join('?' * 12)}, {version}) RETURNING version"
     versions = []
+    if any(row.kind != OUTLINE for row in rows):
+        db.execute(ANSWERS)
     # One by one: two masks of one image in the same phase get two versions.
     for row in rows:
         cost = (int(row.cost_px), int(row.boundary_px), float(row.seconds))
         told = (row.user, row.status, row.at, row.said, row.origin, row.origin_sha256)
         found = db.execute(query, (row.id, row.round, row.blob, *cost, *told, row.id)).fetchall()
         versions.append(int(found[0][0]))
+        if row.kind != OUTLINE:
+            answer = (row.id, versions[-1], row.kind, int(row.objects))
+            db.execute("INSERT INTO answers (id, version, kind, objects) VALUES (?, ?, ?, ?)", answer)
     return versions
 
 

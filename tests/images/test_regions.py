@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from scripts.core.errors import InputError
-from scripts.images.regions import Cleaning, connected_components, grown, mask_cost, outline
+from scripts.images.regions import (
+    Cleaning,
+    component_boxes,
+    connected_components,
+    grown,
+    mask_cost,
+    object_boxes,
+    outline,
+)
 
 
 def areas(mask: np.ndarray, corners: bool) -> list[set[tuple[int, int]]]:
@@ -158,3 +166,20 @@ def test_empty_and_full_masks(full: int) -> None:
 def test_negative_numbers() -> None:
     with pytest.raises(InputError, match=r"cleaning#objects: negative.*\n.*cleaning#holes: negative"):
         Cleaning(-1, -2)
+
+
+def test_frames_of_objects_in_their_order_without_small_ones():
+    mask = np.zeros((12, 20), np.uint8)
+    mask[1:4, 2:9] = 1
+    mask[6:11, 4:6] = 1
+    mask[7, 15] = 1
+    np.testing.assert_array_equal(component_boxes(mask), [[2, 1, 9, 4], [4, 6, 6, 11], [15, 7, 16, 8]])
+    np.testing.assert_array_equal(component_boxes(mask, least=2), [[2, 1, 9, 4], [4, 6, 6, 11]])
+    assert component_boxes(np.zeros((3, 3))).shape == (0, 4)
+
+
+def test_frames_of_numbered_objects_though_numbers_are_missing():
+    numbers = np.zeros((6, 8), np.int64)
+    numbers[1:3, 1:4], numbers[1:3, 4:6], numbers[4:, 7:] = 9, 2, 70
+    np.testing.assert_array_equal(object_boxes(numbers), [[4, 1, 6, 3], [1, 1, 4, 3], [7, 4, 8, 6]])
+    np.testing.assert_array_equal(object_boxes(np.full((2, 3), 4)), [[0, 0, 3, 2]])

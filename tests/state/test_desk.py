@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -261,3 +262,27 @@ class TestScores:
             desk.put_scores("entropy", "m", {"test_00": 0.5})
         with pytest.raises(StateError, match="entropy of train_00: is not a finite"):
             desk.put_scores("entropy", "m", {"train_00": float("nan")})
+
+
+class TestKindsOfAnswers:
+    def test_boxes_are_told_from_outlines_by_the_desk_the_run_and_after_a_restore(self, folder: Path) -> None:
+        with Desk.open(folder) as desk:
+            desk.submit(replace(a_label("train_00"), kind="box", objects=7), png())
+            desk.submit(a_label("train_00"), png(1))
+            desk.submit(a_label("train_01"), png(2))
+            found = [(row.id, row.version, row.kind, row.objects) for row in desk.labels()]
+        expected = [("train_00", 1, "box", 7), ("train_00", 2, "outline", 0), ("train_01", 1, "outline", 0)]
+        assert found == expected
+        with RunState.open(folder) as state:
+            state.commit(0, "oracle", claim=True)
+            assert [(row.id, row.version, row.kind, row.objects) for row in state.labels()] == expected
+
+    def test_a_state_of_before_has_outlines_until_a_box_comes_in(self, folder: Path) -> None:
+        with sqlite3.connect(folder / "state.sqlite") as db:
+            db.execute("DROP TABLE answers")
+        db.close()
+        with Desk.open(folder) as desk:
+            desk.submit(a_label("train_00"), png())
+            assert [(row.kind, row.objects) for row in desk.labels()] == [("outline", 0)]
+            desk.submit(replace(a_label("train_01"), kind="box", objects=2), png(1))
+            assert [(row.kind, row.objects) for row in desk.labels()] == [("outline", 0), ("box", 2)]

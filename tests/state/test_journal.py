@@ -228,3 +228,13 @@ def test_an_index_that_disagrees_with_its_table_is_found(folder: Path) -> None:
     (folder / "state.sqlite").write_bytes(data)
     with pytest.raises(StateError, match="state is damaged"):
         Desk.open(folder)
+
+    def test_lines_of_before_answers_had_kinds_are_read(self, folder: Path) -> None:
+        hand_in(folder, range(1))
+        lines = [json.loads(line) for line in (folder / "journal.jsonl").read_bytes().splitlines() if line]
+        for line in lines:
+            for name in ("kind", "objects"):
+                line.get("mask", {}).pop(name, None)
+        (folder / "journal.jsonl").write_text("".join(f"\n{json.dumps(line)}" for line in lines))
+        (row,) = journal.read(folder).masks
+        assert (row.id, row.kind, row.objects) == ("train_00", "outline", 0)

@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
-
 import numpy as np
 
 from scripts.active.pseudo.chain import PseudoCase, in_255ths
 from scripts.core.errors import InputError, Problem
+from scripts.images.drawn.boxes import BoxModel
 from scripts.images.regions import component_boxes
 from scripts.images.targets import PixelTarget
-
-
-class BoxModel(Protocol):
-    """What makes masks of boxes, such as :class:`scripts.networks.promptable.lite_medsam.LiteMedSAM`."""
-
-    def require(self) -> None:
-        """Raise ``InputError`` where it cannot be used."""
-        ...
-
-    def foreground(self, key: str, image: Callable[[], np.ndarray], boxes: np.ndarray) -> np.ndarray:
-        """Return the probability (H, W) float32 that a pixel belongs to the object of any box (N, 4)."""
-        ...
 
 
 class RefineWithBoxes:

@@ -1,0 +1,140 @@
+"""Boxes around objects, as people draw them in place of outlines: read from files, and what makes masks of them.
+
+Three kinds of files say that they hold boxes: JSON with a key ``boxes``, JSON of Label Studio with one task, and, where
+the caller says so, GeoJSON whose shapes are all rectangles along the axes, as QuPath's tool draws them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from scripts.core.errors import InputError, Problem
+from scripts.images.drawn.outlines import Outline
+
+_MOST_BYTES = 16 * 1024**2
+_MOST_BOXES = 20_000
+_FORM = "[x0, y0, x1, y1] in pixels, x0 < x1 and y0 < y1"
+
+
+class BoxModel(Protocol):
+    """What makes masks of boxes, such as :class:`scripts.networks.promptable.lite_medsam.LiteMedSAM`."""
+
+    def require(self) -> None:
+        """Raise ``InputError`` where it cannot be used."""
+        ...
+
+    def foreground(self, key: str, image: Callable[[], np.ndarray], boxes: np.ndarray) -> np.ndarray:
+        """Return the probability (H, W) float32 that a pixel belongs to the object of any box (N, 4)."""
+        ...
+
+
+def read_boxes(path: Path, size: tuple[int, int], content: bytes | None = None) -> np.ndarray | None:
+    """Return the boxes of a JSON file, float64 (N, 4): x0, y0, x1, y1 in pixels; None for a file of something else.
+
+    Args:
+        path: the file; only ``.json`` is looked at.
+        size: (H, W) of the image.
+        content: its bytes, where they have been read.
+
+    Raises:
+        InputError: boxes that are none, lie outside of the image, or are too many; several tasks; shapes of other
+            kinds.
+    """
+    if path.suffix.lower() != ".json":
+        return None
+    try:
+        data = path.read_bytes() if content is None else content
+        found = json.loads(data.decode("utf-8-sig")) if len(data) <= _MOST_BYTES else None
+    except (OSError, ValueError, RecursionError):
+        return None  # outlines say what is wrong with it
+    if isinstance(found, Mapping) and "boxes" in found:
+        return _checked(found["boxes"], path.name, size)
+    tasks: list[Any] = found if isinstance(found, list) else [found]
+    if not tasks or not all(isinstance(task, Mapping) and "annotations" in task for task in tasks):
+        return None
+    if len(tasks) > 1:
+        cure = "Save a file per image, or its masks as PNG."
+        raise InputError(Problem("several images in one file", path.name, "one task", f"{len(tasks)}", cure))
+    return _checked(
+        [_of_label_studio(value, path.name, size) for value in _results(tasks[0], path.name)], path.name, size
+    )
+
+
+def boxes_of_outlines(outlines: Sequence[Outline]) -> np.ndarray | None:
+    """Return outlines as boxes, float64 (N, 4), if each is a rectangle along the axes; None where one is not."""
+    boxes = []
+    for outline in outlines:
+        ring = outline.rings[0]
+        corners = ring[:-1] if len(ring) == 5 and (ring[0] == ring[-1]).all() else ring
+        low, high = ring.min(axis=0), ring.max(axis=0)
+        at_corner = np.isclose(corners, low) | np.isclose(corners, high)
+        along = (np.diff(np.concatenate([corners, corners[:1]]), axis=0) == 0).sum(axis=1) == 1
+        if len(outline.rings) > 1 or len(corners) != 4 or not at_corner.all() or not along.all():
+            return None
+        boxes.append([*low, *high])
+    return np.array(boxes, dtype=np.float64).reshape(-1, 4)
+
+
+def _results(task: Mapping[str, Any], where: str) -> Iterator[Mapping[str, Any]]:
+    annotations = task["annotations"]
+    if not isinstance(annotations, list) or len(annotations) != 1 or not isinstance(annotations[0], Mapping):
+        count = len(annotations) if isinstance(annotations, list) else "none"
+        cure = "Export the annotation that counts."
+        raise InputError(Problem("not one annotation of the image", where, "one", f"{count}", cure))
+    results = annotations[0].get("result")
+    for result in results if isinstance(results, list) else ():
+        if isinstance(result, Mapping) and result.get("type") in ("rectanglelabels", "rectangle"):
+            yield result
+        elif not isinstance(result, Mapping) or result.get("type") not in ("choices", "taxonomy", "rating", "textarea"):
+            kind = result.get("type") if isinstance(result, Mapping) else result
+            cure = "Export brushes as PNG, and polygons as GeoJSON."
+            raise InputError(Problem("not a rectangle", where, "rectanglelabels", f"{str(kind)[:80]}", cure))
+
+
+def _of_label_studio(result: Mapping[str, Any], where: str, size: tuple[int, int]) -> list[Any]:
+    """Return the box of a rectangle of Label Studio, whose numbers are percents of the picture."""
+    value = result.get("value")
+    numbers: list[Any] = [value.get(n) for n in ("x", "y", "width", "height")] if isinstance(value, Mapping) else []
+    if len(numbers) != 4 or not all(_is_number(number) for number in numbers):
+        raise InputError(Problem("not a rectangle of Label Studio", where, "x, y, width and height in percent"))
+    if isinstance(value, Mapping) and value.get("rotation"):
+        raise InputError(Problem("rectangle is turned", where, "rotation 0", f"{value['rotation']}"))
+    told = (result.get("original_height"), result.get("original_width"))
+    if None not in told and told != size:
+        expected = f"{size[1]} x {size[0]} pixels"
+        raise InputError(Problem("boxes of another picture", where, expected, f"{told[1]} x {told[0]}"))
+    x, y, width, height = numbers
+    across, down = size[1] / 100.0, size[0] / 100.0
+    return [x * across, y * down, (x + width) * across, (y + height) * down]
+
+
+def _checked(boxes: Any, where: str, size: tuple[int, int]) -> np.ndarray:
+    if not isinstance(boxes, list) or len(boxes) > _MOST_BOXES:
+        count = f"{len(boxes)}" if isinstance(boxes, list) else type(boxes).__name__
+        raise InputError(Problem("not a list of boxes", where, f"at most {_MOST_BOXES} of {_FORM}", count))
+    bad = [at for at, box in enumerate(boxes, 1) if not _is_box(box)]
+    if bad:
+        raise InputError(
+            Problem("not a box", f"{where} box {bad[0]}, {len(bad)} in all", _FORM, f"{boxes[bad[0] - 1]}"[:80])
+        )
+    found = np.array(boxes, dtype=np.float64).reshape(-1, 4)
+    outside = (found[:, 2] <= 0) | (found[:, 3] <= 0) | (found[:, 0] >= size[1]) | (found[:, 1] >= size[0])
+    if outside.any():
+        at, expected = int(np.flatnonzero(outside)[0]), f"within {size[1]} x {size[0]} pixels"
+        cure = "Save them in pixels of the picture."
+        text = f"{where} box {at + 1}, {int(outside.sum())} in all"
+        raise InputError(Problem("box lies outside the image", text, expected, f"{boxes[at]}"[:80], cure))
+    return np.clip(found, 0.0, [size[1], size[0], size[1], size[0]])
+
+
+def _is_box(box: Any) -> bool:
+    return isinstance(box, list) and len(box) == 4 and all(map(_is_number, box)) and box[0] < box[2] and box[1] < box[3]
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= 1e7  # false for NaN as well
