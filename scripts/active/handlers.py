@@ -186,12 +186,12 @@ class OracleHandler(PhaseHandler):
         """Take in what came, ask for the rest, and wait for it where the oracle says so."""
         told: list[str] = []
         while True:
-            oracle.collect(context.run.state.run_dir)
+            is_changed = oracle.collect(context.run.state.run_dir)
             waiting = context.run.state.waiting(context.index)
             if not waiting:
                 context.run.todo = ""
                 return True
-            if waiting != told:
+            if waiting != told or is_changed:
                 told = waiting
                 head = f"round {context.index}: {len(waiting)} images wait for a mask: {listed(waiting)}"
                 asked = asked_images(context.run.state, context.index, context.run.class_of)

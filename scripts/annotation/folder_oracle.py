@@ -11,10 +11,12 @@ from scripts.annotation.found_files import Found, found_files, read_reason
 from scripts.annotation.gate import Gate
 from scripts.annotation.person_oracle import AskedImage, DeskOracle, Propose
 from scripts.annotation.round_folder import pages_to_open, write_round
+from scripts.annotation.shown_boxes import is_shown, show, shown
 from scripts.annotation.submission import Submission, take_in
 from scripts.core.errors import InputError, Problem
 from scripts.core.files import file_sha256
 from scripts.core.run_names import RunFile
+from scripts.images.drawn.outlines import SUFFIXES
 from scripts.images.windows import Window
 from scripts.state.desk import Desk
 
@@ -46,14 +48,18 @@ class FolderOracle(DeskOracle):
             f"1. Open {pages_to_open(folder)} in a browser and draw, or draw the pictures in {folder / 'images'}\n"
             "     with any program.\n"
             f"  2. Put the masks into {folder / 'masks'}, named as their pictures\n"
-            "     (PNG, NIfTI, GeoJSON, or a zip of them).\n"
+            "     (PNG, NIfTI, GeoJSON, boxes as JSON, or a zip of them).\n"
             f"  3. When all are there, {how}. {folder / 'README.txt'} says more."
         )
 
-    def collect(self, run_dir: Path) -> None:
-        """Take in the masks that lie in the folders of all rounds; a changed file is a new version of its mask."""
+    def collect(self, run_dir: Path) -> bool:
+        """Take in the masks that lie in the folders of all rounds; a changed file is a new version of its mask.
+
+        Masks that a model made of boxes are put into the folder as proposals, and true is returned then.
+        """
         base = run_dir / RunFile.TO_ANNOTATE
         refused: list[Problem] = []
+        are_new = False
         with Desk.open(run_dir) as desk:
             seen = set()
             for folder in sorted(base.glob("round_*/masks")):
@@ -62,13 +68,32 @@ class FolderOracle(DeskOracle):
                     origin = f"{prefix}/{found.origin}"
                     seen.add(origin)
                     try:
-                        self._take(desk, found, origin, windows.get(found.key))
+                        window = windows.get(found.key)
+                        is_new = self._shows(desk, found, folder.parent, window)
+                        if is_new is None:
+                            self._take(desk, found, origin, folder.parent, window)
+                        are_new |= bool(is_new)
                     except InputError as error:
                         refused += error.problems
             self._give_back(desk, seen, base)
         self._tell(refused)
+        return are_new
 
-    def _take(self, desk: Desk, found: Found, origin: str, window: Window | None) -> None:
+    def _shows(self, desk: Desk, found: Found, folder: Path, window: Window | None) -> bool | None:
+        """Show the mask of boxes; return whether it is new, None for a file that is no boxes to be looked at."""
+        if self.gate.accept_boxes or found.path.suffix.lower() not in SUFFIXES:
+            return None
+        digest = file_sha256(found.path)
+        if is_shown(folder, found.key, digest):
+            return False
+        made = self.gate.made_of_boxes(found.key, found.path, desk.was_asked, window)
+        if made is None:
+            return None
+        show(folder, made, digest)
+        logger.info("a mask is made of %d boxes of %s: look at it on the page, and hand it in", made.objects, made.id)
+        return True
+
+    def _take(self, desk: Desk, found: Found, origin: str, folder: Path, window: Window | None) -> None:
         user = found.user or self.user
         if found.is_skip:
             if found.key not in desk.skipped() and not desk.was_given_back(origin):
@@ -78,7 +103,8 @@ class FolderOracle(DeskOracle):
             return
         if desk.was_taken(origin, file_sha256(found.path)):
             return
-        row = take_in(desk, self.gate, Submission(found.key, found.path, user, origin, window=window))
+        sent = Submission(found.key, found.path, user, origin, window=window, shown=shown(folder, found.key))
+        row = take_in(desk, self.gate, sent)
         logger.info("mask taken: %s, version %d, drawn by %s", row.id, row.version, row.user)
 
     def _give_back(self, desk: Desk, seen: set[str], base: Path) -> None:

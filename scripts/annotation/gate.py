@@ -6,13 +6,15 @@ Reading and judging only: nothing is stored here (:mod:`scripts.annotation.submi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from scripts.core.errors import InputError, Problem
 from scripts.data.run_data import RunData
+from scripts.images.drawn.boxes import BoxModel, boxes_of_outlines, read_boxes
 from scripts.images.drawn.outline_drawing import draw_outlines, refuse_costly, refuse_outside, spoken_class
 from scripts.images.drawn.outlines import SUFFIXES, read_outlines
 from scripts.images.mask_grid import on_grid_of_image, refuse_other_size
@@ -31,12 +33,14 @@ class Passed:
         mask: uint8 (H, W) at the image's original size: 0 background, 1 foreground, 255 ignore.
         said: class that the annotator named, ``""`` for none.
         notes: what may surprise though the mask is taken.
+        objects: number of boxes that a model made it of; None for one that was drawn.
     """
 
     id: str
     mask: np.ndarray
     said: str = ""
     notes: tuple[str, ...] = ()
+    objects: int | None = None
 
 
 class Gate:
@@ -47,9 +51,13 @@ class Gate:
         rule: which values of a mask file are foreground, as for masks of the data set.
         empty_classes: names of the classes whose images may have no foreground.
         accept_unasked: also take masks of images that nobody was asked to draw.
+        box_model: makes masks of boxes; None refuses boxes.
+        rectangles: what GeoJSON means that holds nothing but rectangles along the axes: ``"outlines"`` or ``"boxes"``.
+        accept_boxes: take the masks of boxes without a look at them; else the folder of the round shows them first, and
+            other ways refuse boxes.
 
     Raises:
-        InputError: ``empty_classes`` names a class that the data do not have.
+        InputError: ``empty_classes`` names a class that the data do not have, or ``rectangles`` is neither.
     """
 
     def __init__(
@@ -58,13 +66,19 @@ class Gate:
         rule: MaskRule = NONZERO,
         empty_classes: Sequence[str] = (),
         accept_unasked: bool = False,
+        box_model: BoxModel | None = None,
+        rectangles: str = "outlines",
+        accept_boxes: bool = False,
     ) -> None:
+        if rectangles not in ("outlines", "boxes"):
+            raise InputError(Problem("unknown meaning", "active#gate#rectangles", '"outlines" or "boxes"', rectangles))
         unknown = sorted(set(empty_classes) - set(data.classes))
         if unknown:
             listed = ", ".join(data.classes)
             raise InputError(Problem("unknown class", "active#gate#empty_classes", f"of {listed}", ", ".join(unknown)))
         self.data, self.rule = data, rule
         self.empty_classes, self.accept_unasked = frozenset(empty_classes), accept_unasked
+        self.box_model, self.rectangles, self.accept_boxes = box_model, rectangles, accept_boxes
         self._items = {item["id"]: item for item in data.datalist.items}
 
     def admit(
@@ -80,7 +94,7 @@ class Gate:
 
         Args:
             key: id of the image.
-            path: PNG, BMP, TIFF, JPEG, NIfTI, GeoJSON or ASAP XML; the suffix says which.
+            path: PNG, BMP, TIFF, JPEG, NIfTI, GeoJSON, ASAP XML or JSON of boxes; the suffix says which.
             was_asked: tells whether anybody was asked for the mask of an image.
             said: class that came with it by other means; ``""`` for none.
             content: bytes of the file, where they have been read.
@@ -91,8 +105,36 @@ class Gate:
             InputError: what is wrong with it, what was expected, and the cure.
         """
         self.refuse_image(key, was_asked)
+        boxes = self._boxes(key, path, content)
+        if boxes is not None:
+            if not self.accept_boxes:
+                cure = "Put them into the folder of the round, or start the run with --active#gate#accept_boxes True."
+                raise InputError(Problem("nobody has looked at the mask of these boxes", path.name, cure=cure))
+            return self._of_boxes(key, path.name, boxes, said, window)
         mask, named = self._read(key, path, content)
         return self._judged(key, path.name, mask, said or named, window)
+
+    def made_of_boxes(
+        self, key: str, path: Path, was_asked: Callable[[str], bool], window: Window | None = None
+    ) -> Passed | None:
+        """Return the mask that the model makes of the boxes in a file, to be looked at; None for any other file.
+
+        Args:
+            key: as for :meth:`admit`.
+            path: as for :meth:`admit`.
+            was_asked: as for :meth:`admit`.
+            window: as for :meth:`admit`.
+
+        Raises:
+            InputError: as :meth:`admit`; boxes of which the model makes nothing.
+        """
+        if key not in self._items or path.suffix.lower() not in SUFFIXES:
+            return None
+        boxes = self._boxes(key, path, None)
+        if boxes is None:
+            return None
+        self.refuse_image(key, was_asked)
+        return self._of_boxes(key, path.name, boxes, "", window)
 
     def refuse_image(self, key: str, was_asked: Callable[[str], bool]) -> None:
         """Raise InputError for an image that no mask is taken of: unknown, of another split, changed, not asked for."""
@@ -108,6 +150,26 @@ class Gate:
         if not self.accept_unasked and not was_asked(key):
             cure = "Draw an image that was given out, or start the run with --active#gate#accept_unasked True."
             raise InputError(Problem("nobody asked for this image", key, "an image of a query", cure=cure))
+
+    def _boxes(self, key: str, path: Path, content: bytes | None) -> np.ndarray | None:
+        """Return the boxes in a file of an image of the run; None for a file of something else."""
+        size = self.data.store.original_size(key)
+        found = read_boxes(path, size, content)
+        if found is None and self.rectangles == "boxes" and path.suffix.lower() in SUFFIXES:
+            outlines = read_outlines(path, content)
+            refuse_outside(outlines, size, path.name)
+            found = boxes_of_outlines(outlines) if outlines else None
+        return found
+
+    def _of_boxes(self, key: str, where: str, boxes: np.ndarray, said: str, window: Window | None) -> Passed:
+        if self.box_model is None:
+            cure = "Send a mask or outlines."
+            raise InputError(
+                Problem("no model makes masks of boxes here", where, "active#gate#box_model", "none", cure)
+            )
+        image = partial(self.data.store.original_image, key)
+        mask = (self.box_model.foreground(key, image, boxes) >= 0.5).astype(np.uint8)
+        return replace(self._judged(key, where, mask, said, window), objects=len(boxes))
 
     def _read(self, key: str, path: Path, content: bytes | None) -> tuple[np.ndarray, str]:
         size = self.data.store.original_size(key)

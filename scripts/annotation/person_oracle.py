@@ -81,8 +81,8 @@ class PersonOracle(Protocol):
     def ask(self, run_dir: Path, index: int, asked: Sequence[AskedImage], propose: Propose) -> str:
         """Lay out the images of round ``index`` of the run in ``run_dir``, and return what people should do now."""
 
-    def collect(self, run_dir: Path) -> None:
-        """Take in what has come for the run in ``run_dir`` since the last look."""
+    def collect(self, run_dir: Path) -> bool:
+        """Take in what has come for the run in ``run_dir`` since the last look; tell whether to ask anew at once."""
 
 
 class DeskOracle:
@@ -109,8 +109,9 @@ class DeskOracle:
         """Return what people should do now; the desk hands the images out."""
         return "Draw them with the annotation server, then start the training again."
 
-    def collect(self, run_dir: Path) -> None:
-        """Do nothing: who has the desk open hands masks in at once."""
+    def collect(self, run_dir: Path) -> bool:
+        """Return false: who has the desk open hands masks in at once."""
+        return False
 
 
 def asked_images(state: StateReader, index: int, class_of: Mapping[str, str]) -> list[AskedImage]:

@@ -29,6 +29,9 @@ _README = """\
                   PNG (black: background, white: inside), NIfTI, or GeoJSON as QuPath exports it. The mask has the size
                   and the name of its picture. The folder start holds proposals to begin with, the folder cam shows
                   where the classifier looked.
+  With boxes:     a box around each object, in a file per picture with its name and the ending .json:
+                  {{"boxes": [[left, top, right, bottom], ...]}} in pixels, or the JSON of Label Studio. A mask is made
+                  of them when the run goes on, and shown on the page: hand it in as it is, or correct it first.
 
 A picture that is dark around a yellow frame: draw what lies inside of the frame, and nothing else. If there is nothing
 in it, hand in an empty mask.

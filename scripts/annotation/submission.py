@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import PngImagePlugin
 
-from scripts.annotation.gate import Gate
+from scripts.annotation.gate import Gate, Passed
 from scripts.core.errors import InputError, Problem
 from scripts.core.files import plain_file
 from scripts.images.png import mask_to_png, png_to_mask
@@ -20,7 +20,7 @@ from scripts.images.regions import mask_cost
 from scripts.images.values import IGNORE
 from scripts.images.windows import Window, covered
 from scripts.state.desk import Desk, timestamp
-from scripts.state.rows import SIMULATED, LabelRow, RefusalRow
+from scripts.state.rows import BOX, SIMULATED, LabelRow, RefusalRow
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +45,7 @@ class Submission:
         content: bytes of the file where they came without one; of ``path`` only the name counts then.
         window: the part of the image that was asked for; None for all of it. Mask and seconds are added to what the
             user drew in other windows of it, or else the simulation.
+        shown: mask of boxes that was shown for this image: handed in as it is, it counts as an answer by boxes.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Submission:
     certain: bool = False
     content: bytes | None = None
     window: Window | None = None
+    shown: Passed | None = None
 
 
 def take_in(desk: Desk, gate: Gate, submission: Submission, notes: list[str] | None = None) -> LabelRow:
@@ -90,12 +92,23 @@ def take_in(desk: Desk, gate: Gate, submission: Submission, notes: list[str] | N
         notes += passed.notes
     for note in passed.notes:
         logger.warning("%s: mask of %s taken, %s", origin, submission.id, note)
-    row = LabelRow(passed.id, None, "", *mask_cost(passed.mask), seconds, user,
+    pixels, boundary = mask_cost(passed.mask)
+    objects = _boxes_of(passed, submission.shown)
+    row = LabelRow(passed.id, None, "", pixels, boundary, seconds, user,
                    said=passed.said, origin=origin, origin_sha256=digest)  # fmt: skip
+    if objects is not None:
+        row = replace(row, boundary_px=0, kind=BOX, objects=objects)
     if submission.window is None:
         return desk.submit(row, mask_to_png(passed.mask))
     row, mask = _with_other_windows(desk, row, passed.mask, submission.window)
     return desk.submit(row, mask_to_png(mask))
+
+
+def _boxes_of(passed: Passed, shown: Passed | None) -> int | None:
+    """Return the number of boxes that a mask was made of; None for one that somebody drew or corrected."""
+    if passed.objects is None and shown is not None and np.array_equal(passed.mask, shown.mask):
+        return shown.objects
+    return passed.objects
 
 
 def _with_other_windows(desk: Desk, row: LabelRow, mask: np.ndarray, window: Window) -> tuple[LabelRow, np.ndarray]:

@@ -24,6 +24,7 @@ from scripts.images.png import png_to_mask
 from scripts.state.desk import Desk
 from scripts.state.reader import StateReader
 from scripts.trained.run_models import weights_of_round
+from tests.annotation.test_gate import Frames
 from tests.support.people import a_mask, save
 from tests.support.tiny_runs import FakeLearner, fake_theta0, make_images, open_tiny, tiny_loop, what_happened
 
@@ -390,3 +391,67 @@ class TestImagesWithoutMasks:
             save(inbox(loop, 0) / f"{key}.png", a_mask())
         person(data, tmp_path / "out").run()
         assert open_ids(loop)[0] == 1
+
+
+class TestBoxes:
+    """Boxes come back as a mask on the page, and count when somebody hands that in."""
+
+    def begun(self, data: RunData, tmp_path: Path, **changes: Any) -> tuple[Any, str]:
+        loop = person(data, tmp_path / "out", **changes)
+        loop.run()
+        _, ids = open_ids(loop)
+        inbox(loop, 0).joinpath(f"{ids[0]}.json").write_text('{"boxes": [[5, 5, 25, 30], [40, 40, 50, 50]]}')
+        return loop, ids[0]
+
+    def again(self, data: RunData, tmp_path: Path) -> Any:
+        loop = person(data, tmp_path / "out")
+        loop.oracle.gate.box_model = Frames()
+        loop.run()
+        return loop
+
+    def start(self, loop: Any, key: str) -> np.ndarray:
+        return np.asarray(Image.open(loop.folder / "to_annotate" / "round_00" / "start" / f"{key}.png"))
+
+    def test_a_mask_of_boxes_is_shown_and_asked_for_again(self, shapes_data: RunData, tmp_path: Path) -> None:
+        loop, key = self.begun(shapes_data, tmp_path)
+        page_before = (loop.folder / "to_annotate" / "round_00" / "annotate.html").read_bytes()
+        again = self.again(shapes_data, tmp_path)
+        assert key in open_ids(again)[1]
+        found = self.start(again, key)
+        assert (found[5:30, 5:25] == 255).all() and (found == 255).sum() == 25 * 20 + 100
+        assert (loop.folder / "to_annotate" / "round_00" / "annotate.html").read_bytes() != page_before
+        with StateReader.open(loop.folder) as state:
+            assert state.labels() == []
+
+    @pytest.mark.parametrize("is_corrected", [False, True])
+    def test_handed_in_as_it_is_it_counts_as_boxes_and_corrected_as_outlines(
+        self, shapes_data: RunData, tmp_path: Path, is_corrected: bool
+    ) -> None:
+        _, key = self.begun(shapes_data, tmp_path)
+        loop = self.again(shapes_data, tmp_path)
+        mask = (self.start(loop, key) > 0).astype(np.uint8)
+        mask[0, 0] = is_corrected
+        save(inbox(loop, 0) / f"{key}.png", mask)
+        loop = self.again(shapes_data, tmp_path)
+        with StateReader.open(loop.folder) as state:
+            (row,) = state.labels()
+        assert (row.id, row.kind, row.objects) == ((key, "outline", 0) if is_corrected else (key, "box", 2))
+        assert (row.boundary_px > 0) == is_corrected
+
+    def test_boxes_are_made_masks_of_once_and_anew_when_they_change(self, shapes_data: RunData, tmp_path: Path) -> None:
+        _, key = self.begun(shapes_data, tmp_path)
+        loop = self.again(shapes_data, tmp_path)
+        loop.oracle.gate.box_model = None  # it would be asked
+        assert loop.oracle.collect(loop.folder) is False
+        loop.oracle.gate.box_model = Frames()
+        inbox(loop, 0).joinpath(f"{key}.json").write_text('{"boxes": [[0, 0, 9, 9]]}')
+        assert loop.oracle.collect(loop.folder) is True
+        assert (self.start(loop, key) == 255).sum() == 81
+
+    def test_they_are_taken_at_once_where_the_run_says_so(self, shapes_data: RunData, tmp_path: Path) -> None:
+        loop, key = self.begun(shapes_data, tmp_path)
+        loop.oracle.gate.box_model, loop.oracle.gate.accept_boxes = Frames(), True
+        loop.oracle.collect(loop.folder)
+        with StateReader.open(loop.folder) as state:
+            (row,) = state.labels()
+        assert (row.id, row.kind, row.objects, row.cost_px, row.boundary_px) == (key, "box", 2, 600, 0)

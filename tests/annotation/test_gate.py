@@ -142,3 +142,75 @@ class TestContent:
 def test_classes_of_empty_masks_must_be_known(shapes_data: Any) -> None:
     with pytest.raises(InputError, match="unknown class; expected of a, b; found normal"):
         Gate(shapes_data, empty_classes=["normal"])
+
+
+class Frames:
+    """A model whose mask of a box is the box."""
+
+    def require(self) -> None:
+        pass
+
+    def foreground(self, key: str, image: Any, boxes: np.ndarray) -> np.ndarray:
+        found = np.zeros(image().shape[:2], np.float32)
+        for x0, y0, x1, y1 in np.rint(boxes).astype(int):
+            found[y0:y1, x0:x1] = 0.9
+        return found
+
+
+def json_file(path: Path, content: Any) -> Path:
+    path.write_text(json.dumps(content))
+    return path
+
+
+class TestBoxes:
+    BOXES = {"boxes": [[10, 10, 30, 30], [40, 5, 50, 9]]}  # noqa: RUF012 - not changed
+    RECTANGLE = {  # noqa: RUF012
+        "type": "Polygon", "coordinates": [[[10, 10], [30, 10], [30, 30], [10, 30], [10, 10]]],
+    }  # fmt: skip
+
+    def expected(self) -> np.ndarray:
+        mask = np.zeros((64, 64), np.uint8)
+        mask[10:30, 10:30] = mask[5:9, 40:50] = 1
+        return mask
+
+    def test_the_model_makes_the_mask(self, shapes_data: Any, tmp_path: Path) -> None:
+        path = json_file(tmp_path / "a.json", self.BOXES)
+        passed = Gate(shapes_data, box_model=Frames(), accept_boxes=True).admit("train_00", path, yes)
+        np.testing.assert_array_equal(passed.mask, self.expected())
+        assert passed.objects == 2
+
+    def test_without_a_look_they_are_refused_unless_the_run_says_so(self, shapes_data: Any, tmp_path: Path) -> None:
+        gate, path = Gate(shapes_data, box_model=Frames()), json_file(tmp_path / "a.json", self.BOXES)
+        assert "nobody has looked at the mask of these boxes" in refusal(gate, "train_00", path)
+        made = gate.made_of_boxes("train_00", path, yes)
+        assert made is not None and made.objects == 2
+        np.testing.assert_array_equal(made.mask, self.expected())
+
+    def test_no_boxes_to_look_at_in_other_files(self, shapes_data: Any, tmp_path: Path) -> None:
+        gate = Gate(shapes_data, box_model=Frames())
+        for path in (save(tmp_path / "m.png", a_mask()), json_file(tmp_path / "b.json", self.RECTANGLE)):
+            assert gate.made_of_boxes("train_00", path, yes) is None
+        assert gate.made_of_boxes("nobody", json_file(tmp_path / "c.json", self.BOXES), yes) is None
+
+    def test_rectangles_are_outlines_unless_they_are_said_to_be_boxes(self, shapes_data: Any, tmp_path: Path) -> None:
+        path = json_file(tmp_path / "a.geojson", self.RECTANGLE)
+        drawn = Gate(shapes_data).admit("train_00", path, yes)
+        gate = Gate(shapes_data, box_model=Frames(), rectangles="boxes", accept_boxes=True)
+        boxed = gate.admit("train_00", path, yes)
+        assert (drawn.objects, boxed.objects) == (None, 1)
+        np.testing.assert_array_equal(drawn.mask, boxed.mask)
+        with pytest.raises(InputError, match="rectangles"):
+            Gate(shapes_data, rectangles="both")
+
+    def test_without_a_model_or_a_box_they_are_refused(self, shapes_data: Any, tmp_path: Path) -> None:
+        path = json_file(tmp_path / "a.json", self.BOXES)
+        assert "no model makes masks of boxes" in refusal(Gate(shapes_data, accept_boxes=True), "train_00", path)
+        gate = Gate(shapes_data, box_model=Frames(), accept_boxes=True)
+        assert "mask is empty" in refusal(gate, "train_00", json_file(tmp_path / "b.json", {"boxes": []}))
+        outside = json_file(tmp_path / "c.json", {"boxes": [[100, 100, 120, 120]]})
+        assert "c.json box 1, 1 in all: box lies outside the image" in refusal(gate, "train_00", outside)
+
+    def test_validation_images_are_refused_whatever_comes(self, shapes_data: Any, tmp_path: Path) -> None:
+        gate, path = Gate(shapes_data, box_model=Frames()), json_file(tmp_path / "a.json", self.BOXES)
+        with pytest.raises(InputError, match="not an image that is annotated"):
+            gate.made_of_boxes("val_00", path, yes)

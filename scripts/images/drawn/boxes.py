@@ -48,8 +48,9 @@ def read_boxes(path: Path, size: tuple[int, int], content: bytes | None = None) 
     if path.suffix.lower() != ".json":
         return None
     try:
-        data = path.read_bytes() if content is None else content
-        found = json.loads(data.decode("utf-8-sig")) if len(data) <= _MOST_BYTES else None
+        if (path.stat().st_size if content is None else len(content)) > _MOST_BYTES:
+            return None
+        found = json.loads((path.read_bytes() if content is None else content).decode("utf-8-sig"))
     except (OSError, ValueError, RecursionError):
         return None  # outlines say what is wrong with it
     if isinstance(found, Mapping) and "boxes" in found:
