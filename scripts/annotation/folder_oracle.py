@@ -12,7 +12,7 @@ from scripts.annotation.gate import Gate
 from scripts.annotation.person_oracle import AskedImage, DeskOracle, Propose
 from scripts.annotation.round_folder import pages_to_open, write_round
 from scripts.annotation.shown_boxes import is_shown, show, shown
-from scripts.annotation.submission import Submission, take_in
+from scripts.annotation.submission import Submission, take_in, told_seconds
 from scripts.core.errors import InputError, Problem
 from scripts.core.files import file_sha256
 from scripts.core.run_names import RunFile
@@ -42,7 +42,7 @@ class FolderOracle(DeskOracle):
 
     def ask(self, run_dir: Path, index: int, asked: Sequence[AskedImage], propose: Propose) -> str:
         """Write the folder of the round, and return what people should do with it."""
-        folder = write_round(run_dir, index, asked, propose)
+        folder = write_round(run_dir, index, asked, propose, self.gate.takes_boxes)
         how = "it goes on by itself" if self.poll_seconds else "start the same command again"
         return (
             f"1. Open {pages_to_open(folder)} in a browser and draw, or draw the pictures in {folder / 'images'}\n"
@@ -89,7 +89,7 @@ class FolderOracle(DeskOracle):
         made = self.gate.made_of_boxes(found.key, found.path, desk.was_asked, window)
         if made is None:
             return None
-        show(folder, made, digest)
+        show(folder, made, digest, told_seconds(found.path, found.path.read_bytes()))
         logger.info("a mask is made of %d boxes of %s: look at it on the page, and hand it in", made.objects, made.id)
         return True
 

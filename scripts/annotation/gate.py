@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +135,16 @@ class Gate:
             return None
         self.refuse_image(key, was_asked)
         return self._of_boxes(key, path.name, boxes, "", window)
+
+    @cached_property
+    def takes_boxes(self) -> bool:
+        """Whether there is a model for boxes, and what it needs is installed."""
+        try:
+            if self.box_model is not None:
+                self.box_model.require()
+        except InputError:
+            return False
+        return self.box_model is not None
 
     def refuse_image(self, key: str, was_asked: Callable[[str], bool]) -> None:
         """Raise InputError for an image that no mask is taken of: unknown, of another split, changed, not asked for."""

@@ -38,6 +38,7 @@ SCRIPTS = (
     "pictures.js",  # what the page holds, decoded when it is shown
     "view.js",  # zoom, pan, overlay
     "tools.js",  # brush, outline, fill
+    "boxes.js",  # boxes around objects
     "pointer.js",  # mouse, pen, fingers
     "clock.js",  # seconds of work
     "work.js",  # an image, its state and its seconds
@@ -104,7 +105,12 @@ class _Entry:
 
 
 def write_pages(
-    folder: Path, title: str, images: Sequence[PageImage], archive: str, most_bytes: int = MOST_PAGE_BYTES
+    folder: Path,
+    title: str,
+    images: Sequence[PageImage],
+    archive: str,
+    most_bytes: int = MOST_PAGE_BYTES,
+    takes_boxes: bool = False,
 ) -> list[Path]:
     """Write ``annotate.html``, or ``annotate_1.html`` and so on where one page would grow too large; return them.
 
@@ -121,6 +127,7 @@ def write_pages(
         archive: name of the zip file with all masks, e.g. ``"round_03_masks.zip"``; with several pages the number of
             the page is put before its ending.
         most_bytes: size that no page exceeds, unless by a single image.
+        takes_boxes: offer boxes in place of masks.
 
     Raises:
         InputError: a picture or mask is no PNG or has another size, a name occurs twice, or there is no image; lists
@@ -137,6 +144,7 @@ def write_pages(
     for number, (name, group) in enumerate(zip(names, groups, strict=True), start=1):
         own_archive = archive if len(groups) == 1 else f"{stem}_{number}{ending}"
         told = {"title": title, "archive": own_archive, "page": number, "pages": names, "count": len(entries)}
+        told["boxes"] = takes_boxes
         write_changed(folder / name, partial(_parts, told, group))
     for old in page_files(folder):
         if old.name not in names:

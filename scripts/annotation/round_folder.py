@@ -62,7 +62,9 @@ def round_folder(run_dir: Path, index: int) -> Path:
     return run_dir / RunFile.TO_ANNOTATE / round_name(index)
 
 
-def write_round(run_dir: Path, index: int, asked: Sequence[AskedImage], propose: Propose) -> Path:
+def write_round(
+    run_dir: Path, index: int, asked: Sequence[AskedImage], propose: Propose, takes_boxes: bool = False
+) -> Path:
     """Write the folder of a round for the images it asks for, and return it; files that are there are kept.
 
     Args:
@@ -70,6 +72,7 @@ def write_round(run_dir: Path, index: int, asked: Sequence[AskedImage], propose:
         index: the round.
         asked: its images.
         propose: makes the proposals of those that are not written yet.
+        takes_boxes: offer boxes in place of masks.
 
     Raises:
         InputError: a file that is there is not what was written.
@@ -83,7 +86,7 @@ def write_round(run_dir: Path, index: int, asked: Sequence[AskedImage], propose:
         _write_proposal(folder, proposal, missing[proposal.id])
     images = [_page_image(folder, image) for image in asked]
     title = f"{run_dir.name}, round {index}"
-    pages = write_pages(folder, title, images, f"{folder.name}_masks.zip")
+    pages = write_pages(folder, title, images, f"{folder.name}_masks.zip", takes_boxes=takes_boxes)
     rows = "\n".join(f"{image.name + '.png':<41} {image.label:<21} {image.why}" for image in images)
     count = sum(image.waits for image in asked)
     text = _README.format(title=title, count=count, skip=SKIP, rows=rows, pages=_pages_words(pages))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from scripts.annotation.gate import Passed
 from scripts.core.files import file_stem, make_folder, write_atomic
@@ -13,13 +16,29 @@ from scripts.images.values import FOREGROUND
 _FOLDER = "boxes"
 
 
-def show(folder: Path, made: Passed, digest: str) -> None:
+@dataclass(frozen=True)
+class Shown:
+    """A mask of boxes that people were shown.
+
+    Attributes:
+        mask: uint8 (H, W) in {0, 1}.
+        boxes: their number.
+        seconds: time that the boxes took, 0 where it is not known.
+    """
+
+    mask: np.ndarray
+    boxes: int
+    seconds: float = 0.0
+
+
+def show(folder: Path, made: Passed, digest: str, seconds: float) -> None:
     """Let a mask of boxes be what people begin with, in place of the proposal that was there.
 
     Args:
         folder: of the round.
         made: the mask.
         digest: SHA-256 of the file of boxes.
+        seconds: time that they took, 0 where it is not known.
 
     Raises:
         StateError: it cannot be written.
@@ -27,7 +46,7 @@ def show(folder: Path, made: Passed, digest: str) -> None:
     stem = file_stem(made.id)
     make_folder(folder / _FOLDER)
     write_atomic(folder / "start" / f"{stem}.png", mask_to_png((made.mask == FOREGROUND) * 255))
-    told = {"sha256": digest, "boxes": made.objects}
+    told = {"sha256": digest, "boxes": made.objects, "seconds": seconds}
     write_atomic(_note(folder, made.id), json.dumps(told).encode())  # last: a kill before it shows them again
 
 
@@ -36,16 +55,17 @@ def is_shown(folder: Path, key: str, digest: str) -> bool:
     return _told(folder, key).get("sha256") == digest
 
 
-def shown(folder: Path, key: str) -> Passed | None:
+def shown(folder: Path, key: str) -> Shown | None:
     """Return the mask of boxes that is shown for an image; None where it shows no such mask."""
-    objects, path = _told(folder, key).get("boxes"), folder / "start" / f"{file_stem(key)}.png"
-    if not isinstance(objects, int) or not path.is_file():
+    told, path = _told(folder, key), folder / "start" / f"{file_stem(key)}.png"
+    boxes, seconds = told.get("boxes"), told.get("seconds")
+    if not isinstance(boxes, int) or not isinstance(seconds, int | float) or not path.is_file():
         return None
     try:
         mask = png_to_mask(path.read_bytes())
     except (OSError, SyntaxError, ValueError):  # somebody changed it: no mask is equal to it
         return None
-    return Passed(key, (mask > 0).astype(mask.dtype), objects=objects)
+    return Shown((mask > 0).astype(np.uint8), boxes, float(seconds))
 
 
 def _note(folder: Path, key: str) -> Path:

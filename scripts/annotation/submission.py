@@ -12,8 +12,10 @@ import numpy as np
 from PIL import PngImagePlugin
 
 from scripts.annotation.gate import Gate, Passed
+from scripts.annotation.shown_boxes import Shown
 from scripts.core.errors import InputError, Problem
 from scripts.core.files import plain_file
+from scripts.images.drawn.boxes import texts_of_boxes
 from scripts.images.png import mask_to_png, png_to_mask
 from scripts.images.reading import opened_picture
 from scripts.images.regions import mask_cost
@@ -45,7 +47,8 @@ class Submission:
         content: bytes of the file where they came without one; of ``path`` only the name counts then.
         window: the part of the image that was asked for; None for all of it. Mask and seconds are added to what the
             user drew in other windows of it, or else the simulation.
-        shown: mask of boxes that was shown for this image: handed in as it is, it counts as an answer by boxes.
+        shown: mask of boxes that was shown for this image: handed in as it is, it counts as an answer by boxes. Their
+            seconds are added in any case.
     """
 
     id: str
@@ -57,7 +60,7 @@ class Submission:
     certain: bool = False
     content: bytes | None = None
     window: Window | None = None
-    shown: Passed | None = None
+    shown: Shown | None = None
 
 
 def take_in(desk: Desk, gate: Gate, submission: Submission, notes: list[str] | None = None) -> LabelRow:
@@ -94,6 +97,7 @@ def take_in(desk: Desk, gate: Gate, submission: Submission, notes: list[str] | N
         logger.warning("%s: mask of %s taken, %s", origin, submission.id, note)
     pixels, boundary = mask_cost(passed.mask)
     objects = _boxes_of(passed, submission.shown)
+    seconds += 0.0 if submission.shown is None else submission.shown.seconds
     row = LabelRow(passed.id, None, "", pixels, boundary, seconds, user,
                    said=passed.said, origin=origin, origin_sha256=digest)  # fmt: skip
     if objects is not None:
@@ -104,11 +108,20 @@ def take_in(desk: Desk, gate: Gate, submission: Submission, notes: list[str] | N
     return desk.submit(row, mask_to_png(mask))
 
 
-def _boxes_of(passed: Passed, shown: Passed | None) -> int | None:
+def _boxes_of(passed: Passed, shown: Shown | None) -> int | None:
     """Return the number of boxes that a mask was made of; None for one that somebody drew or corrected."""
     if passed.objects is None and shown is not None and np.array_equal(passed.mask, shown.mask):
-        return shown.objects
+        return shown.boxes
     return passed.objects
+
+
+def told_seconds(path: Path, content: bytes) -> float:
+    """Return the seconds that a PNG or a JSON of boxes says it took; 0 where it says none."""
+    try:
+        seconds = float(_texts(path, content).get("seconds", "0"))
+    except ValueError:
+        return 0.0
+    return seconds if 0.0 <= seconds <= _LONGEST_DAY_S else 0.0
 
 
 def _with_other_windows(desk: Desk, row: LabelRow, mask: np.ndarray, window: Window) -> tuple[LabelRow, np.ndarray]:
@@ -151,16 +164,13 @@ def _drawn_by(submission: Submission, content: bytes) -> tuple[str, float]:
                 repr(user[:200]),
             )
         )
-    seconds = submission.seconds
-    if not seconds:
-        try:
-            seconds = float(told.get("seconds", "0"))
-        except ValueError:
-            seconds = 0.0
+    seconds = submission.seconds or told_seconds(submission.path, content)
     return user, seconds if 0.0 <= seconds <= _LONGEST_DAY_S else 0.0
 
 
 def _texts(path: Path, content: bytes) -> dict[str, str]:
+    if path.suffix.lower() == ".json":
+        return texts_of_boxes(content)
     if path.suffix.lower() != ".png":
         return {}
     with opened_picture(path, content) as picture:

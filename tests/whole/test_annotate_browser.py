@@ -23,6 +23,7 @@ from PIL import Image, ImageDraw
 
 from scripts.annotation import page as page_module
 from scripts.annotation.page import PageImage, write_pages
+from scripts.images.drawn.boxes import read_boxes
 from scripts.images.windows import Window, covered
 from tests.annotation.test_page import NASTY, held, png
 from tests.support.browser import Page, browser, find_chromium
@@ -1056,3 +1057,78 @@ def test_there_is_room_to_draw_on_a_small_window(desk: Desk, width: int, height:
     assert box["height"] >= 240 and box["width"] >= 300
     assert name["width"] > 100
     assert box["bottom"] <= decide["top"] and decide["bottom"] <= aside["top"]
+
+
+@pytest.fixture
+def box_desk(tab: Page, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Desk]:
+    """A page that takes boxes, opened."""
+    saved = tmp_path / "out"
+    saved.mkdir()
+    tab.downloads_to(saved)
+    (file,) = write_pages(tmp_path, request.node.name, images(), saved.name + ".zip", takes_boxes=True)
+    desk = Desk(tab, file, saved)
+    tab.events.clear()
+    desk.open()
+    desk.name()
+    yield desk
+    tab.shut_all()
+    assert tab.faults == []
+
+
+class TestBoxes:
+    def boxes(self, desk: Desk) -> list[list[int]]:
+        path = desk.file_from("[data-action=one]")
+        told = json.loads(path.read_bytes())
+        assert (path.name, told["annotator"]) == ("a.json", NAME)
+        assert 0 <= float(told["seconds"]) < 60
+        return told["boxes"]
+
+    def drag(self, desk: Desk, first: Point, last: Point, button: str = "left") -> list[int]:
+        (x0, y0), (x1, y1) = desk.drag([first, last], button)
+        return [round(each) for each in (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))]
+
+    def test_boxes_are_handed_in_in_place_of_the_mask(self, box_desk: Desk) -> None:
+        box_desk.page.press("x")
+        first = self.drag(box_desk, (20, 10), (60, 50))
+        second = self.drag(box_desk, (100, 80), (70, 30))  # from the lower right corner
+        for found, expected in zip(self.boxes(box_desk), (first, second), strict=True):
+            assert np.abs(np.subtract(found, expected)).max() <= 1  # the screen has pixels of its own
+        box_desk.page.press("d")
+        assert box_desk.has_states("done", "todo", "todo")
+        content = box_desk.zip()
+        assert list(content) == ["a.json"]
+        found = read_boxes(Path("a.json"), (HEIGHT, WIDTH), content["a.json"])
+        assert found is not None and len(found) == 2
+
+    def test_they_go_by_a_click_by_undo_and_by_clear_and_the_mask_is_as_before(self, box_desk: Desk) -> None:
+        box_desk.page.press("x")
+        drawn = [self.drag(box_desk, (5, 5), (80, 80)), self.drag(box_desk, (20, 20), (40, 40))]
+        self.drag(box_desk, (90, 60), (120, 85))
+        box_desk.page.press("z", "ctrl")
+        assert len(self.boxes(box_desk)) == 2
+        box_desk.drag([(30.0, 30.0)], "right")  # the smaller one of both
+        (left,) = self.boxes(box_desk)
+        assert np.abs(np.subtract(left, drawn[0])).max() <= 1
+        box_desk.page.click("[data-action=clear]")
+        assert np.array_equal(box_desk.mask(), START)
+
+    def test_a_slip_of_the_hand_is_no_box_and_the_picture_is_the_limit(self, box_desk: Desk) -> None:
+        box_desk.page.press("x")
+        box_desk.drag([(30.0, 30.0)])
+        assert "Drag from one corner" in box_desk.text("#say")
+        self.drag(box_desk, (100, 70), (WIDTH + 20, HEIGHT + 10))
+        (found,) = self.boxes(box_desk)
+        assert found[2:] == [WIDTH, HEIGHT]
+
+    def test_they_are_there_when_the_page_is_opened_again(self, box_desk: Desk) -> None:
+        box_desk.page.press("x")
+        self.drag(box_desk, (20, 10), (60, 50))
+        before = self.boxes(box_desk)
+        time.sleep(KEPT_S)
+        box_desk.open()
+        assert self.boxes(box_desk) == before
+
+    def test_a_page_of_a_run_without_a_model_offers_none(self, desk: Desk) -> None:
+        assert desk.page.evaluate("document.querySelector('#boxes').hidden") is True
+        desk.page.press("x")
+        assert desk.page.evaluate("document.querySelector('[data-action=brush]').ariaPressed") == "true"

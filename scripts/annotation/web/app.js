@@ -2,6 +2,7 @@
 
 const OPEN_IMAGES = 5; // so many images keep their steps for undo; the others give their memory back
 const LARGEST_BRUSH = 300;
+const BOXES_WORDS = "The boxes are handed in, and the mask is not: the run makes one of them and shows it here.";
 
 class App {
   constructor(data, store) {
@@ -11,6 +12,7 @@ class App {
     this.view = new View(element("stage"), layers, (context, view) => this.pointers.marks(context, view));
     this.surface = new Surface(this.view, {
       step: () => this.stepped(),
+      boxed: () => this.boxed(),
       say: (text) => this.frame.say(text),
       waits: () => { element("open-outline").hidden = !this.pointers?.outline?.waits; },
     });
@@ -37,6 +39,7 @@ class App {
     this.#connect();
     this.frame.showKept(this.keeper);
     this.frame.showPages();
+    element("boxes").hidden = !this.data.boxes;
     this.sharing = new Sharing(this);
     this.chooseTool("brush");
     this.setBrush(this.surface.brush);
@@ -120,8 +123,16 @@ class App {
     if (!this.surface.commit()) this.frame.say(idle);
   }
 
+  /** Take all boxes away, else all that is drawn. */
+  clear() {
+    if (this.work.boxes.length) this.surface.boxed([]);
+    else this.wholeMask((mask) => mask.fill(0), "The mask is empty.");
+  }
+
   undo() {
+    const { boxes } = this.work;
     if (this.pointers.outline) this.pointers.outline.back();
+    else if (this.pointers.tool instanceof BoxTool && boxes.length) this.surface.boxed(boxes.slice(0, -1));
     else this.#turned(this.work.history.undo());
   }
 
@@ -143,6 +154,13 @@ class App {
     this.keeper.keepSoon(this.work);
   }
 
+  /** Other boxes stand for the image. */
+  boxed() {
+    this.frame.say(this.work.boxes.length ? BOXES_WORDS : "");
+    this.refresh();
+    this.keeper.keepSoon(this.work);
+  }
+
   show(options) {
     this.view.set(options);
   }
@@ -157,7 +175,7 @@ class App {
       return;
     }
     const question = "Its mask is empty. Is there nothing to outline in this image?";
-    if (work.mask.isEmpty && !(await ask("Nothing is drawn", question, "Nothing to outline", "Draw on"))) return;
+    if (!work.boxes.length && work.mask.isEmpty && !(await ask("Nothing is drawn", question, "Nothing to outline", "Draw on"))) return;
     this.#mark("done");
     this.goOn();
   }
@@ -211,8 +229,8 @@ class App {
     await this.sharing.catchUp([this.work.image.key]);
     const annotator = await this.annotator();
     if (!annotator) return;
-    const { name, bytes } = await pngOfWork(this.work, annotator);
-    download(name, bytes, "image/png");
+    const { name, bytes } = await fileOfWork(this.work, annotator);
+    download(name, bytes, name.endsWith(".json") ? "application/json" : "image/png");
     this.frame.say(`Saved ${name}. Put it into the folder masks beside this page.`);
   }
 

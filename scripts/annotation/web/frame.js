@@ -18,7 +18,7 @@ class Frame {
     element("image-why").textContent = whyWords(image);
     element("heat").hidden = !image.cam;
     this.#showState(work);
-    this.#enable("undo", history.past.length > 0);
+    this.#enable("undo", history.past.length > 0 || work.boxes.length > 0);
     this.#enable("redo", history.future.length > 0);
     this.#enable("previous", index > 0);
     this.#enable("next", index + 1 < works.length);

@@ -1,4 +1,4 @@
-// Mouse, pen and fingers on the stage: which of them draws, moves or zooms. Needs view.js, tools.js.
+// Mouse, pen and fingers on the stage: which of them draws, moves or zooms. Needs view.js, tools.js, boxes.js.
 //
 // One pointer uses the tool; the right button, Alt and the eraser end of a pen do the opposite of it. Space, the middle
 // button and the tool "move" shift the picture; two fingers shift and zoom it. Once a pen was seen, single fingers only
@@ -15,10 +15,12 @@ const TOOLS = {
   cut: { kind: OutlineTool, value: 0 },
   fill: { kind: AreaTool, value: 1 },
   remove: { kind: AreaTool, value: 0 },
+  box: { kind: BoxTool, value: 1 },
+  unbox: { kind: BoxTool, value: 0 },
   move: { kind: null, value: 0 },
 };
 
-/** What the tools draw on. `listeners`: {step, say, waits}, called after a step, with a message, and by an outline. */
+/** What the tools draw on. `listeners`: {step, boxed, say, waits}: a step, other boxes, a message, an open outline. */
 class Surface {
   constructor(view, listeners) {
     this.view = view;
@@ -50,6 +52,13 @@ class Surface {
     return isStep;
   }
 
+  /** Let these be the boxes of the image. */
+  boxed(boxes) {
+    this.work.boxed(boxes);
+    this.view.marksChanged();
+    this.listeners.boxed();
+  }
+
   revert() {
     if (this.box) this.view.changed(this.work.history.revert(this.box));
     this.box = null;
@@ -71,7 +80,7 @@ class Surface {
 class Pointers {
   constructor(stage, view, surface) {
     Object.assign(this, { stage, view, surface });
-    this.tools = new Map([StrokeTool, OutlineTool, AreaTool].map((kind) => [kind, new kind(surface)]));
+    this.tools = new Map([StrokeTool, OutlineTool, AreaTool, BoxTool].map((kind) => [kind, new kind(surface)]));
     this.name = "brush";
     this.down = new Map(); // pressed pointers by id: {x, y} on the screen
     this.drawing = null; // id of the pointer that uses the tool
@@ -111,6 +120,7 @@ class Pointers {
   }
 
   marks(context, view) {
+    drawBoxes(context, view, this.surface.work?.boxes ?? []);
     if (!this.isSpace) this.tool?.marks(context, view);
   }
 

@@ -11,6 +11,17 @@ async function pngOfWork(work, annotator) {
   return { name: `${work.image.name}.png`, bytes: await maskPng(work.unpacked(), texts) };
 }
 
+/** The boxes of an image as {name, bytes}, of which the run makes a mask. */
+function boxesOfWork({ image, boxes, seconds }, annotator) {
+  const told = { boxes, annotator, seconds: seconds.toFixed(1) };
+  return { name: `${image.name}.json`, bytes: new TextEncoder().encode(JSON.stringify(told)) };
+}
+
+/** What is handed in of an image that is not skipped, as {name, bytes}. */
+async function fileOfWork(work, annotator) {
+  return work.boxes.length ? boxesOfWork(work, annotator) : pngOfWork(work, annotator);
+}
+
 /** The reason why an image cannot be drawn, as {name, bytes}. */
 function skipOfWork(work) {
   return { name: `${work.image.name}.skip`, bytes: new TextEncoder().encode(`${work.reason}\n`) };
@@ -19,13 +30,16 @@ function skipOfWork(work) {
 /** The zip with everything about finished images. */
 async function zipOfWorks(finished, annotator) {
   const files = [];
-  for (const work of finished) files.push(work.state === "skip" ? skipOfWork(work) : await pngOfWork(work, annotator));
+  for (const work of finished) files.push(work.state === "skip" ? skipOfWork(work) : await fileOfWork(work, annotator));
   return zipOf(files);
 }
 
 function savedWords(finished, count, data) {
-  const skips = finished.filter((work) => work.state === "skip").length, masks = finished.length - skips;
+  const skips = finished.filter((work) => work.state === "skip").length;
+  const boxed = finished.filter((work) => work.state !== "skip" && work.boxes.length).length;
+  const masks = finished.length - skips - boxed;
   const content = [
+    boxed && `the boxes of ${number(boxed, "image", "images")}`,
     masks && number(masks, "mask", "masks"),
     skips && number(skips, "image that cannot be drawn", "images that cannot be drawn"),
   ];

@@ -28,6 +28,7 @@ class Work {
     this.isSaved = record.isSaved ?? false; // in a zip as it is now
     this.drawnBits = record.bits ?? null; // null as long as nobody has drawn: then the proposal is the mask
     this.isDrawn = this.drawnBits !== null;
+    this.boxes = record.boxes ?? []; // where there are some, they are handed in and the mask is not
     this.isChanged = false; // since it was read or kept
   }
 
@@ -71,6 +72,14 @@ class Work {
     this.isSaved = false;
   }
 
+  /** Let these be the boxes. */
+  boxed(boxes) {
+    if (this.state === "todo") this.state = "begun";
+    this.boxes = boxes;
+    this.isChanged = true;
+    this.isSaved = false;
+  }
+
   mark(state, reason = "") {
     this.state = state;
     this.reason = reason;
@@ -97,15 +106,16 @@ class Work {
    */
   next(found) {
     if (this.isOlderThan(found)) return undefined;
-    const bits = this.isDrawn ? this.bits : undefined, { state, reason } = this;
+    const bits = this.isDrawn ? this.bits : undefined, { state, reason, boxes } = this;
     const before = found ?? { state: "todo", reason: "" };
-    const isSame = before.state === state && before.reason === reason && sameBytes(before.bits, bits);
+    const isSame = before.state === state && before.reason === reason && sameBytes(before.bits, bits)
+      && `${before.boxes ?? []}` === `${boxes}`;
     if (!isSame) this.version += 1;
     this.isChanged = false;
     this.isSaved ||= isSame && Boolean(found?.isSaved);
     this.seconds = Math.max(this.seconds, found?.seconds ?? 0);
     const { version, seconds, isSaved } = this;
-    return { version, state, reason, seconds, isSaved, bits };
+    return { version, state, reason, seconds, isSaved, bits, boxes };
   }
 }
 

@@ -66,6 +66,18 @@ def read_boxes(path: Path, size: tuple[int, int], content: bytes | None = None) 
     )
 
 
+def texts_of_boxes(content: bytes) -> dict[str, str]:
+    """Return what JSON with a key ``boxes`` says besides: ``annotator`` and ``seconds``, as texts; none of others."""
+    try:
+        found = json.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(found, Mapping) or "boxes" not in found:
+        return {}
+    told = {name: found.get(name) for name in ("annotator", "seconds")}
+    return {name: str(value) for name, value in told.items() if isinstance(value, str | int | float)}
+
+
 def boxes_of_outlines(outlines: Sequence[Outline]) -> np.ndarray | None:
     """Return outlines as boxes, float64 (N, 4), if each is a rectangle along the axes; None where one is not."""
     boxes = []
