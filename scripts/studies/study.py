@@ -140,7 +140,9 @@ class Study:
             try:
                 if ended.code != 0:
                     raise StateError(_failure(run, ended))
-                write_result(run.result, run_result(run, self.names, ended))
+                result = run_result(run, self.names, ended)
+                write_result(run.result, result)
+                self._share(result)
             except UserError as error:
                 failed[run] = error.problems
                 logger.warning("study: %s failed, the others go on: %s", run.name, error)
@@ -151,6 +153,14 @@ class Study:
         finally:
             progress.close()
         return failed
+
+    def _share(self, result: Record) -> None:
+        """Add a result to those that are shared, so that a study that never ends leaves it there too."""
+        try:
+            if self.shared_results is not None:
+                self.shared_results.put([result])
+        except UserError as error:  # all of them are added again at the end, which fails the study if it must
+            logger.warning("study: %s, seed %d is not shared yet: %s", result["method"], result["seed"], error)
 
     def _take_over(self, results: list[Record]) -> list[Record]:
         """Return the results with those that another machine left in ``results_dir``, which are kept here too.

@@ -240,6 +240,31 @@ class TestPlaces:
         study_of(tmp_path / "three" / "s", runner := FakeRunner(), lr=0.5).run()  # nothing foreign was kept
         assert runner.asked == ALL
 
+    def test_results_are_shared_as_runs_end(self, tmp_path: Path) -> None:
+        """A study that is killed leaves what it has found."""
+        shared, seen = tmp_path / "shared", list[int]()
+        runner = FakeRunner(then=lambda: seen.append(len(table(shared / "rounds.csv"))))
+        study_of(tmp_path / "s", runner, results_dir=str(shared)).run()
+        assert seen == [1, 2, 3, 4]
+
+    def test_results_that_cannot_be_shared_yet_are_at_the_end(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        shared = tmp_path / "shared"
+        blocked = shared / "s" / "random_seed1.json"
+
+        def hinder_and_clear() -> None:
+            if blocked.is_dir():
+                blocked.rmdir()
+            elif len(seen) == 1:
+                blocked.mkdir()
+            seen.append(1)
+
+        seen: list[int] = []
+        study_of(tmp_path / "s", FakeRunner(then=hinder_and_clear), results_dir=str(shared)).run()
+        assert "random, seed 1 is not shared yet" in caplog.text
+        assert len(table(shared / "rounds.csv")) == 4
+
     def test_a_place_that_cannot_be_written_is_told_before_the_first_run(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         for results_dir in ("file", "file/below"):
