@@ -215,7 +215,8 @@ def _label_row(answer: Answer, index: int, blob: str, windows: Sequence[Window])
 class CycleHandler(PhaseHandler):
     """Train from theta0: cycle 0 on L and the pseudo-masks of the round before, cycle 1 on L and this round's.
 
-    A method that does not ``carry`` pseudo-masks over trains cycle 0 on L alone.
+    A method that does not ``carry`` pseudo-masks over trains cycle 0 on L alone; a ``warm`` one goes on in cycle 1 from
+    the weights of cycle 0.
     """
 
     def __init__(self, cycle: int) -> None:
@@ -230,7 +231,8 @@ class CycleHandler(PhaseHandler):
         items = self._items(context)
         if not items:
             return None
-        trained = run.learner.train(items, (context.index, self.cycle))
+        start = context.weights(upto_cycle=0) if self.cycle == 1 and run.method.warm else None
+        trained = run.learner.train(items, (context.index, self.cycle), start)
         blob = run.state.put_blob(pack_weights(trained.weights, run.learner.theta0.weights), ".pt")
         logger.info(
             "round %d, cycle %d: %d images, best validation %.4f in epoch %d, %.0f s",

@@ -40,6 +40,7 @@ class Method:
             (:mod:`scripts.active.pseudo`); none takes the masks as they are (published).
         carry: train the first cycle on the pseudo-masks of the round before too (published). False trains it on oracle
             masks alone, so that errors in pseudo-masks are not taught from round to round; needs ``cycles`` 2.
+        warm: begin the second training with the weights of the first, in place of theta0 (published).
         equal_steps: train as many steps in the one training of a round as methods of two trainings take in both: the
             control of methods with pseudo-masks.
         label_all: ask for all masks in the first round (full supervision).
@@ -47,9 +48,9 @@ class Method:
         overrides: config values of its trainings by nested id.
 
     Raises:
-        InputError: pseudo-masks that no training would see, a chain without pseudo-masks, equal steps for a method that
-            has no single training, or regions without a score, with a reduction of their own, or of methods that ask
-            for all masks at once.
+        InputError: pseudo-masks that no training would see, a chain without pseudo-masks, a warm second training where
+            there is none, equal steps for a method that has no single training, or regions without a score, with a
+            reduction of their own, or of methods that ask for all masks at once.
     """
 
     strategy: Strategy = random_order
@@ -62,6 +63,7 @@ class Method:
     propagation: Propagation | None = None
     chain: Sequence[Step] = ()
     carry: bool = True
+    warm: bool = False
     equal_steps: bool = False
     label_all: bool = False
     rounds: int | None = None
@@ -80,6 +82,10 @@ class Method:
         if self.chain and self.propagation is None:
             cure = "Give the method a propagation, or take the chain out."
             raise InputError(Problem("a chain for no pseudo-masks", "active#methods", "a propagation", "none", cure))
+        if self.warm and self.cycles < 2:
+            raise InputError(
+                Problem("no second training to begin warm", "active#methods", "cycles 2", f"cycles {self.cycles}")
+            )
         if self.equal_steps and self.cycles != 1:
             raise InputError(
                 Problem(

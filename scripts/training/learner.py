@@ -18,7 +18,7 @@ from scripts.networks.feature_bank import FeatureBank
 from scripts.networks.interface import JointNetwork
 from scripts.networks.outputs import ImageMaps, Prediction, image_maps, prediction, restore_passes
 from scripts.networks.theta0 import Theta0
-from scripts.networks.weights import Weights
+from scripts.networks.weights import Weights, pack_weights
 from scripts.training.checkpoints import CheckpointFile
 from scripts.training.dataset import equal_sizes
 from scripts.training.train import Trained, train
@@ -58,24 +58,25 @@ class Learner:
             bank.bind(theta0.sha256)
 
     def train(
-        self, items: Sequence[Mapping[str, Any]], purpose: tuple[int, int], overrides: Mapping[str, Any] | None = None
+        self, items: Sequence[Mapping[str, Any]], purpose: tuple[int, int], start: Weights | None = None
     ) -> Trained:
-        """Train on ``items`` from theta0 and return the weights of the best validation.
+        """Train on ``items`` and return the weights of the best validation.
 
         Args:
             items: training images with ``mask`` (uint8 (H, W), or target and weight (2, H, W)) and ``kind``.
             purpose: (round, cycle), for seeds and logs.
-            overrides: more config values by nested id.
+            start: weights to begin with; None for theta0.
         """
         round_, cycle = purpose
         name = f"{self.name}/round_{round_:02d}_cycle{cycle}"
-        changes = {"cycle#name": name, "cycle#seed": derive_seed(self.seed, *purpose, "order"), **(overrides or {})}
+        changes = {"cycle#name": name, "cycle#seed": derive_seed(self.seed, *purpose, "order")}
         objects = {"train#dataset#data": list(items), "validate#dataset#data": self.data.items("val")}
         checkpoint = None
         if self.checkpoint is not None:
-            checkpoint = self.checkpoint.of(name, self.seed, self.theta0.sha256, _fingerprint(items))
+            checkpoint = self.checkpoint.of(name, self.seed, self.theta0.sha256, _fingerprint(items, start))
         seed = derive_seed(self.seed, *purpose, "train")
-        return train(self._parser(changes, objects), seed, self.theta0.weights, checkpoint)
+        theta = self.theta0.weights if start is None else start
+        return train(self._parser(changes, objects), seed, theta, checkpoint)
 
     def predict(self, ids: Sequence[str], weights: Weights) -> Iterator[Prediction]:
         """Yield a prediction per id, with the evaluation's inferer."""
@@ -180,9 +181,9 @@ def _image(preprocessing: Callable[[Mapping[str, Any]], Any], key: str, device: 
     return image[None].to(device).contiguous()
 
 
-def _fingerprint(items: Sequence[Mapping[str, Any]]) -> str:
-    """Return a hash of the ids, kinds and masks that a training learns from."""
-    digest = hashlib.sha256()
+def _fingerprint(items: Sequence[Mapping[str, Any]], start: Weights | None) -> str:
+    """Return a hash of the ids, kinds and masks that a training learns from, and of the weights it begins with."""
+    digest = hashlib.sha256(b"" if start is None else pack_weights(start))
     for item in items:
         mask = np.asarray(item["mask"])
         digest.update(repr((item["id"], int(item["kind"]), mask.shape, mask.dtype.str)).encode())

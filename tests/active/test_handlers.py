@@ -31,6 +31,7 @@ from scripts.active.strategies.at_random import random_order
 from scripts.active.strategies.by_score import highest_score
 from scripts.active.strategies.per_class import initial_query
 from scripts.active.strategies.pool import Pool
+from scripts.core.errors import InputError
 from scripts.core.run_names import Stage
 from scripts.images.png import png_to_mask
 from scripts.images.regions import mask_cost
@@ -232,6 +233,17 @@ class TestCycleHandler:
         run = open_run(state, shapes_data, Method())
         fire(CycleHandler(0), run, 0)
         assert state.phases(0) == []
+
+
+def test_a_warm_second_training_begins_with_the_weights_of_the_first(state: RunState, shapes_data: Any) -> None:
+    run = open_run(state, shapes_data, replace(LABEL_PROP, warm=True))
+    label(state, 0, "train_00", "train_01")
+    for handler in (CycleHandler(0), PseudoLabelHandler("cycle0"), CycleHandler(1)):
+        fire(handler, run, 0)
+    first, second = run.learner.calls  # type: ignore[attr-defined]
+    assert (first.theta, second.theta) == (0.0, float(RoundContext(run, 0).weights(upto_cycle=0)["w"]))
+    with pytest.raises(InputError, match="no second training"):
+        Method(warm=True)
 
 
 class TestPseudoLabelHandler:

@@ -124,11 +124,11 @@ class FakeLearner:
     scored: list[tuple[str, float]] = field(default_factory=list)
 
     def train(
-        self, items: Sequence[Mapping[str, Any]], purpose: tuple[int, int], overrides: Mapping[str, Any] | None = None
+        self, items: Sequence[Mapping[str, Any]], purpose: tuple[int, int], start: Weights | None = None
     ) -> Trained:
         masks = {item["id"]: hashlib.sha256(item["mask"].tobytes()).hexdigest()[:8] for item in items}
         kinds = {item["id"]: item["kind"] for item in items}
-        theta = float(self.theta0.weights["w"])
+        theta = float((self.theta0.weights if start is None else start)["w"])
         self.calls.append(Call(purpose, theta, kinds, masks))
         digest = hashlib.sha256(repr((theta, purpose, self.seed, sorted(masks.items()), kinds)).encode()).digest()
         return Trained({"w": torch.tensor(1.0 + digest[0])}, self.metric(purpose), 1, 0.0)

@@ -83,10 +83,13 @@ class TestTrain:
         monkeypatch.setattr(scripts.training.learner, "train", train)
         learner = learner_of(shapes_data, theta, tmp_path, overrides={"max_epochs": 7, "lr": 0.5})
         items = some_items(shapes_data)
-        learner.train(items, (2, 1), {"lr": 0.25})
+        learner.train(items, (2, 1))
         parser, start = seen[0]
         assert start is theta.weights
-        assert (parser["max_epochs"], parser["lr"], parser["cycle"]["name"]) == (7, 0.25, "run/round_02_cycle1")
+        assert (parser["max_epochs"], parser["lr"], parser["cycle"]["name"]) == (7, 0.5, "run/round_02_cycle1")
+        warm = {name: value + 1 for name, value in theta.weights.items()}
+        learner.train(items, (2, 1), warm)
+        assert seen[1][1] is warm
         assert [item["id"] for item in parser["train#dataset#data"]] == [item["id"] for item in items]
         assert parser["network_def#pretrained"] is False  # theta0 replaces those weights, so none are read
 
