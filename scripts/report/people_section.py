@@ -10,7 +10,7 @@ from scripts.evaluation.agreement import agreement, consensus
 from scripts.images.png import png_to_mask
 from scripts.images.values import IGNORE
 from scripts.state.reader import StateReader
-from scripts.state.rows import SIMULATED, LabelRow
+from scripts.state.rows import BOX, SIMULATED, LabelRow
 
 
 def people_section(state: StateReader) -> dict[str, list[list[Any]]]:
@@ -34,7 +34,7 @@ def _annotators(state: StateReader, labels: list[LabelRow]) -> list[list[Any]]:
         rows = by_user[user]
         times = [row.seconds for row in rows if row.seconds > 0]
         body.append([
-            user, len(rows), len({row.id for row in rows}), refused[user],
+            user, len(rows), sum(row.kind == BOX for row in rows), len({row.id for row in rows}), refused[user],
             f"{sum(times):.0f}" if times else None, f"{median(times):.0f}" if times else None,
             sum(row.cost_px for row in rows), sum(row.boundary_px for row in rows),
         ])  # fmt: skip

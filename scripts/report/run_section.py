@@ -10,10 +10,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from scripts.core.result_files import Record
 from scripts.core.run_names import Metric, RunFile, Stage
+from scripts.images.targets import target_of_png
 from scripts.report.people_section import people_section
 from scripts.state.reader import StateReader
 from scripts.state.rows import PseudoRow
@@ -133,6 +135,7 @@ def _pseudo_masks(state: StateReader, rows: Sequence[Record]) -> dict[str, Any]:
     """A row per round and stage, and the provenance of each pseudo-mask of the last round."""
     stages: list[list[Any]] = []
     last: list[PseudoRow] = []
+    has_chain = bool((state.settings().get("active", {}).get("preset") or {}).get("chain"))
     for row in rows:
         for stage, shown in STAGES.items():
             pairs = state.pseudo(row["round"], stage)
@@ -142,9 +145,27 @@ def _pseudo_masks(state: StateReader, rows: Sequence[Record]) -> dict[str, Any]:
                 stages.append([row["round"], shown, *_pair_summary(pairs), score])
     return {
         "stages": stages,
-        "last": [[pair.id, pair.donor, pair.distance, f"{pair.threshold:.2f}"] for pair in last],
+        "last": [
+            [
+                pair.id,
+                pair.donor,
+                pair.distance,
+                f"{pair.threshold:.2f}",
+                *(_of_pixels(state, pair) if has_chain else ()),
+            ]
+            for pair in last
+        ],
+        "has_chain": has_chain,
         "last_stage": f"round {last[0].round}, {STAGES[Stage(last[0].stage)]}" if last else "",
     }
+
+
+def _of_pixels(state: StateReader, pair: PseudoRow) -> list[str | None]:
+    """Which steps of the chain gave how many of an image's targets, and the mean weight."""
+    made = target_of_png(state.read_blob(pair.blob))
+    shares = np.bincount(made.origin.ravel()) / made.origin.size
+    steps = ", ".join(f"step {at}: {share:.0%}" for at, share in enumerate(shares) if at and share)
+    return [steps or None, f"{made.weight.mean() / 255:.2f}"]
 
 
 def _pair_summary(pairs: Sequence[PseudoRow]) -> list[Any]:

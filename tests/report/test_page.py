@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import shutil
+import sqlite3
 import tomllib
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,6 +17,7 @@ from PIL import Image
 
 from scripts.core.errors import StateError
 from scripts.images.png import mask_to_png
+from scripts.images.targets import PixelTarget
 from scripts.report.page import NONE, TEMPLATE, write_report
 from scripts.state.desk import Desk
 from scripts.state.rows import LabelRow, RefusalRow
@@ -156,15 +158,15 @@ def test_a_damaged_run_is_named_and_the_others_reported(output: Path) -> None:
 def test_annotators_and_what_they_did(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", "random", 0, [0.5])
     with Desk.open(run) as desk:
-        for user, left, seconds in (("anna", 0, 20.0), ("ben", 10, 0.0)):
+        for user, left, seconds, kind in (("anna", 0, 20.0, "box"), ("ben", 10, 0.0, "outline")):
             mask = np.zeros((40, 40), np.uint8)
             mask[:20, left : left + 20] = 1
-            desk.submit(LabelRow("train_8", None, "", 400, 76, seconds, user=user), mask_to_png(mask))
+            desk.submit(LabelRow("train_8", None, "", 400, 76, seconds, user=user, kind=kind), mask_to_png(mask))
         desk.skip("train_9", "anna", "torn slide")
         desk.refuse(RefusalRow("train_7", "carl", "2026-01-02T03:04:05Z", "x.png", "0" * 64, "soft edges"))
     page = write_report(tmp_path)
     _, words = _parsed(page)
-    assert f"anna 1 1 0 20 20 400 76 ben 1 1 0 {NONE} {NONE} 400 76 carl 0 0 1 {NONE} {NONE} 0 0" in words
+    assert f"anna 1 1 1 0 20 20 400 76 ben 1 0 1 0 {NONE} {NONE} 400 76 carl 0 0 0 1 {NONE} {NONE} 0 0" in words
     # Halves overlap: Dice 1/2; no majority in the other halves.
     assert "Images with several annotators: 1 image annotators agreement" in words
     assert "train_8 anna, ben 0.5000 200 400 The run learns the majority of the annotators' latest masks" in words
@@ -234,3 +236,23 @@ def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="holds no run"):
         write_report(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_chain_is_told_by_its_steps_and_weights(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", "label_prop", 0, [0.5], active={"preset": {"chain": [{"_target_": "a.step"}]}})
+    target = np.zeros((10, 10), np.uint8)
+    weight, origin = np.full_like(target, 255), np.zeros_like(target)
+    weight[:5], origin[:2] = 0, 1
+    made = PixelTarget(target, weight, origin).to_png()
+    with sqlite3.connect(run / "state.sqlite") as db:
+        (name,) = db.execute("SELECT blob FROM pseudo WHERE round = 0 AND stage = 'final' LIMIT 1").fetchone()
+    db.close()
+    with RunState.open(run) as state:
+        new = state.put_blob(made, ".png")
+    with sqlite3.connect(run / "state.sqlite") as db:
+        db.execute("UPDATE pseudo SET blob = ?", (new,))
+    db.close()
+    assert new != name
+    _, words = _parsed(write_report(tmp_path))
+    assert "threshold pixels changed by mean weight" in words
+    assert "step 1: 20% 0.50" in words
