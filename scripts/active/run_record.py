@@ -37,6 +37,7 @@ _SECTIONS = (
     "network_def", "loss", "optimizer", "lr_scheduler", "train", "validate", "mask_rule", "max_epochs", "epoch_length",
     "batch_size", "image_size", "freeze_classifier", "variants", "amp", "labelled_share", "device",
 )  # fmt: skip
+_HARMLESS_OF_BOXES = ("device", "limit_gb", "amp")
 _KEPT = ("start", "count_validation", "protect_pseudo", "max_overlays", "rounds", "budget")
 
 
@@ -120,9 +121,19 @@ def stored_settings(config: RunConfig, data: RunData, settings: RunSettings) -> 
             "preset": raw.get("methods", {}).get(settings.method),
             "stage0": stage0_overrides(config),
             **{name: raw.get(name) for name in _KEPT},
+            **_boxes(config, raw.get("methods", {}).get(settings.method), settings.oracle),
         },
         **config.with_references(_SECTIONS, APART),
     }
+
+
+def _boxes(config: RunConfig, preset: Any, oracle: str) -> dict[str, Any]:
+    """Return what makes masks of boxes in this run, as far as it is asked: it stands in no preset."""
+    drawn = config["active"].get("oracles", {}).get(oracle) if oracle == "boxes" else None
+    if drawn is None and "@box_model" not in str((preset or {}).get("chain")):
+        return {}
+    model = {key: value for key, value in config["box_model"].items() if key not in _HARMLESS_OF_BOXES}
+    return {"box_model": model} | ({} if drawn is None else {"boxes": drawn})
 
 
 def announcement(config: RunConfig, data: RunData, method: Method, settings: RunSettings, state: StateReader) -> str:

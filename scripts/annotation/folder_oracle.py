@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from scripts.annotation.asked_windows import windows_of_round
@@ -12,7 +14,7 @@ from scripts.annotation.gate import Gate
 from scripts.annotation.person_oracle import AskedImage, DeskOracle, Propose
 from scripts.annotation.round_folder import pages_to_open, write_round
 from scripts.annotation.shown_boxes import is_shown, show, shown
-from scripts.annotation.submission import Submission, take_in, told_seconds
+from scripts.annotation.submission import Submission, content_of, drawn_by, remember_refusal, take_in
 from scripts.core.errors import InputError, Problem
 from scripts.core.files import file_sha256
 from scripts.core.run_names import RunFile
@@ -39,16 +41,17 @@ class FolderOracle(DeskOracle):
         super().__init__(wait, poll_seconds)
         self.gate, self.user = gate, user
         self._told: set[tuple[str, str]] = set()
+        self._refused: dict[tuple[str, str], InputError] = {}
 
     def ask(self, run_dir: Path, index: int, asked: Sequence[AskedImage], propose: Propose) -> str:
         """Write the folder of the round, and return what people should do with it."""
-        folder = write_round(run_dir, index, asked, propose, self.gate.takes_boxes)
+        folder = write_round(run_dir, index, asked, propose, self.gate.boxes)
         how = "it goes on by itself" if self.poll_seconds else "start the same command again"
         return (
             f"1. Open {pages_to_open(folder)} in a browser and draw, or draw the pictures in {folder / 'images'}\n"
             "     with any program.\n"
             f"  2. Put the masks into {folder / 'masks'}, named as their pictures\n"
-            "     (PNG, NIfTI, GeoJSON, boxes as JSON, or a zip of them).\n"
+            f"     (PNG, NIfTI, GeoJSON, {'boxes as JSON, ' if self.gate.takes_boxes else ''}or a zip of them).\n"
             f"  3. When all are there, {how}. {folder / 'README.txt'} says more."
         )
 
@@ -69,7 +72,7 @@ class FolderOracle(DeskOracle):
                     seen.add(origin)
                     try:
                         window = windows.get(found.key)
-                        is_new = self._shows(desk, found, folder.parent, window)
+                        is_new = self._shows(desk, found, origin, folder.parent, window)
                         if is_new is None:
                             self._take(desk, found, origin, folder.parent, window)
                         are_new |= bool(is_new)
@@ -79,17 +82,29 @@ class FolderOracle(DeskOracle):
         self._tell(refused)
         return are_new
 
-    def _shows(self, desk: Desk, found: Found, folder: Path, window: Window | None) -> bool | None:
+    def _shows(self, desk: Desk, found: Found, origin: str, folder: Path, window: Window | None) -> bool | None:
         """Show the mask of boxes; return whether it is new, None for a file that is no boxes to be looked at."""
         if self.gate.accept_boxes or found.path.suffix.lower() not in SUFFIXES:
             return None
-        digest = file_sha256(found.path)
+        sent = Submission(found.key, found.path, found.user or self.user, origin)
+        content = content_of(sent)
+        sent, digest = replace(sent, content=content), hashlib.sha256(content).hexdigest()
         if is_shown(folder, found.key, digest):
             return False
-        made = self.gate.made_of_boxes(found.key, found.path, desk.was_asked, window)
-        if made is None:
-            return None
-        show(folder, made, digest, told_seconds(found.path, found.path.read_bytes()))
+        if (origin, digest) in self._refused:
+            raise self._refused[origin, digest]
+        try:
+            made = self.gate.made_of_boxes(found.key, found.path, desk.was_asked, content, window)
+            if made is None:
+                return None
+            user, seconds = drawn_by(sent, content)
+            _refuse_closed(desk, found)
+        except InputError as error:
+            self._refused[origin, digest] = error  # the model is not asked about it again
+            remember_refusal(desk, sent, digest, error)
+            raise
+        file = {"sha256": digest, "user": user, "seconds": seconds}
+        show(folder, made.id, made.mask, made.objects or 0, file)
         logger.info("a mask is made of %d boxes of %s: look at it on the page, and hand it in", made.objects, made.id)
         return True
 
@@ -122,6 +137,14 @@ class FolderOracle(DeskOracle):
         if new:
             listed = "\n  - ".join(map(str, new))
             logger.warning("not taken, and asked for again:\n  - %s", listed)
+
+
+def _refuse_closed(desk: Desk, found: Found) -> None:
+    """Raise InputError for boxes that no page would show: their image does not wait for a mask."""
+    at = desk.open_round()
+    if at is None or found.key not in desk.waiting(at):
+        cure = "Send a mask in their place; it is a new version of the one that is there."
+        raise InputError(Problem("boxes of an image that waits for no mask", found.key, cure=cure))
 
 
 def _windows_of(desk: Desk, folder: Path) -> dict[str, Window]:

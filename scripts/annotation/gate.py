@@ -108,14 +108,19 @@ class Gate:
         boxes = self._boxes(key, path, content)
         if boxes is not None:
             if not self.accept_boxes:
-                cure = "Put them into the folder of the round, or start the run with --active#gate#accept_boxes True."
+                cure = "Send a mask, or start the run with --active#gate#accept_boxes True."
                 raise InputError(Problem("nobody has looked at the mask of these boxes", path.name, cure=cure))
             return self._of_boxes(key, path.name, boxes, said, window)
         mask, named = self._read(key, path, content)
         return self._judged(key, path.name, mask, said or named, window)
 
     def made_of_boxes(
-        self, key: str, path: Path, was_asked: Callable[[str], bool], window: Window | None = None
+        self,
+        key: str,
+        path: Path,
+        was_asked: Callable[[str], bool],
+        content: bytes | None = None,
+        window: Window | None = None,
     ) -> Passed | None:
         """Return the mask that the model makes of the boxes in a file, to be looked at; None for any other file.
 
@@ -123,6 +128,7 @@ class Gate:
             key: as for :meth:`admit`.
             path: as for :meth:`admit`.
             was_asked: as for :meth:`admit`.
+            content: as for :meth:`admit`.
             window: as for :meth:`admit`.
 
         Raises:
@@ -130,11 +136,16 @@ class Gate:
         """
         if key not in self._items or path.suffix.lower() not in SUFFIXES:
             return None
-        boxes = self._boxes(key, path, None)
+        boxes = self._boxes(key, path, content)
         if boxes is None:
             return None
         self.refuse_image(key, was_asked)
         return self._of_boxes(key, path.name, boxes, "", window)
+
+    @property
+    def boxes(self) -> str:
+        """What becomes of boxes: ``"shown"`` first, ``"accepted"`` at once, or ``""`` where they are not taken."""
+        return ("accepted" if self.accept_boxes else "shown") if self.takes_boxes else ""
 
     @cached_property
     def takes_boxes(self) -> bool:
@@ -161,17 +172,21 @@ class Gate:
             cure = "Draw an image that was given out, or start the run with --active#gate#accept_unasked True."
             raise InputError(Problem("nobody asked for this image", key, "an image of a query", cure=cure))
 
-    def _boxes(self, key: str, path: Path, content: bytes | None) -> np.ndarray | None:
-        """Return the boxes in a file of an image of the run; None for a file of something else."""
-        size = self.data.store.original_size(key)
+    def _boxes(self, key: str, path: Path, content: bytes | None) -> tuple[np.ndarray, str] | None:
+        """Return the boxes in a file of an image of the run and the class it names; None for a file without boxes."""
+        size, said = self.data.store.original_size(key), ""
         found = read_boxes(path, size, content)
         if found is None and self.rectangles == "boxes" and path.suffix.lower() in SUFFIXES:
             outlines = read_outlines(path, content)
             refuse_outside(outlines, size, path.name)
-            found = boxes_of_outlines(outlines) if outlines else None
-        return found
+            said, drawn = spoken_class(outlines, self.data.classes, size)
+            found = boxes_of_outlines(drawn) if drawn else None  # a shape to be ignored makes all of them outlines
+        return None if found is None else (found, said)
 
-    def _of_boxes(self, key: str, where: str, boxes: np.ndarray, said: str, window: Window | None) -> Passed:
+    def _of_boxes(
+        self, key: str, where: str, found: tuple[np.ndarray, str], said: str, window: Window | None
+    ) -> Passed:
+        boxes, named = found
         if self.box_model is None:
             cure = "Send a mask or outlines."
             raise InputError(
@@ -179,7 +194,7 @@ class Gate:
             )
         image = partial(self.data.store.original_image, key)
         mask = (self.box_model.foreground(key, image, boxes) >= 0.5).astype(np.uint8)
-        return replace(self._judged(key, where, mask, said, window), objects=len(boxes))
+        return replace(self._judged(key, where, mask, said or named, window), objects=len(boxes))
 
     def _read(self, key: str, path: Path, content: bytes | None) -> tuple[np.ndarray, str]:
         size = self.data.store.original_size(key)

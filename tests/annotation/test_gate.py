@@ -202,6 +202,21 @@ class TestBoxes:
         with pytest.raises(InputError, match="rectangles"):
             Gate(shapes_data, rectangles="both")
 
+    def test_names_of_rectangles_mean_what_they_mean_of_outlines(self, shapes_data: Any, tmp_path: Path) -> None:
+        gate = Gate(shapes_data, box_model=Frames(), rectangles="boxes", accept_boxes=True)
+
+        def shape(x0: int, y0: int, x1: int, y1: int, name: str) -> dict[str, Any]:
+            ring = [[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]]
+            geometry = {"type": "Polygon", "coordinates": [ring]}
+            return {"type": "Feature", "geometry": geometry, "properties": {"classification": {"name": name}}}
+
+        around = json_file(tmp_path / "a.geojson", [shape(0, 0, 64, 64, "a"), shape(10, 10, 30, 30, "gland")])
+        passed = gate.admit("train_00", around, yes)
+        assert (passed.objects, passed.said, int(passed.mask.sum())) == (1, "a", 400)
+        ignored = json_file(tmp_path / "b.geojson", [shape(0, 0, 9, 9, "Ignore*"), shape(10, 10, 30, 30, "gland")])
+        passed = gate.admit("train_00", ignored, yes)
+        assert passed.objects is None and int((passed.mask == 255).sum()) == 81
+
     def test_without_a_model_or_a_box_they_are_refused(self, shapes_data: Any, tmp_path: Path) -> None:
         path = json_file(tmp_path / "a.json", self.BOXES)
         assert "no model makes masks of boxes" in refusal(Gate(shapes_data, accept_boxes=True), "train_00", path)

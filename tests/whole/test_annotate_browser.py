@@ -13,7 +13,7 @@ import math
 import time
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -1065,7 +1065,7 @@ def box_desk(tab: Page, tmp_path: Path, request: pytest.FixtureRequest) -> Itera
     saved = tmp_path / "out"
     saved.mkdir()
     tab.downloads_to(saved)
-    (file,) = write_pages(tmp_path, request.node.name, images(), saved.name + ".zip", takes_boxes=True)
+    (file,) = write_pages(tmp_path, request.node.name, images(), saved.name + ".zip", boxes="shown")
     desk = Desk(tab, file, saved)
     tab.events.clear()
     desk.open()
@@ -1111,6 +1111,40 @@ class TestBoxes:
         assert np.abs(np.subtract(left, drawn[0])).max() <= 1
         box_desk.page.click("[data-action=clear]")
         assert np.array_equal(box_desk.mask(), START)
+
+    def test_steps_of_boxes_and_of_the_mask_are_undone_in_their_order(self, box_desk: Desk) -> None:
+        box_desk.page.press("b")
+        box_desk.brush(9)
+        stroke = stroke_reference(box_desk.drag([(12, 50), (60, 71)]), 9)
+        box_desk.page.press("x")
+        self.drag(box_desk, (90, 60), (120, 85))
+        box_desk.page.click("[data-action=clear]")
+        box_desk.page.press("z", "ctrl")  # the box is there again
+        assert len(self.boxes(box_desk)) == 1
+        box_desk.page.press("z", "ctrl")
+        assert np.array_equal(box_desk.mask(), START | stroke)
+        box_desk.page.press("z", "ctrl")
+        assert np.array_equal(box_desk.mask(), START)
+        box_desk.page.press("Z", "ctrl", "shift")
+        assert np.array_equal(box_desk.mask(), START | stroke)
+        box_desk.page.press("Z", "ctrl", "shift")
+        assert len(self.boxes(box_desk)) == 1
+
+    def test_what_was_drawn_upon_an_earlier_proposal_is_shown(self, box_desk: Desk, tmp_path: Path) -> None:
+        """Somebody's boxes have put another proposal in its place meanwhile."""
+        box_desk.page.press("b")
+        box_desk.brush(9)
+        stroke = stroke_reference(box_desk.drag([(12, 50), (60, 71)]), 9)
+        time.sleep(KEPT_S)
+        other = held(png(np.uint8(255) * np.roll(START, 30, axis=0)))
+        title = box_desk.page.evaluate("document.title")
+        changed = [replace(image, start=other, earlier=(image.start,)) for image in images()]
+        write_pages(tmp_path, title, changed, box_desk.saved.name + ".zip", boxes="shown")
+        box_desk.open()
+        assert np.array_equal(box_desk.mask(), START | stroke)
+        box_desk.page.press("n")
+        path = box_desk.file_from("[data-action=one]")
+        assert np.array_equal(box_desk.checked(path.read_bytes()), np.roll(START, 30, axis=0))
 
     def test_a_slip_of_the_hand_is_no_box_and_the_picture_is_the_limit(self, box_desk: Desk) -> None:
         box_desk.page.press("x")

@@ -10,6 +10,8 @@ from scripts.core.seeds import numpy_generator
 from scripts.images.targets import PixelTarget
 from scripts.images.values import FOREGROUND, IGNORE
 
+_BLOCK_BYTES = 64 * 2**20  # of similarities at once
+
 
 class AgreeWithDonors:
     """Leave out pixels where the network and the nearest pixels of labelled images disagree, unless it is sure.
@@ -44,7 +46,7 @@ class AgreeWithDonors:
         if problems:
             raise InputError(problems)
         self.k, self.pixels, self.temperature, self.sure, self.seed = k, pixels, temperature, sure, seed
-        self._drawn: dict[str, np.ndarray] = {}
+        self._drawn: dict[str, tuple[np.ndarray, np.ndarray, tuple[int, ...]]] = {}
 
     def __call__(self, case: PseudoCase, made: PixelTarget) -> tuple[np.ndarray, np.ndarray]:
         """Return the targets as they are, and weight 0 where the vote is against them."""
@@ -54,6 +56,8 @@ class AgreeWithDonors:
         parts = [self._memory(case, donor) for donor in donors]
         memory, votes = np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
         known = votes != IGNORE
+        if not known.any():
+            return made.target, made.weight
         features = case.features(case.id)
         vote = _vote(features, memory[known], votes[known] == FOREGROUND, self.k, self.temperature)
         whole = _enlarged(vote.reshape(features.shape[1:]), case.probs.shape)
@@ -63,16 +67,16 @@ class AgreeWithDonors:
 
     def _memory(self, case: PseudoCase, donor: DonorImage) -> tuple[np.ndarray, np.ndarray]:
         """Return features (n, D) of some pixels of a donor, and what its mask says there, (n,) uint8."""
-        features = case.features(donor.id)
-        depth, rows, columns = features.shape
         if donor.id not in self._drawn:
+            features = case.features(donor.id)
             rng = numpy_generator(self.seed, "agree", donor.id)
-            self._drawn[donor.id] = rng.permutation(rows * columns)[: self.pixels]
-        chosen = self._drawn[donor.id]
+            chosen = rng.permutation(features[0].size)[: self.pixels]
+            self._drawn[donor.id] = (features.reshape(len(features), -1).T[chosen], chosen, features.shape[1:])
+        taken, chosen, (rows, columns) = self._drawn[donor.id]
         height, width = donor.mask.shape
         row = ((chosen // columns + 0.5) * height / rows).astype(np.int64)  # the mask's pixel at the middle of the cell
         column = ((chosen % columns + 0.5) * width / columns).astype(np.int64)
-        return features.reshape(depth, -1).T[chosen], donor.mask[row, column]
+        return taken, donor.mask[row, column]
 
 
 def _vote(
@@ -93,12 +97,16 @@ def _vote(
         scaled = (rows - mean) / spread
         return scaled / np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), 1e-12)
 
-    cosine = unit(features.reshape(len(features), -1).T) @ unit(memory).T  # (n, M)
-    k = min(k, cosine.shape[1])
-    nearest = np.argpartition(-cosine, k - 1, axis=1)[:, :k]
-    near = np.take_along_axis(cosine, nearest, axis=1) / temperature
-    weight = np.exp(near - near.max(axis=1, keepdims=True))
-    return ((weight * is_foreground[nearest]).sum(axis=1) / weight.sum(axis=1)).astype(np.float32)
+    pixels, known = unit(features.reshape(len(features), -1).T), unit(memory).T
+    k, votes = min(k, len(memory)), np.empty(len(pixels), np.float32)
+    step = max(1, _BLOCK_BYTES // (8 * len(memory)))
+    for start in range(0, len(pixels), step):
+        cosine = pixels[start : start + step] @ known
+        nearest = np.argpartition(cosine, len(memory) - k, axis=1)[:, len(memory) - k :]
+        near = np.take_along_axis(cosine, nearest, axis=1) / temperature
+        weight = np.exp(near - near.max(axis=1, keepdims=True))
+        votes[start : start + step] = (weight * is_foreground[nearest]).sum(axis=1) / weight.sum(axis=1)
+    return votes
 
 
 def _enlarged(field: np.ndarray, size: tuple[int, ...]) -> np.ndarray:

@@ -29,7 +29,12 @@ const ACTIONS = {
     run: (app) => app.wholeMask((mask) => mask.removeSpecks(app.brushArea), "No piece is smaller than the brush."),
   },
   reset: { run: (app) => app.wholeMask((mask) => app.proposed(mask), "The mask is as it was proposed.") },
-  clear: { run: (app) => app.clear() },
+  clear: {
+    run: (app) => {
+      if (app.work.boxes.length) app.surface.boxed([]);
+      else app.wholeMask((mask) => mask.fill(0), "The mask is empty.");
+    },
+  },
   lines: { keys: ["L"], words: "Outline only", isToggle: true, run: (app, on) => app.show({ outlineOnly: on }) },
   hide: { keys: ["M"], words: "Hide the mask", isToggle: true, run: (app, on) => app.show({ hidden: on }) },
   heat: { keys: ["H"], words: "Where the model looked", isToggle: true, run: (app, on) => app.show({ heat: on }) },

@@ -2,7 +2,6 @@
 
 const OPEN_IMAGES = 5; // so many images keep their steps for undo; the others give their memory back
 const LARGEST_BRUSH = 300;
-const BOXES_WORDS = "The boxes are handed in, and the mask is not: the run makes one of them and shows it here.";
 
 class App {
   constructor(data, store) {
@@ -30,8 +29,8 @@ class App {
   }
 
   async start() {
-    const records = await Promise.all(this.data.images.map((image) => this.store.get(image.key)));
-    this.works = this.data.images.map((image, i) => new Work(image, records[i]));
+    const records = await Promise.all(this.data.images.map((image) => keptOf(this.store, image)));
+    this.works = this.data.images.map((image, i) => new Work(image, records[i], Boolean(this.data.boxes)));
     element("annotator").value = (await this.store.get("annotator")) ?? "";
     this.list = new ImageList(element("list"), this.works, this.view, (index) => this.go(index));
     this.look = new Look(this.view, () => this.list.repaint());
@@ -123,31 +122,33 @@ class App {
     if (!this.surface.commit()) this.frame.say(idle);
   }
 
-  /** Take all boxes away, else all that is drawn. */
-  clear() {
-    if (this.work.boxes.length) this.surface.boxed([]);
-    else this.wholeMask((mask) => mask.fill(0), "The mask is empty.");
-  }
-
   undo() {
-    const { boxes } = this.work;
     if (this.pointers.outline) this.pointers.outline.back();
-    else if (this.pointers.tool instanceof BoxTool && boxes.length) this.surface.boxed(boxes.slice(0, -1));
-    else this.#turned(this.work.history.undo());
+    else this.#turned(() => this.work.undo());
   }
 
   redo() {
-    if (!this.pointers.outline) this.#turned(this.work.history.redo());
+    if (!this.pointers.outline) this.#turned(() => this.work.redo());
   }
 
-  #turned(box) {
-    if (!box) return;
-    this.view.changed(box);
-    this.stepped();
+  #turned(turn) {
+    const before = this.work.boxes, box = turn();
+    if (box) {
+      this.view.changed(box);
+      this.#changed();
+    } else if (before !== this.work.boxes) {
+      this.view.marksChanged();
+      this.boxed();
+    }
   }
 
-  /** The mask has changed. */
+  /** A step has changed the mask. */
   stepped() {
+    this.work.did("mask");
+    this.#changed();
+  }
+
+  #changed() {
     this.work.drawn();
     this.frame.say("");
     this.refresh();
@@ -156,7 +157,7 @@ class App {
 
   /** Other boxes stand for the image. */
   boxed() {
-    this.frame.say(this.work.boxes.length ? BOXES_WORDS : "");
+    this.frame.say(this.work.boxes.length ? BOXES_WORDS[this.data.boxes] : "");
     this.refresh();
     this.keeper.keepSoon(this.work);
   }

@@ -11,15 +11,15 @@ class Frame {
 
   /** Show image `index` of all works and how far they are. */
   show(works, index) {
-    const work = works[index], { image, history } = work;
+    const work = works[index], { image } = work;
     element("image-name").textContent = image.id;
     element("image-place").textContent = placeWords(image, this.data.count);
     element("image-class").textContent = image.label;
     element("image-why").textContent = whyWords(image);
     element("heat").hidden = !image.cam;
     this.#showState(work);
-    this.#enable("undo", history.past.length > 0 || work.boxes.length > 0);
-    this.#enable("redo", history.future.length > 0);
+    this.#enable("undo", work.order.length > 0);
+    this.#enable("redo", work.undone.length > 0);
     this.#enable("previous", index > 0);
     this.#enable("next", index + 1 < works.length);
     this.#showProgress(works);

@@ -34,6 +34,12 @@ async function zipOfWorks(finished, annotator) {
   return zipOf(files);
 }
 
+/** What is said when boxes were drawn, by what becomes of them. */
+const BOXES_WORDS = {
+  shown: "The boxes are handed in, and the mask is not: the run makes one of them and shows it here.",
+  accepted: "The boxes are handed in, and the mask is not: the run makes one of them.",
+};
+
 function savedWords(finished, count, data) {
   const skips = finished.filter((work) => work.state === "skip").length;
   const boxed = finished.filter((work) => work.state !== "skip" && work.boxes.length).length;

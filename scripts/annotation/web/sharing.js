@@ -47,6 +47,7 @@ class Sharing {
     work.take(record);
     if (isShown) {
       app.view.changed(work.mask.whole);
+      app.view.marksChanged();
       app.refresh();
     } else {
       app.list.refresh(app.works.indexOf(work), false);

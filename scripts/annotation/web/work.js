@@ -14,8 +14,10 @@ const STATES = {
  */
 class Work {
   /** `image`: an entry of the page's data; `record`: what was kept of it, or undefined. */
-  constructor(image, record = {}) {
+  constructor(image, record = {}, takesBoxes = true) {
     this.image = image;
+    this.takesBoxes = takesBoxes;
+    this.#forgetSteps();
     this.mask = this.history = null;
     this.#read(record);
     this.seconds = record.seconds ?? 0;
@@ -28,8 +30,15 @@ class Work {
     this.isSaved = record.isSaved ?? false; // in a zip as it is now
     this.drawnBits = record.bits ?? null; // null as long as nobody has drawn: then the proposal is the mask
     this.isDrawn = this.drawnBits !== null;
-    this.boxes = record.boxes ?? []; // where there are some, they are handed in and the mask is not
+    this.boxes = (this.takesBoxes && record.boxes) || []; // where there are some, they are handed in and the mask is not
     this.isChanged = false; // since it was read or kept
+  }
+
+  #forgetSteps() {
+    this.order = []; // what was done, "mask" or "boxes", for undo
+    this.undone = [];
+    this.pastBoxes = [];
+    this.futureBoxes = [];
   }
 
   get proposal() {
@@ -55,6 +64,8 @@ class Work {
 
   /** Give the memory of mask and history back; what was drawn stays, its steps cannot be undone any more. */
   close() {
+    this.order = this.order.filter((kind) => kind === "boxes");
+    this.undone = this.undone.filter((kind) => kind === "boxes");
     if (this.isDrawn && this.mask) this.drawnBits = packBits(this.mask.pixels);
     this.mask = this.history = null;
   }
@@ -74,6 +85,38 @@ class Work {
 
   /** Let these be the boxes. */
   boxed(boxes) {
+    this.pastBoxes.push(this.boxes);
+    this.did("boxes");
+    this.#setBoxes(boxes);
+  }
+
+  /** Note a step of a kind; what was undone cannot be done again then. */
+  did(kind) {
+    this.order.push(kind);
+    this.undone = [];
+    this.futureBoxes = [];
+  }
+
+  /** Take back the last step, of whichever kind; the box of the mask that has changed, or null. */
+  undo() {
+    return this.#turn(this.order, this.undone, this.pastBoxes, this.futureBoxes, () => this.history.undo());
+  }
+
+  redo() {
+    return this.#turn(this.undone, this.order, this.futureBoxes, this.pastBoxes, () => this.history.redo());
+  }
+
+  #turn(from, to, boxesFrom, boxesTo, turnMask) {
+    const kind = from.pop();
+    if (!kind) return null;
+    to.push(kind);
+    if (kind === "mask") return turnMask();
+    boxesTo.push(this.boxes);
+    this.#setBoxes(boxesFrom.pop());
+    return null;
+  }
+
+  #setBoxes(boxes) {
     if (this.state === "todo") this.state = "begun";
     this.boxes = boxes;
     this.isChanged = true;
@@ -94,6 +137,7 @@ class Work {
   /** Take over what another window has kept; steps made here cannot be undone any more. */
   take(record) {
     this.#read(record);
+    this.#forgetSteps();
     this.seconds = Math.max(this.seconds, record.seconds ?? 0);
     if (!this.mask) return;
     this.mask.replace(unpackBits(this.drawnBits ?? this.proposal, this.mask.pixels.length));
@@ -121,4 +165,14 @@ class Work {
 
 function sameBytes(a, b) {
   return a === b || (a?.length === b?.length && Boolean(a?.every((byte, i) => byte === b[i])));
+}
+
+/** What was kept of an image; else what was drawn upon a mask that was proposed before, where there are no boxes. */
+async function keptOf(store, image) {
+  const found = await store.get(image.key);
+  for (const key of found ? [] : image.earlier.toReversed()) {
+    const old = await store.get(key);
+    if (old?.bits && !old.boxes?.length) return { ...old, version: 0, isSaved: false };
+  }
+  return found;
 }

@@ -14,10 +14,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from scripts.core.errors import InputError, Problem
-from scripts.images.drawn.outlines import Outline
+from scripts.images.drawn.outline_drawing import IGNORED
+from scripts.images.drawn.outlines import Outline, each_once
 
 _MOST_BYTES = 16 * 1024**2
-_MOST_BOXES = 20_000
+_MOST_BOXES = 2_000  # each takes a tenth of a second
+_MOST_VALUES = 1_000_000
+_BESIDE = ("choices", "taxonomy", "rating", "textarea", "labels")  # what Label Studio tells besides shapes
 _FORM = "[x0, y0, x1, y1] in pixels, x0 < x1 and y0 < y1"
 
 
@@ -47,22 +50,39 @@ def read_boxes(path: Path, size: tuple[int, int], content: bytes | None = None) 
     """
     if path.suffix.lower() != ".json":
         return None
-    try:
-        if (path.stat().st_size if content is None else len(content)) > _MOST_BYTES:
-            return None
-        found = json.loads((path.read_bytes() if content is None else content).decode("utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
-        return None  # outlines say what is wrong with it
+    found = _json_of(path, content)
     if isinstance(found, Mapping) and "boxes" in found:
         return _checked(found["boxes"], path.name, size)
     tasks: list[Any] = found if isinstance(found, list) else [found]
-    if not tasks or not all(isinstance(task, Mapping) and "annotations" in task for task in tasks):
+    if not tasks or not all(map(_is_task, tasks)):
         return None
     if len(tasks) > 1:
         cure = "Save a file per image, or its masks as PNG."
         raise InputError(Problem("several images in one file", path.name, "one task", f"{len(tasks)}", cure))
     return _checked(
         [_of_label_studio(value, path.name, size) for value in _results(tasks[0], path.name)], path.name, size
+    )
+
+
+def _json_of(path: Path, content: bytes | None) -> Any:
+    """Return what a file of boxes holds; None for one that cannot be one: outlines then say what is wrong with it."""
+    try:
+        if (path.stat().st_size if content is None else len(content)) > _MOST_BYTES:
+            return None
+        data = path.read_bytes() if content is None else content
+        is_one = b'"boxes"' in data or b'"annotations"' in data
+        if not is_one or sum(map(data.count, (b",", b"[", b"{"))) > _MOST_VALUES:  # before it takes memory
+            return None
+        return json.loads(data.decode("utf-8-sig"), object_pairs_hook=each_once)
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _is_task(found: Any) -> bool:
+    """Tell a task of Label Studio from other JSON with annotations, such as COCO."""
+    annotations = found.get("annotations") if isinstance(found, Mapping) else None
+    return isinstance(annotations, list) and all(
+        isinstance(each, Mapping) and isinstance(each.get("result"), list) for each in annotations
     )
 
 
@@ -79,9 +99,14 @@ def texts_of_boxes(content: bytes) -> dict[str, str]:
 
 
 def boxes_of_outlines(outlines: Sequence[Outline]) -> np.ndarray | None:
-    """Return outlines as boxes, float64 (N, 4), if each is a rectangle along the axes; None where one is not."""
+    """Return outlines as boxes, float64 (N, 4), if each is a rectangle along the axes; None where one is not.
+
+    A shape whose pixels are to be ignored is no box either.
+    """
     boxes = []
     for outline in outlines:
+        if outline.name.lower() in IGNORED:
+            return None
         ring = outline.rings[0]
         corners = ring[:-1] if len(ring) == 5 and (ring[0] == ring[-1]).all() else ring
         low, high = ring.min(axis=0), ring.max(axis=0)
@@ -95,15 +120,14 @@ def boxes_of_outlines(outlines: Sequence[Outline]) -> np.ndarray | None:
 
 def _results(task: Mapping[str, Any], where: str) -> Iterator[Mapping[str, Any]]:
     annotations = task["annotations"]
-    if not isinstance(annotations, list) or len(annotations) != 1 or not isinstance(annotations[0], Mapping):
-        count = len(annotations) if isinstance(annotations, list) else "none"
-        cure = "Export the annotation that counts."
-        raise InputError(Problem("not one annotation of the image", where, "one", f"{count}", cure))
-    results = annotations[0].get("result")
-    for result in results if isinstance(results, list) else ():
+    if len(annotations) != 1 or annotations[0].get("was_cancelled"):
+        count = "a skipped one" if len(annotations) == 1 else f"{len(annotations)}"
+        cure = "Export the annotation that counts; say of an image that cannot be drawn that it is skipped."
+        raise InputError(Problem("not one annotation of the image", where, "one", count, cure))
+    for result in annotations[0]["result"]:
         if isinstance(result, Mapping) and result.get("type") in ("rectanglelabels", "rectangle"):
             yield result
-        elif not isinstance(result, Mapping) or result.get("type") not in ("choices", "taxonomy", "rating", "textarea"):
+        elif not isinstance(result, Mapping) or result.get("type") not in _BESIDE:
             kind = result.get("type") if isinstance(result, Mapping) else result
             cure = "Export brushes as PNG, and polygons as GeoJSON."
             raise InputError(Problem("not a rectangle", where, "rectanglelabels", f"{str(kind)[:80]}", cure))

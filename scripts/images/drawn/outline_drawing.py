@@ -10,7 +10,8 @@ from scripts.core.errors import InputError, Problem
 from scripts.images.drawn.outlines import Outline
 from scripts.images.values import IGNORE
 
-_IGNORED = ("ignore", "ignore*")
+IGNORED = ("ignore", "ignore*")
+"""Names of shapes whose pixels count nowhere, in lower case."""
 _MOST_EFFORT = 10**9
 _CROSSING_EFFORT = 30  # a row that an edge crosses takes as long as so many pixels of a shape's frame
 _CROSSINGS_AT_ONCE = 2**20
@@ -27,7 +28,7 @@ def draw_outlines(outlines: Sequence[Outline], size: tuple[int, int]) -> np.ndar
     mask = np.zeros(size, np.uint8)
     for ignored in (False, True):
         for outline in outlines:
-            if (outline.name.lower() in _IGNORED) is ignored:
+            if (outline.name.lower() in IGNORED) is ignored:
                 _fill(mask, outline.rings, IGNORE if ignored else 1)
     return mask
 

@@ -107,7 +107,7 @@ def _too_many(path: Path, found: str) -> Problem:
 def _of_geojson(path: Path, text: str, problems: list[Problem]) -> list[Outline]:
     try:
         # Whole numbers as floats: one of 400 digits is infinite then, and no error.
-        content = json.loads(text, parse_int=float, object_pairs_hook=_each_once)
+        content = json.loads(text, parse_int=float, object_pairs_hook=each_once)
         shapes = list(_geometries(content))
     except (ValueError, RecursionError) as error:
         problems.append(Problem("not GeoJSON", path.name, found=str(error)))
@@ -130,7 +130,7 @@ def _of_geojson(path: Path, text: str, problems: list[Problem]) -> list[Outline]
     return outlines
 
 
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return a JSON object; of a key that stands there twice one value would be lost without a word."""
     found = dict(pairs)
     if len(found) != len(pairs):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import threading
 import types
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -33,6 +34,7 @@ SHA256 = "79d8c9dca6db4d69d3f905579e5250af05e859fff9c1f543e89a513c3028ce76"
 _SIDE = 256
 _BOXES_AT_ONCE = 4  # more leave the processor's cache
 _GIB = 1024**3
+_IMPORTING = threading.Lock()  # the stand-ins are seen by all threads
 _TIMM = ("timm", "timm.models", "timm.models.layers", "timm.models.registry")
 
 
@@ -41,11 +43,13 @@ class LiteMedSAM:
 
     Args:
         device: where it computes.
+        amp: ``true``, ``false`` or ``"auto"``: see :func:`scripts.networks.precision.autocast`; of the encoder.
         limit_gb: GiB of image embeddings (2 MiB each) that are kept in the memory of the host, the oldest go first.
     """
 
-    def __init__(self, device: torch.device | str = "cpu", limit_gb: float = 0.5) -> None:
-        self.device = torch.device(device)
+    def __init__(self, device: torch.device | str = "cpu", limit_gb: float = 0.5, amp: bool | str = "auto") -> None:
+        self.device, self.amp = torch.device(device), amp
+        self._turn = threading.RLock()  # a server asks from several threads
         self._room = int(limit_gb * _GIB)
         self._kept: OrderedDict[str, torch.Tensor] = OrderedDict()
         self._model: Any = None
@@ -65,10 +69,10 @@ class LiteMedSAM:
         """
         pixels = image()
         size = (pixels.shape[0], pixels.shape[1])
-        found = torch.zeros(size)
         if not len(boxes):
-            return found.numpy()
+            return np.zeros(size, np.float32)
         model, embedding = self._loaded(), self._embedding(key, pixels)
+        highest = torch.full((1, 1, _SIDE, _SIDE), -torch.inf, device=self.device)
         scaled = torch.as_tensor(np.asarray(boxes), dtype=torch.float32) * (_SIDE / max(size))
         rows, columns = _inner(size)
         for some in scaled.split(_BOXES_AT_ONCE):
@@ -80,31 +84,31 @@ class LiteMedSAM:
                 dense_prompt_embeddings=dense,
                 multimask_output=False,
             )
-            highest = logits[:, :, :rows, :columns].float().amax(dim=0, keepdim=True)
-            whole = F.interpolate(highest, size=size, mode="bilinear", align_corners=False)[0, 0]
-            found = torch.maximum(found, whole.sigmoid().cpu())
-        return found.numpy()
+            highest = torch.maximum(highest, logits.float().amax(dim=0, keepdim=True))
+        inner = highest[:, :, :rows, :columns]
+        return F.interpolate(inner, size=size, mode="bilinear", align_corners=False)[0, 0].sigmoid().cpu().numpy()
 
     def _embedding(self, key: str, pixels: np.ndarray) -> torch.Tensor:
         """Return what the encoder sees, (1, 256, 64, 64) float32, in half precision's values."""
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key].to(self.device).float()
-        image = prepared(pixels).to(self.device, memory_format=torch.channels_last)
-        with autocast(self.device, "auto"):
-            made = self._loaded().image_encoder(image).half().cpu()
-        self._kept[key] = made
-        while len(self._kept) * made.numel() * made.element_size() > self._room:
-            self._kept.popitem(last=False)
+        with self._turn:
+            made = self._kept.pop(key, None)
+            if made is None:
+                image = prepared(pixels).to(self.device, memory_format=torch.channels_last)
+                with autocast(self.device, self.amp):
+                    made = self._loaded().image_encoder(image).half().cpu()
+            self._kept[key] = made  # the last one used
+            while len(self._kept) * made.numel() * made.element_size() > self._room:
+                self._kept.popitem(last=False)
         return made.to(self.device).float()
 
     def _loaded(self) -> Any:
-        if self._model is None:
-            model = _built()
-            model.load_state_dict(_weights(), strict=True)
-            _fold(model.image_encoder.eval())
-            self._model = model.to(self.device, memory_format=torch.channels_last).eval()
-        return self._model
+        with self._turn:
+            if self._model is None:
+                model = _built()
+                model.load_state_dict(_weights(), strict=True)
+                _fold(model.image_encoder.eval())
+                self._model = model.to(self.device, memory_format=torch.channels_last).eval()
+            return self._model
 
 
 def prepared(pixels: np.ndarray) -> torch.Tensor:
@@ -127,7 +131,7 @@ def _inner(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def _built() -> Any:
-    with _timm():
+    with _IMPORTING, _timm():
         return needed(PACKAGE).build_lite_medsam()
 
 

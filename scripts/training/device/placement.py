@@ -92,7 +92,7 @@ class Placement:
     def _chosen(self) -> Place:
         if self.device.type == "cpu":
             return "store"
-        needed = self.store.pixel_bytes() * 4 // 3  # a mask has one channel, an image three
+        needed = self.store.pixel_bytes() * 5 // 3  # an image has three channels, targets and weights two
         cuda = self.device.type == "cuda"
         place = choose_place(
             needed, torch.cuda.mem_get_info(self.device)[0] if cuda else 0, _free_on_host() if cuda else 0

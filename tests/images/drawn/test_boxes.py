@@ -53,7 +53,7 @@ class TestOurs:
             ([[1, 2, float("nan"), 4]], "not a box"),
             ([[1, 2, 1e300, 4]], "not a box"),
             ([[1, 2, 3, 4], [300, 2, 310, 4]], "lies outside the image"),
-            ([[0, 0, 1, 1]] * 20_001, "at most 20000"),
+            ([[0, 0, 1, 1]] * 2_001, "at most 2000"),
         ],
     )
     def test_what_is_no_box_is_refused(self, boxes: Any, told: str) -> None:
@@ -75,6 +75,7 @@ class TestLabelStudio:
         [
             (task(rectangle(0, 0, 5, 5)) * 2, "several images in one file"),
             ([{"annotations": [{"result": []}] * 2}], "not one annotation"),
+            ([{"annotations": [{"result": [], "was_cancelled": True}]}], "a skipped one"),
             (task({"type": "polygonlabels", "value": {}}), "not a rectangle.*polygonlabels"),
             (task({"type": "brushlabels", "value": {}}), "Export brushes as PNG"),
             (task({"type": "rectanglelabels", "value": {"x": "1"}}), "width and height in percent"),
@@ -84,6 +85,10 @@ class TestLabelStudio:
     def test_what_is_no_rectangle_is_refused(self, content: Any, told: str) -> None:
         with pytest.raises(InputError, match=told):
             read(content)
+
+    def test_labels_beside_plain_rectangles_are_passed_over(self) -> None:
+        plain = {**rectangle(10, 20, 30, 40), "type": "rectangle"}
+        np.testing.assert_allclose(read(task(plain, {"type": "labels", "value": {}})), [[20, 20, 80, 60]])
 
     def test_a_turned_rectangle_is_refused(self) -> None:
         turned = rectangle(0, 0, 5, 5)
@@ -102,6 +107,8 @@ def test_other_json_is_left_to_others(content: Any) -> None:
 def test_other_files_are_left_to_others() -> None:
     assert read({"boxes": []}, ".geojson") is None
     assert read_boxes(Path("a.json"), SIZE, b"\xff{") is None
+    assert read_boxes(Path("a.json"), SIZE, b'{"boxes": [], "boxes": [[1, 2, 3, 4]]}') is None
+    assert read_boxes(Path("a.json"), SIZE, b'{"boxes": [' + b"[]," * 1_000_001) is None
 
 
 class TestRectanglesOfOutlines:
