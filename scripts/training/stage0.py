@@ -18,7 +18,7 @@ import torch
 
 from scripts.core.files import remove_leftovers
 from scripts.core.lock import held
-from scripts.core.run_config import APART, RunConfig
+from scripts.core.run_config import APART, LATER, RunConfig
 from scripts.data.run_data import RunData
 from scripts.networks.theta0 import Theta0, read_theta0, write_theta0
 from scripts.training.checkpoints import CheckpointFile
@@ -85,7 +85,7 @@ def stage0_parser(config: RunConfig, data: RunData, overrides: Mapping[str, Any]
 def _changes(overrides: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """What stage 0 sets by itself, so that nothing of a run (its seed) or of later trainings gets into theta0."""
     own = {"cycle#seed": seed, "active#seed": seed, "variants": None, "labelled_share": None, "features": None}
-    return {**own, **overrides}
+    return {**own, **{name: LATER[name] for name in ("scale_seg_b", "background_share")}, **overrides}
 
 
 def stage0_settings(config: RunConfig, data: RunData, overrides: Mapping[str, Any], seed: int) -> dict[str, Any]:
