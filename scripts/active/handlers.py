@@ -110,7 +110,7 @@ class QueryHandler(PhaseHandler):
         elif pool:
             pseudo = [row.id for row in run.state.pseudo(context.index - 1, Stage.FINAL)]
             fresh = [key for key in pool if key not in begun]
-            asked = [*begun, *query_pool(fresh, pseudo, len(run.data.classes), run.settings.protect_pseudo)]
+            asked = [*begun, *query_pool(fresh, pseudo, len(run.data.drawable_classes), run.settings.protect_pseudo)]
             spare = set(short_classes(fresh, asked, run.class_of, n))
             pool = [key for key in pool if key in {*asked, *spare}]
             scores, windows = self._scores(context, pool)

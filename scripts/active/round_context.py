@@ -37,7 +37,7 @@ from scripts.state.rows import SIMULATED
 from scripts.state.run_state import RunState
 from scripts.trained.run_models import weights_of_round
 from scripts.training.learner import Learner
-from scripts.training.losses import LABELLED, PSEUDO
+from scripts.training.losses import BACKGROUND, LABELLED, PSEUDO
 
 
 @dataclass
@@ -52,6 +52,7 @@ class Run:
         oracle: draws masks.
         settings: its numbers and names.
         start: picks the images of round 0.
+        scale_seg_b: loss weight of images of background classes; with 0 no training sees them.
         todo: what people have to do before the run can go on; empty while it goes on by itself.
     """
 
@@ -62,12 +63,16 @@ class Run:
     oracle: Oracle | PersonOracle
     settings: RunSettings
     start: Strategy = random_order
+    scale_seg_b: float = 0.0
     todo: str = ""
 
     @cached_property
     def train_ids(self) -> list[str]:
-        """Ids of the training images, in the order of the data list."""
-        return [item["id"] for item in self.data.items("train")]
+        """Ids of the training images that can have foreground, in the order of the data list: L, U and P are of them.
+
+        Those of background classes are in none of these: their masks are known, and cost nothing.
+        """
+        return [item["id"] for item in self.data.drawable("train")]
 
     @cached_property
     def class_of(self) -> dict[str, str]:
@@ -86,7 +91,8 @@ class Run:
         """What the validation masks cost, as metrics of a round; empty where they are free, or nothing uses them."""
         if not self.settings.count_validation or self.method.cycles == 0:
             return {}
-        masks = [mask for item in self.data.items("val") if (mask := self.data.store.true_mask(item["id"])) is not None]
+        ids = [item["id"] for item in self.data.drawable("val")]
+        masks = [mask for key in ids if (mask := self.data.store.true_mask(key)) is not None]
         costs = [mask_cost(mask) for mask in masks]
         book = getattr(self.oracle, "seconds", lambda mask: 0.0)  # what people take is known when they have drawn
         return {
@@ -167,6 +173,9 @@ class RoundContext:
     def training_items(self, pseudo_round: int | None, stage: Stage) -> list[dict[str, Any]]:
         """Items of L ∪ P with their masks, P as stored in a stage of a round; oracle masks win.
 
+        Where they have a weight, images of background classes follow in their place with their empty masks; they alone
+        are no training.
+
         Args:
             pseudo_round: round whose pseudo-masks are taken; None for none, so L alone.
             stage: of those.
@@ -176,11 +185,20 @@ class RoundContext:
         for row in [] if pseudo_round is None else state.pseudo(pseudo_round, stage):
             if row.id not in masks:
                 masks[row.id] = (target_of_png(state.read_blob(row.blob)).maps(), PSEUDO)
+        if masks and self.run.scale_seg_b > 0:
+            masks |= {key: (mask, BACKGROUND) for key, mask in self._empty_masks()}
         return [
             {**item, "mask": masks[item["id"]][0], "kind": masks[item["id"]][1]}
             for item in self.run.data.items("train")
             if item["id"] in masks
         ]
+
+    def _empty_masks(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield id and mask, uint8 (H, W), of the training images of background classes."""
+        for item in self.run.data.items("train"):
+            mask = self.run.data.store.true_mask(item["id"]) if item.get("empty") else None
+            if mask is not None:
+                yield item["id"], mask
 
     def oracle_masks(self) -> dict[str, np.ndarray]:
         """Masks of L, uint8 (H, W): what most annotators say, each in the latest version."""

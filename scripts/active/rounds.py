@@ -22,11 +22,12 @@ from scripts.active.methods import Method
 from scripts.active.oracles import Oracle
 from scripts.active.report_handler import ReportHandler
 from scripts.active.round_context import RoundContext, Run, round_state
-from scripts.active.run_checks import refuse_impossible, tell_oddities, tell_other_precision
+from scripts.active.run_checks import refuse_impossible, tell_oddities, tell_of_empty_classes, tell_other_precision
 from scripts.active.run_record import (
     HARMLESS,
     RunSettings,
     announcement,
+    background_weight,
     require_same_files,
     require_same_start,
     stage0_overrides,
@@ -139,10 +140,12 @@ class ActiveLearning:
             told = announcement(config, self.data, self.method, settings, state)
             logger.info("active learning\n%s", told)
             tell_oddities(self.data, self.method, self.oracle, settings.initial_per_class)
+            tell_of_empty_classes(config, self.data, self.method)
             checkpoint = CheckpointFile(self.folder / RunFile.CHECKPOINT, settings.checkpoint_seconds)
             run = Run(
-                state, self.data, self._learner(state, checkpoint), self.method, self.oracle, settings, self.start
-            )
+                state, self.data, self._learner(state, checkpoint), self.method, self.oracle, settings, self.start,
+                background_weight(config, self.method),
+            )  # fmt: skip
             self.engine(run).run([None], max_epochs=self.rounds)
             if not run.todo:
                 checkpoint.remove()
@@ -189,7 +192,9 @@ class ActiveLearning:
         def tell(engine: Engine) -> None:
             index = round_state(engine).round.index
             values = run.state.metrics(index).get(index, {})
-            told = [name for name in (Metric.DICE, Metric.MIOU, Metric.PSEUDO_DICE) if name in values]
+            told = [
+                name for name in (Metric.DICE, Metric.MIOU, Metric.CLEAN_SHARE, Metric.PSEUDO_DICE) if name in values
+            ]
             shown = ", ".join(f"{name} {values[name]:.4f}" for name in told)
             masks, seconds = int(values.get(Metric.MASKS, 0)), sum(run.state.seconds(index).values())
             logger.info("round %d of %d: %d masks, %s, %.0f s", index, self.rounds - 1, masks, shown, seconds)

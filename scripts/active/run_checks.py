@@ -9,7 +9,7 @@ from typing import Any
 
 from scripts.active.methods import Method
 from scripts.active.oracles import Oracle
-from scripts.active.run_record import RunSettings
+from scripts.active.run_record import RunSettings, background_weight, training_overrides
 from scripts.annotation.person_oracle import PersonOracle
 from scripts.core.errors import InputError, Problem, listed
 from scripts.core.run_config import RunConfig
@@ -50,6 +50,11 @@ def refuse_impossible(
     elif config.get("selection") == "dice" and not any(item["mask"] for item in validation):
         cure = "Add masks of validation images, or --selection accuracy."
         problems.append(Problem("no validation image has a mask", "selection", "one or more for dice", "none", cure))
+    elif data.background and config.get("selection") == "dice" and not _has_foreground(data, "val"):
+        cure = "Add validation images that have something to draw, with their masks, or --selection accuracy."
+        found = f"none of {len(validation)} validation images"
+        what = "no validation image has a mask with foreground"
+        problems.append(Problem(what, "selection", "one or more for dice", found, cure))
     if method.cycles > 0 and not _answerable(data, oracle):
         cure = "Add masks of training images to the table, or choose --active#method wsl, which needs none."
         found = f"none of {len(data.items('train'))}"
@@ -66,11 +71,12 @@ def refuse_impossible(
 
 def tell_oddities(data: RunData, method: Method, oracle: Oracle | PersonOracle, initial_per_class: int) -> None:
     """Log what a run can live with, and what it does then."""
-    if not any(item["mask"] for item in data.items("test")):
-        logger.warning("no test image has a mask: there will be no Dice, and the table of rounds stays empty")
+    if not any(item["mask"] for item in data.items("test")) or (data.background and not _has_foreground(data, "test")):
+        logger.warning("no test image has a mask%s: there will be no Dice, and the table of rounds stays empty",
+                       " with foreground" if data.background else "")  # fmt: skip
     if method.cycles > 0:
         answerable = _answerable(data, oracle)
-        without = [name for name in data.classes if not answerable[name]]
+        without = [name for name in data.drawable_classes if not answerable[name]]
         if without:
             logger.warning("no training image of these classes can be asked about: %s", listed(without))
         short = [f"{name} ({answerable[name]})" for name in data.classes if 0 < answerable[name] < initial_per_class]
@@ -78,10 +84,23 @@ def tell_oddities(data: RunData, method: Method, oracle: Oracle | PersonOracle, 
             text = "fewer images than initial_per_class %d, so the first round asks for all of them: %s"
             logger.warning(text, initial_per_class, listed(short))
     k = getattr(method.propagation, "k", None)
-    sizes = Counter(data.classes[item["label"]] for item in data.items("train"))
+    sizes = Counter(data.classes[item["label"]] for item in data.drawable("train"))
     if k is not None and k >= max(sizes.values(), default=0):
         text = "k %d reaches beyond every class, the largest has %d images: with one mask drawn, all others pair"
         logger.info(text, k, max(sizes.values(), default=0))
+
+
+def tell_of_empty_classes(config: RunConfig, data: RunData, method: Method) -> None:
+    """Propose the switch for classes whose known masks are all empty, and warn where a classifier would forget one."""
+    found = data.empty_classes()
+    if found and len(found) < len(data.drawable_classes):
+        switch = [*data.background_names, *found]
+        text = "all masks on disk of these classes are empty: %s. If their images never have anything to draw, add %s"
+        logger.warning(text, listed(found), f'--data#background_classes "{switch}"')
+    trains = not training_overrides(config, method).get("freeze_classifier", config.get("freeze_classifier", True))
+    if data.background and method.cycles > 0 and trains and background_weight(config, method) == 0:
+        text = "the rounds train the classifier on no image of %s: give --scale_seg_b a weight, or it forgets them"
+        logger.warning(text, listed(data.background_names))
 
 
 def tell_other_precision(state: StateReader, now: Mapping[str, Any]) -> None:
@@ -94,4 +113,9 @@ def tell_other_precision(state: StateReader, now: Mapping[str, Any]) -> None:
 
 def _answerable(data: RunData, oracle: Oracle | PersonOracle) -> Counter[str]:
     """Return class -> number of training images that the oracle can answer for."""
-    return Counter(data.classes[item["label"]] for item in data.items("train") if oracle.can_answer(item["id"]))
+    return Counter(data.classes[item["label"]] for item in data.drawable("train") if oracle.can_answer(item["id"]))
+
+
+def _has_foreground(data: RunData, split: str) -> bool:
+    """Tell whether the mask of any image of a split has foreground."""
+    return any(data.has_foreground.get(item["id"], False) for item in data.drawable(split))

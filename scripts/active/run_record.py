@@ -98,6 +98,12 @@ def training_overrides(config: RunConfig, method: Method) -> dict[str, Any]:
     return changes
 
 
+def background_weight(config: RunConfig, method: Method) -> float:
+    """Return the loss weight of images of background classes in the trainings of a run; 0 leaves them out."""
+    parser = config.parser(training_overrides(config, method))
+    return float(parser.get_parsed_content("scale_seg_b")) if "scale_seg_b" in parser else 0.0
+
+
 def stage0_overrides(config: RunConfig) -> dict[str, Any]:
     """Return what stage 0 changes in the config, as it stands there: it refers to objects of that training."""
     return config.get("active#stage0#overrides", {})
@@ -123,6 +129,7 @@ def stored_settings(config: RunConfig, data: RunData, settings: RunSettings) -> 
             **{name: raw.get(name) for name in _KEPT},
             **_boxes(config, raw.get("methods", {}).get(settings.method), settings.oracle),
         },
+        **_background(data),
         **config.with_references(_SECTIONS, APART),
     }
 
@@ -148,13 +155,15 @@ def announcement(config: RunConfig, data: RunData, method: Method, settings: Run
     lines = {
         "run": f"{settings.method}, seed {settings.seed}, in {settings.folder}",
         "data": f"{_sizes(counts)}; SHA-256 {data.datalist.sha256[:16]}",
-        "budget": _budget(method, settings, rounds, len(data.classes), sum(counts["train"].values())),
+        "budget": _budget(method, settings, rounds, len(data.drawable_classes), len(data.drawable("train"))),
         "cost": f"stage 0, then {steps} of {config['batch_size']} images",
         "device": f"{_device_name(_device(config))}, {_precision(config)}",
         "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
+        **({"background": _free(data)} if data.background else {}),
         "done": done if is_finished(state, method, rounds) else _done_so_far(state),
     }
-    return "\n".join(f"  {name:9s} {text}" for name, text in lines.items())
+    width = max(9, *map(len, lines))
+    return "\n".join(f"  {name:{width}s} {text}" for name, text in lines.items())
 
 
 def is_finished(state: StateReader, method: Method, rounds: int) -> bool:
@@ -212,11 +221,28 @@ def _budget(method: Method, settings: RunSettings, rounds: int, classes: int, im
     return f"{first} masks first, {last} after {rounds} rounds"
 
 
+def _free(data: RunData) -> str:
+    """Return what is said of classes without foreground."""
+    count = len(data.items("train")) - len(data.drawable("train"))
+    gate = "predicted, they leave nothing to draw" if data.background.gate else "no gate"
+    return f"{', '.join(data.background_names)}: {count} training images cost no mask; {gate}"
+
+
 def _done_so_far(state: StateReader) -> str:
     last = state.last()
     if last is None:
         return "nothing yet"
     return "stage 0" if last[0] < 0 else f"up to round {last[0]}, {last[1]}"
+
+
+def _background(data: RunData) -> dict[str, Any]:
+    """Return the classes without foreground, and whether predicting one leaves nothing to draw.
+
+    Without such classes nothing is recorded, so that runs of earlier versions go on.
+    """
+    if not data.background:
+        return {}
+    return {"background_classes": list(data.background_names), "background_gate": data.background.gate}
 
 
 def _device(config: RunConfig) -> str:

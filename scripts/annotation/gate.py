@@ -166,6 +166,10 @@ class Gate:
         if item["split"] != "train":
             cure = "Masks of validation and test images only measure; the run never learns from new ones."
             raise InputError(Problem("not an image that is annotated", key, "a training image", item["split"], cure))
+        if item["label"] in self.data.background.labels:
+            cure = "Nothing is to be drawn there: data#background_classes says that its mask is empty."
+            name = self.data.classes[item["label"]]
+            raise InputError(Problem("class has no foreground", key, "an image of another class", name, cure))
         # A mask that was drawn on another picture would be learned from when the right one is back.
         self.data.datalist.watch.require_same(item["image"])
         if not self.accept_unasked and not was_asked(key):

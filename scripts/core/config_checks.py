@@ -33,6 +33,10 @@ def _is_size(value: Any) -> bool:
     return isinstance(value, list | tuple) and len(value) == 2 and all(_is_whole(side, 1) for side in value)
 
 
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)
+
+
 _Rule = tuple[str, Callable[[Any], bool]]
 _POSITIVE: _Rule = ("a whole number from 1", lambda value: _is_whole(value, 1))
 _COUNT: _Rule = ("a whole number from 0", lambda value: _is_whole(value, 0))
@@ -52,6 +56,10 @@ RULES: dict[str, _Rule] = {
     "image_size": ("null or [height, width]", lambda value: value is None or _is_size(value)),
     "lr": ("a number above 0", lambda value: _is_number(value) and value > 0),
     "scale_seg_u": ("a number from 0", lambda value: _is_number(value) and value >= 0),
+    "scale_seg_b": ("a number from 0", lambda value: _is_number(value) and value >= 0),
+    "background_share": ("a number between 0 and 1", lambda value: _is_number(value) and 0 < value < 1),
+    "background_gate": ("true or false", lambda value: isinstance(value, bool)),
+    "data#background_classes": ("a list of class names", _is_names),
     "active#checkpoint_seconds": ("a number from 0", lambda value: _is_number(value) and value >= 0),
     "labelled_share": (
         "null or a number between 0 and 1", lambda value: value is None or (_is_number(value) and 0 < value < 1),

@@ -24,6 +24,19 @@ APART = (
 )  # fmt: skip
 """Ids that sections refer to and that are no settings: places, the machine, and what is recorded by itself."""
 
+LATER: dict[str, Any] = {
+    "scale_seg_b": 0.0,
+    "background_share": 0.125,
+    "loss#scale_seg_b": "@scale_seg_b",
+    "train#batches#background_share": {
+        "_target_": "scripts.training.batches.background_share", "share": "@background_share", "scale": "@scale_seg_b",
+    },
+    "validate#key_metric#val_metric#background": "$@data.background",
+}  # fmt: skip
+"""Settings that came after runs of this format, with the value that leaves everything as it was.
+
+At this value they are not recorded: a run made without them is the same run, and so is its theta0."""
+
 _HANDLERS = ("train#handlers", "validate#handlers")
 
 
@@ -60,6 +73,8 @@ class RunConfig:
         Args:
             names: top-level ids; those the config does not have are left out.
             apart: ids that are not followed to.
+
+        Those of :data:`LATER` are left out where they have the value that stands there.
         """
         found: dict[str, Any] = {}
         waiting = list(names)
@@ -69,6 +84,13 @@ class RunConfig:
                 continue
             found[name] = self[name]
             waiting += set(re.findall(r"@([A-Za-z_]\w*)", json.dumps(found[name], default=str))).difference(apart)
+        for key, value in LATER.items():
+            *parents, last = key.split("#")
+            owner: Any = found
+            for parent in parents:
+                owner = owner.get(parent) if isinstance(owner, Mapping) else None
+            if isinstance(owner, dict) and last in owner and owner[last] == value:
+                del owner[last]
         return dict(sorted(found.items()))
 
     def uses_handler(self, name: str) -> bool:

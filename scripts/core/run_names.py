@@ -38,6 +38,9 @@ class Metric(StrEnum):
 
     DICE = "dice"
     MIOU = "miou"
+    DICE_ALL = "dice_all"  # images without true foreground included, each with 0: where classes have none
+    CLEAN_SHARE = "clean_share"  # of images without true foreground, those of which nothing is predicted
+    FALSE_AREA = "false_area"  # of such an image, the share of pixels that is predicted
     DICE_AT_HALF = "dice_at_0.5"
     PXAP = "pxap"
     ACCURACY = "accuracy"
@@ -45,6 +48,8 @@ class Metric(StrEnum):
     THRESHOLD = "threshold"
     VAL_DICE = "val_dice"
     VAL_MIOU = "val_miou"
+    VAL_CLEAN_SHARE = "val_clean_share"
+    VAL_FALSE_AREA = "val_false_area"
     THRESHOLD_CYCLE_0 = "threshold_cycle0"
     PSEUDO_DICE = "pseudo_dice"
     PSEUDO_DICE_CYCLE_0 = "pseudo_dice_cycle0"
@@ -63,6 +68,9 @@ class Measure(StrEnum):
 
     DICE = "dice"
     IOU = "iou"
+    DICE_ALL = "dice_all"
+    CLEAN_SHARE = "clean_share"
+    FALSE_AREA = "false_area"
     HD95 = "hd95"
     OBJECT_DICE = "object_dice"
     OBJECT_F1 = "object_f1"

@@ -101,6 +101,46 @@ def tell(
     _warn_of_copies(items, image_sha256)
 
 
+def background_labels(
+    names: Sequence[str], classes: Sequence[str], items: Sequence[Item], has_foreground: Mapping[str, bool]
+) -> tuple[int, ...]:
+    """Return the indices of the classes that are declared to have no foreground, ascending.
+
+    Args:
+        names: the declared names.
+        classes: all class names, in the order of the labels.
+        items: of the data list.
+        has_foreground: id -> whether the mask has foreground, of images with a mask on disk.
+
+    Raises:
+        InputError: a text instead of a list, unknown names, no class left that has foreground, or a declared class of
+            which a mask has foreground.
+    """
+    where = "data#background_classes"
+    if isinstance(names, str):
+        cure = f"Write --{where} \"['{names}']\"."
+        raise InputError(Problem("not a list of classes", where, "a list of class names", repr(names), cure))
+    unknown = sorted({str(name) for name in names} - set(classes))
+    if unknown:
+        raise InputError(Problem("unknown class", where, f"of {listed(classes)}", listed(unknown)))
+    labels = tuple(label for label, name in enumerate(classes) if name in names)
+    if len(labels) == len(classes):
+        cure = "Leave out the classes whose images have something to draw."
+        raise InputError(Problem("no class has foreground", where, "fewer than all classes", listed(classes), cure))
+    problems = []
+    for label in labels:
+        known = [item["id"] for item in items if item["label"] == label and item["id"] in has_foreground]
+        drawn = [key for key in known if has_foreground[key]]
+        if drawn:
+            found = f"{len(drawn)} of {len(known)} masks with foreground: {listed(drawn)}"
+            cure = f"Mend these masks or labels, or take {classes[label]} out of {where}."
+            what = f"masks of class {classes[label]} have foreground, which it is declared not to have"
+            problems.append(Problem(what, where, "empty masks", found, cure))
+    if problems:
+        raise InputError(problems)
+    return labels
+
+
 def tell_of_drawing(table: Table, split_column: str, seed: int) -> None:
     """Log that splits are drawn, and which other columns look like splits."""
     others = [name for name in table.columns if name.startswith("split") and name != split_column]

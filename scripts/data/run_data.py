@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from scripts.data.checks import background_labels
 from scripts.data.datalist import DataList, Item, read_datalist
 from scripts.data.histograms import colour_histogram
 from scripts.images.masks import NONZERO, MaskRule
 from scripts.images.store import ImageStore
+from scripts.images.values import FOREGROUND, NO_BACKGROUND, BackgroundClasses
 
 logger = logging.getLogger(__name__)
 
@@ -26,15 +28,26 @@ class RunData:
         datalist: the checked list with splits and hashes.
         store: decoded images and true masks.
         histograms: id -> colour histogram (3, bins) float32 of each training image, at original resolution.
+        background: classes whose images have no foreground.
+        has_foreground: id -> whether the mask on disk has foreground, of images that have one.
     """
 
     datalist: DataList
     store: ImageStore
     histograms: dict[str, np.ndarray] = field(default_factory=dict)
+    background: BackgroundClasses = NO_BACKGROUND
+    has_foreground: dict[str, bool] = field(default_factory=dict)
 
     def items(self, split: str) -> list[Item]:
-        """Return the items of ``"train"``, ``"val"`` or ``"test"``."""
-        return self.datalist.split(split)
+        """Return the items of ``"train"``, ``"val"`` or ``"test"``; those of background classes have ``empty`` true."""
+        return [
+            {**item, "empty": True} if item["label"] in self.background.labels else item
+            for item in self.datalist.split(split)
+        ]
+
+    def drawable(self, split: str) -> list[Item]:
+        """Return the items of a split that can have foreground: all but those of background classes."""
+        return [item for item in self.datalist.split(split) if item["label"] not in self.background.labels]
 
     def native_size(self) -> tuple[int, int]:
         """Return the median (H, W) in pixels of the training images before they were resized."""
@@ -47,6 +60,28 @@ class RunData:
         """Class names, in the order of the labels."""
         return self.datalist.classes
 
+    @property
+    def background_names(self) -> tuple[str, ...]:
+        """Names of the background classes."""
+        return tuple(self.classes[label] for label in self.background.labels)
+
+    @property
+    def drawable_classes(self) -> tuple[str, ...]:
+        """Names of the other classes, whose images can have foreground."""
+        return tuple(name for label, name in enumerate(self.classes) if label not in self.background.labels)
+
+    def empty_classes(self) -> tuple[str, ...]:
+        """Return the names of drawable classes that have masks on disk, all of them without foreground."""
+        return tuple(
+            name
+            for name in self.drawable_classes
+            if (known := self._known(item["id"] for item in self.datalist.items if self.classes[item["label"]] == name))
+            and not any(known)
+        )
+
+    def _known(self, ids: Iterable[str]) -> list[bool]:
+        return [self.has_foreground[key] for key in ids if key in self.has_foreground]
+
 
 def open_data(
     dataset_dir: str,
@@ -55,6 +90,8 @@ def open_data(
     image_size: Sequence[int] | None = None,
     mask_rule: MaskRule = NONZERO,
     memory_limit_gb: float | None = 4.0,
+    background_classes: Sequence[str] = (),
+    background_gate: bool = True,
     **reading: Any,
 ) -> RunData:
     """Read, check and decode a data set; every file is decoded once, here.
@@ -66,10 +103,13 @@ def open_data(
         image_size: (H, W) pixels that the network works at; None for each image's own size.
         mask_rule: which mask values are foreground.
         memory_limit_gb: GiB of decoded images to keep in memory.
+        background_classes: names of the classes whose images have no foreground; those without a mask on disk get
+            their empty one.
+        background_gate: see :class:`scripts.images.values.BackgroundClasses`.
         reading: further arguments of :func:`scripts.data.datalist.read_datalist`.
 
     Raises:
-        InputError: with everything that is wrong with the data.
+        InputError: with everything that is wrong with the data, or with the background classes.
     """
     if demo is not None and os.path.abspath(dataset_dir) == os.path.abspath(demo_dir):
         logger.info("generating the demo data set in %s", demo_dir)
@@ -77,11 +117,18 @@ def open_data(
     size = None if image_size is None else (int(image_size[0]), int(image_size[1]))
     store = ImageStore(image_size=size, mask_rule=mask_rule, decode_limit_gb=memory_limit_gb)
     histograms: dict[str, np.ndarray] = {}
+    has_foreground: dict[str, bool] = {}
 
     def keep(item: Mapping[str, Any], image: np.ndarray, mask: np.ndarray | None) -> None:
         store.keep(item, image, mask)
+        if mask is not None:
+            has_foreground[item["id"]] = bool((mask == FOREGROUND).any())
         if item["split"] == "train":
             histograms[item["id"]] = colour_histogram(image)
 
     datalist = read_datalist(dataset_dir, mask_rule=mask_rule, on_read=keep, **reading)
-    return RunData(datalist, store, histograms)
+    labels = background_labels(background_classes, datalist.classes, datalist.items, has_foreground)
+    for item in datalist.items:
+        if item["label"] in labels and not item["mask"]:
+            store.keep_empty_mask(item["id"])
+    return RunData(datalist, store, histograms, BackgroundClasses(labels, bool(background_gate)), has_foreground)

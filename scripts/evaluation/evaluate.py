@@ -37,7 +37,7 @@ class ImageMeasurer:
     """Handler that measures each image as it leaves the network.
 
     Args:
-        data: true masks and classes.
+        data: true masks and classes; those without foreground, and whether predicting one leaves nothing to draw.
         model: threshold, pooling and stride.
         mask_rule: how mask files are read.
         instances: true objects: ``"auto"`` takes the numbers of a mask file that has them
@@ -74,13 +74,16 @@ class ImageMeasurer:
 
     def _measured(self, packed: Any, key: str) -> ImageMeasures:
         store, item, info = self.data.store, self.items[key], self.model.info
+        background = self.data.background
         found = prediction(key, packed, joint_network(self.model.network), store.original_size(key), self.geometry)
-        truth = store.true_mask(key)
+        found, truth = found.gated(background.gated), store.true_mask(key)
         objects = None
-        if truth is not None and self.instances == "auto":
+        if truth is not None and item["mask"] and self.instances == "auto":
             objects = read_instances(item["mask"], self.mask_rule)
             self.numbered += objects is not None
-        return measure_image(item, found, truth, objects, info.threshold, info.mask_from, self.cleaning)
+        return measure_image(
+            item, found, truth, objects, info.threshold, info.mask_from, self.cleaning, background.labels
+        )
 
 
 def evaluate_fully(
@@ -123,7 +126,8 @@ def evaluate_fully(
     measurer.attach(evaluator)
     evaluator.run()
     images, classes = measurer.measures, data.classes
-    rows, measured = summary_rows(images, classes, how), ImageSet(images, len(classes))
+    apart = bool(data.background)
+    rows, measured = summary_rows(images, classes, how, apart), ImageSet(images, len(classes), apart)
     confusion = confusion_rows(measured.confusion_matrix(), classes)
     pixels = measured.pixel_bins()
     content = {
@@ -136,12 +140,13 @@ def evaluate_fully(
             "empty_masks": sum(mask.pixels.tp + mask.pixels.fn == 0 for mask in measured.masks),
             "left_out": dict(data.datalist.quarantined),
             "sha256": data.datalist.sha256,
+            **({"background_classes": data.background_names, "gate": data.background.gate} if apart else {}),
         },
         "cleaning": asdict(cleaning),
         "bootstrap": {"resamples": resamples, "seed": seed, "unit": unit, "level": level},
         "groups": nested(rows),
         "confusion": confusion,
-        "cam_best_threshold": measured.best_cam_threshold() if measured.masks else None,
+        "cam_best_threshold": measured.best_cam_threshold(),
         "calibration": {
             "columns": ["number", "sum of probabilities", "sum of outcomes"],
             "class": measured.class_bins.sum(axis=0).T.tolist(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from scripts.evaluation.metrics import Confusion, cam_counts, confusion
 from scripts.evaluation.objects import ObjectSums, object_sums
 from scripts.images.regions import UNCLEANED, Cleaning, connected_components
 from scripts.images.values import IGNORE
-from scripts.networks.outputs import Prediction, pseudo_mask
+from scripts.networks.outputs import Prediction, drawn_class
 
 CAM_THRESHOLDS = np.linspace(0.0, 1.0, 1001)
 """Cuts of a map scaled to [0, 1], as in :class:`scripts.evaluation.metrics.PxAP`."""
@@ -76,6 +77,7 @@ def measure_image(
     threshold: float,
     mask_from: str = "decoder",
     cleaning: Cleaning = UNCLEANED,
+    background: Collection[int] = (),
 ) -> ImageMeasures:
     """Measure a prediction.
 
@@ -87,12 +89,14 @@ def measure_image(
         threshold: cut of the foreground's probability.
         mask_from: ``"cam"`` takes the classifier's mask of the true class instead (method ``wsl``, as published).
         cleaning: of the predicted mask.
+        background: labels of the classes without foreground, see :func:`scripts.networks.outputs.drawn_class`.
     """
     probs = torch.from_numpy(prediction.scores).double().softmax(0).numpy()
     found = None
     if truth is not None:
         from_cam = mask_from == "cam"
-        mask = prediction.cam_mask(item["label"]) if from_cam else pseudo_mask(prediction.probs, threshold)
+        label = drawn_class(prediction, item["label"], background)
+        mask = prediction.cam_mask(label) if from_cam else prediction.mask(threshold)
         bins = None if from_cam else _pixel_bins(prediction.probs, truth)
         found = measure_mask(cleaning(mask), truth, instances, bins, prediction.cam(item["label"]))
     return ImageMeasures(item, prediction.size, probs, found)

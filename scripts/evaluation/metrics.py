@@ -61,6 +61,21 @@ class Confusion:
         """Mean of the two smoothed IoUs in (0, 1], float64."""
         return 0.5 * (self.iou_fg + self.iou_bg)
 
+    @property
+    def has_foreground(self) -> bool:
+        """Whether the truth has foreground."""
+        return bool(np.ravel(self.tp + self.fn)[0] > 0)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the truth is known to have none: a mask that is ignored everywhere is neither."""
+        return not self.has_foreground and bool(np.ravel(self.fp + self.tn)[0] > 0)
+
+    @property
+    def false_area(self) -> np.ndarray:
+        """Share of the known true background that is predicted as foreground, in [0, 1], float64; 0 without any."""
+        return self.fp / np.maximum(self.fp + self.tn, 1)
+
 
 def confusion(pred: np.ndarray, truth: np.ndarray) -> Confusion:
     """Count the pixels of one image.

@@ -18,6 +18,9 @@ from scripts.evaluation.metrics import pixel_average_precision
 from scripts.evaluation.objects import ObjectSums, stacked
 
 Metric = Callable[[np.ndarray], np.ndarray]
+_POOLED = (Measure.OBJECT_DICE, Measure.OBJECT_F1, Measure.PIXEL_ECE, Measure.DICE_ALL)
+"""Metrics of masks that images without true foreground count in, also where these are kept apart."""
+_OF_EMPTY = (Measure.CLEAN_SHARE, Measure.FALSE_AREA)
 
 
 class ImageSet:
@@ -26,9 +29,12 @@ class ImageSet:
     Args:
         images: at least one.
         classes: number of image classes.
+        empty_apart: keep images without true foreground out of the means over images, since some classes have none:
+            they have metrics of their own.
     """
 
-    def __init__(self, images: Sequence[ImageMeasures], classes: int) -> None:
+    def __init__(self, images: Sequence[ImageMeasures], classes: int, empty_apart: bool = False) -> None:
+        self.empty_apart = empty_apart
         self.labels = np.array([image.item["label"] for image in images])
         self.class_probs = np.stack([image.class_probs for image in images])  # (N, C)
         right = self.class_probs.argmax(axis=1) == self.labels
@@ -39,6 +45,8 @@ class ImageSet:
         self.classes = classes
         self.masked = np.array([image.mask is not None for image in images])
         self.masks: list[MaskMeasures] = [image.mask for image in images if image.mask is not None]
+        self._drawn = np.array([mask.pixels.has_foreground or not empty_apart for mask in self.masks], bool)
+        self._empty = np.array([mask.pixels.is_empty and empty_apart for mask in self.masks], bool)
 
     def metrics(self) -> dict[str, Metric]:
         """Return the metrics by name, in the order they are reported; those of masks only where there are masks."""
@@ -51,6 +59,12 @@ class ImageSet:
             Measure.CLASS_ECE: self._class_ece,
         }
 
+    def count(self, metric: str) -> int:
+        """Return how many images a metric of masks is made of."""
+        if metric in _OF_EMPTY:
+            return int(self._empty.sum())
+        return len(self.masks) if metric in _POOLED else int(self._drawn.sum())
+
     def confusion_matrix(self) -> np.ndarray:
         """Return int64 (classes, classes): rows are the true classes, columns the predicted."""
         pairs = self.labels * self.classes + self.class_probs.argmax(axis=1)
@@ -61,9 +75,11 @@ class ImageSet:
         bins = [mask.bins for mask in self.masks if mask.bins is not None]
         return np.sum(bins, axis=0) if bins else None
 
-    def best_cam_threshold(self) -> float:
-        """Return the threshold of the highest mean Dice of the scaled maps, the lowest of equals."""
-        return float(CAM_THRESHOLDS[self._cam_dice().mean(axis=0).argmax()])
+    def best_cam_threshold(self) -> float | None:
+        """Return the threshold of the highest mean Dice of the scaled maps, the lowest of equals; None without any."""
+        if not self._drawn.any():
+            return None
+        return float(CAM_THRESHOLDS[self._cam_dice()[self._drawn].mean(axis=0).argmax()])
 
     def _mask_metrics(self) -> dict[str, Metric]:
         dice, iou, hd95 = (
@@ -75,8 +91,11 @@ class ImageSet:
         positives = tp[:, 0] + np.array([m.cam.fn[0] for m in self.masks])
         cam_dice = self._cam_dice()
 
-        def of_masks(metric: Metric) -> Metric:
-            return lambda w: _where_any(metric, w[:, self.masked])
+        def of_masks(name: str, metric: Metric) -> Metric:
+            chosen = self._empty if name in _OF_EMPTY else self._drawn
+            if name in _POOLED or chosen.all():
+                return lambda w: _where_any(metric, w[:, self.masked])
+            return lambda w: _where_any(metric, w[:, self.masked] * chosen)
 
         found: dict[str, Metric] = {
             Measure.DICE: lambda w: weighted_mean(w, dice),
@@ -92,7 +111,19 @@ class ImageSet:
         if all(mask.bins is not None for mask in self.masks):
             bins = np.stack([mask.bins for mask in self.masks if mask.bins is not None])
             found[Measure.PIXEL_ECE] = lambda w: expected_calibration_error(np.tensordot(w, bins, axes=1))
-        return {name: of_masks(metric) for name, metric in found.items()}
+        if self.empty_apart:
+            found |= self._apart_metrics(dice)
+        return {name: of_masks(name, metric) for name, metric in found.items()}
+
+    def _apart_metrics(self, dice: np.ndarray) -> dict[str, Metric]:
+        """Return the published Dice of all masks (N,), and what is told of those without true foreground."""
+        clean = np.array([float(mask.pixels.fp == 0) for mask in self.masks])
+        area = np.array([float(mask.pixels.false_area) for mask in self.masks])
+        return {
+            Measure.DICE_ALL: lambda w: weighted_mean(w, dice),
+            Measure.CLEAN_SHARE: lambda w: weighted_mean(w, clean),
+            Measure.FALSE_AREA: lambda w: weighted_mean(w, area),
+        }
 
     def _cam_dice(self) -> np.ndarray:
         return np.stack([mask.cam.dice for mask in self.masks])  # (masks, T)

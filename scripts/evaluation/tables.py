@@ -24,6 +24,9 @@ UNITS = ("image", "patient")
 TITLES = {
     Measure.DICE: "Dice",
     Measure.IOU: "IoU",
+    Measure.DICE_ALL: "Dice, empty masks as 0",
+    Measure.CLEAN_SHARE: "clean share of empty masks",
+    Measure.FALSE_AREA: "false area of empty masks",
     Measure.HD95: "HD95 (px)",
     Measure.OBJECT_DICE: "object Dice",
     Measure.OBJECT_F1: "object F1",
@@ -79,13 +82,16 @@ def image_rows(images: Sequence[ImageMeasures], classes: Sequence[str]) -> list[
     return [_image_row(image, classes) for image in images]
 
 
-def summary_rows(images: Sequence[ImageMeasures], classes: Sequence[str], how: Resampling) -> list[Record]:
+def summary_rows(
+    images: Sequence[ImageMeasures], classes: Sequence[str], how: Resampling, empty_apart: bool = False
+) -> list[Record]:
     """Return a row per group and metric: ``group``, ``name``, ``metric``, ``n``, ``value``, ``low``, ``high``.
 
     Groups are all images, each class, and each patient where patients are known. ``n`` is the number of images that the
-    metric was made of. Metrics that do not exist in a group are left out, as AUROC of one class.
+    metric was made of. Metrics that do not exist in a group are left out, as AUROC of one class. ``empty_apart``: see
+    :class:`scripts.evaluation.set_metrics.ImageSet`.
     """
-    return [row for group in _groups(images, classes) for row in _group_rows(*group, len(classes), how)]
+    return [row for group in _groups(images, classes) for row in _group_rows(*group, len(classes), how, empty_apart)]
 
 
 def confusion_rows(matrix: np.ndarray, classes: Sequence[str]) -> list[Record]:
@@ -138,8 +144,10 @@ def _groups(images: Sequence[ImageMeasures], classes: Sequence[str]) -> list[tup
     ]
 
 
-def _group_rows(group: str, name: str, images: Sequence[ImageMeasures], classes: int, how: Resampling) -> list[Record]:
-    measured = ImageSet(images, classes)
+def _group_rows(
+    group: str, name: str, images: Sequence[ImageMeasures], classes: int, how: Resampling, empty_apart: bool
+) -> list[Record]:
+    measured = ImageSet(images, classes, empty_apart)
     clusters = None
     if how.unit == "patient":
         clusters = [image.item.get("patient_id") or ("image", image.item["id"]) for image in images]
@@ -153,7 +161,7 @@ def _group_rows(group: str, name: str, images: Sequence[ImageMeasures], classes:
         if math.isnan(value):
             continue
         low, high = percentile_interval(function(draws), how.level) if drawn > 1 else (math.nan, math.nan)
-        count = len(images) if metric in _OF_CLASSES else int(measured.masked.sum())
+        count = len(images) if metric in _OF_CLASSES else measured.count(metric)
         values = {"value": _rounded(value), "low": _rounded(low), "high": _rounded(high)}
         rows.append({"group": group, "name": name, "metric": metric, "n": count, **values})
     return rows

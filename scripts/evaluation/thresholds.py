@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from scripts.core.errors import InputError, Problem
-from scripts.evaluation.metrics import dice_and_miou_over_thresholds
+from scripts.evaluation.metrics import confusion_over_thresholds
 
 
 def grid() -> np.ndarray:
@@ -26,11 +26,16 @@ class Threshold:
         value: the chosen threshold.
         dice: mean Dice over the images at ``value``, in [0, 1].
         miou: mean mIoU over the images at ``value``, in (0, 1]; this decided.
+        clean_share: of images without true foreground that were kept apart, those of which nothing is predicted at
+            ``value``, in [0, 1]; None without such images.
+        false_area: mean share of their pixels that is predicted at ``value``, in [0, 1]; None likewise.
     """
 
     value: float
     dice: float
     miou: float
+    clean_share: float | None = None
+    false_area: float | None = None
 
 
 class ThresholdStats:
@@ -40,9 +45,14 @@ class ThresholdStats:
 
     Args:
         thresholds: (T,) float64 ascending; the published :func:`grid` when left out.
+        foreground_only: keep images without true foreground apart: they say nothing about the threshold.
+
+    Attributes:
+        n_images: how many images decide.
     """
 
-    def __init__(self, thresholds: np.ndarray | None = None) -> None:
+    def __init__(self, thresholds: np.ndarray | None = None, foreground_only: bool = False) -> None:
+        self.foreground_only = foreground_only
         self.thresholds = grid() if thresholds is None else np.asarray(thresholds, dtype=np.float64)
         if self.thresholds.ndim != 1 or len(self.thresholds) == 0 or (np.diff(self.thresholds) <= 0).any():
             raise InputError(Problem("not a grid of thresholds", "ThresholdStats", "ascending values", f"{thresholds}"))
@@ -52,7 +62,9 @@ class ThresholdStats:
         """Forget every image."""
         self._dice = np.zeros(len(self.thresholds))
         self._miou = np.zeros(len(self.thresholds))
-        self.n_images = 0
+        self._clean = np.zeros(len(self.thresholds))
+        self._area = np.zeros(len(self.thresholds))
+        self.n_images, self._n_empty = 0, 0
 
     def update(self, probs: np.ndarray, truth: np.ndarray) -> None:
         """Add one image: ``probs`` (H, W) float32 in [0, 1], ``truth`` (H, W) uint8 in {0, 1, 255}.
@@ -60,10 +72,15 @@ class ThresholdStats:
         Raises:
             InputError: see :func:`scripts.evaluation.metrics.confusion_over_thresholds`.
         """
-        dice, miou = dice_and_miou_over_thresholds(probs, truth, self.thresholds)
-        self._dice += dice
-        self._miou += miou
-        self.n_images += 1
+        counts = confusion_over_thresholds(probs, truth, self.thresholds)
+        if not self.foreground_only or counts.has_foreground:
+            self._dice += counts.dice
+            self._miou += counts.miou
+            self.n_images += 1
+        elif counts.is_empty:
+            self._clean += counts.fp == 0
+            self._area += counts.false_area
+            self._n_empty += 1
 
     def compute(self) -> Threshold:
         """Return the candidate of highest mean mIoU, the lowest of equals.
@@ -81,4 +98,8 @@ class ThresholdStats:
             )
         dice, miou = self._dice / self.n_images, self._miou / self.n_images
         best = int(miou.argmax())  # argmax returns the first maximum
-        return Threshold(float(self.thresholds[best]), float(dice[best]), float(miou[best]))
+        found = Threshold(float(self.thresholds[best]), float(dice[best]), float(miou[best]))
+        if self._n_empty == 0:
+            return found
+        clean, area = self._clean[best] / self._n_empty, self._area[best] / self._n_empty
+        return replace(found, clean_share=float(clean), false_area=float(area))

@@ -88,6 +88,15 @@ class ImageStore:
             if mask is not None:
                 self._masks[item["id"]] = _PackedMask.pack(mask)
 
+    def keep_empty_mask(self, key: str) -> None:
+        """Take it that an image has no foreground, without a file that says so.
+
+        Raises:
+            KeyError: the id is unknown.
+        """
+        with self._locks[key]:
+            self._masks[key] = _PackedMask.pack(np.zeros(self.original_size(key), np.uint8))
+
     def preload(self, progress: bool = False) -> None:
         """Decode every image that is not decoded yet.
 

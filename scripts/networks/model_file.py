@@ -47,6 +47,9 @@ class ModelInfo:
         provenance: where the weights come from, JSON values.
         native_size: (height, width) in pixels that training images typically had before they were resized; None where
             that is not known.
+        background_classes: names of the classes whose images have no foreground.
+        background_gate: whether an image that is predicted as one of them has no foreground; without such classes it
+            says nothing.
 
     Raises:
         InputError: with everything that is wrong with the values.
@@ -59,6 +62,8 @@ class ModelInfo:
     mask_from: str = "decoder"
     provenance: Mapping[str, Any] = field(default_factory=dict)
     native_size: tuple[int, int] | None = None
+    background_classes: tuple[str, ...] = ()
+    background_gate: bool = True
 
     def __post_init__(self) -> None:
         checks = (
@@ -72,6 +77,11 @@ class ModelInfo:
              self.threshold),
             ("mask_from", self.mask_from in MASK_SOURCES, " or ".join(MASK_SOURCES), self.mask_from),
             ("provenance", isinstance(self.provenance, Mapping), "an object", self.provenance),
+            ("background_classes", isinstance(self.background_classes, tuple)
+             and all(name in self.classes for name in self.background_classes)
+             and len(set(self.background_classes)) < len(self.classes), "some of the classes, not all",
+             self.background_classes),
+            ("background_gate", isinstance(self.background_gate, bool), "true or false", self.background_gate),
         )  # fmt: skip
         problems = [
             Problem("description of the model", name, expected, repr(found)[:200])
@@ -81,9 +91,21 @@ class ModelInfo:
         if problems:
             raise InputError(problems)
 
+    @property
+    def gated(self) -> tuple[int, ...]:
+        """Labels that, predicted, leave nothing to draw, see :meth:`scripts.networks.outputs.Prediction.gated`."""
+        found = tuple(self.classes.index(name) for name in self.background_classes)
+        return found if self.background_gate else ()
+
     def to_json(self) -> str:
-        """Return the description as JSON text, with the version of its form."""
-        return json.dumps({"version": VERSION, **asdict(self)}, allow_nan=False)
+        """Return the description as JSON text, with the version of its form.
+
+        Without background classes nothing is said of them, so that earlier versions read the file too.
+        """
+        content = {"version": VERSION, **asdict(self)}
+        if not self.background_classes:
+            del content["background_classes"], content["background_gate"]
+        return json.dumps(content, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str, where: str) -> ModelInfo:
@@ -103,7 +125,7 @@ class ModelInfo:
         if unknown or missing:
             problem = Problem("description of the model does not fit", where, f"also {missing}", f"unknown {unknown}")
             raise InputError(problem)
-        for name in {"classes", "image_size", "native_size"} & set(found):
+        for name in {"classes", "image_size", "native_size", "background_classes"} & set(found):
             found[name] = tuple(found[name]) if isinstance(found[name], list) else found[name]
         return cls(**found)
 

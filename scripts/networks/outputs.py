@@ -3,8 +3,8 @@
 The way back to the image's size is that of a :class:`Geometry`, which also makes the network's input.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -73,6 +73,7 @@ class Prediction:
         class_maps: (C, h, w) float32, low resolution.
         size: (H, W), the original size.
         geometry: the way from the network's input back to it.
+        closed: the predicted class says that there is nothing to draw, see :meth:`gated`.
     """
 
     id: str
@@ -81,6 +82,20 @@ class Prediction:
     class_maps: torch.Tensor
     size: tuple[int, int]
     geometry: Geometry = PLAIN
+    closed: bool = False
+
+    def gated(self, labels: Collection[int]) -> "Prediction":
+        """Return the prediction with probability 0 everywhere if the predicted class is one of ``labels``, else itself.
+
+        The predicted class is that of the highest score, the first of equals.
+        """
+        if int(self.scores.argmax()) not in labels:
+            return self
+        return replace(self, probs=np.zeros_like(self.probs), closed=True)
+
+    def mask(self, threshold: float) -> np.ndarray:
+        """Return the decoder's mask, (H, W) uint8 in {0, 1}: nothing where the class closed it, whatever the cut."""
+        return np.zeros(self.size, np.uint8) if self.closed else pseudo_mask(self.probs, threshold)
 
     def cam(self, label: int) -> np.ndarray:
         """Return the map of a class at original size, (H, W) float32, unbounded."""
@@ -92,6 +107,8 @@ class Prediction:
 
         As published it is cut out at the network's size, and what becomes of it at the original size is cut at 0.5.
         """
+        if self.closed:
+            return np.zeros(self.size, np.uint8)
         mask = cam_mask(self.class_maps[None], torch.tensor([label]), self.geometry.network_size(*self.size))[0, 0]
         return (self.geometry.restore(mask, self.size) >= 0.5).numpy().astype(np.uint8)
 
@@ -185,6 +202,19 @@ def unpack_outputs(packed: torch.Tensor, stride: int) -> tuple[torch.Tensor, tor
     size = ((packed.shape[2] + stride - 1) // stride, (packed.shape[3] + stride - 1) // stride)
     logits, maps = packed.split([1, packed.shape[1] - 1], dim=1)  # one step back in a training, two slices take six
     return logits, F.interpolate(maps, size=size, mode="nearest-exact")
+
+
+def drawn_class(found: Prediction, label: int, background: Collection[int]) -> int:
+    """Return the class whose map is the classifier's mask in an evaluation: the true one, as published.
+
+    An image whose true class has no foreground gives the predicted one: to know the class is to know the mask.
+
+    Args:
+        found: what the network says.
+        label: the true class.
+        background: classes without foreground.
+    """
+    return int(found.scores.argmax()) if label in background else label
 
 
 def class_probabilities(found: Prediction) -> np.ndarray:

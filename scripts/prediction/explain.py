@@ -88,7 +88,7 @@ def _explained(
     size = (pixels.shape[0], pixels.shape[1])
     x = torch.as_tensor(preprocessing({"image": str(path), "id": path.name})["image"])[None].to(trained.device)
     with torch.no_grad():
-        found = prediction(path.name, inferer(x, network), network, size)
+        found = prediction(path.name, inferer(x, network), network, size).gated(info.gated)
         spreads: tuple[Spread | None, Spread | None] = (None, None)
         if info.mask_from == "decoder":
             spreads = (

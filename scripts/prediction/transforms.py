@@ -21,7 +21,7 @@ from scripts.core.errors import InputError, Problem
 from scripts.images.reading import read_image
 from scripts.images.regions import UNCLEANED, Cleaning
 from scripts.networks.model_file import ModelInfo
-from scripts.networks.outputs import Prediction, class_probabilities, prediction, pseudo_mask
+from scripts.networks.outputs import Prediction, class_probabilities, prediction
 from scripts.prediction.tiling import WHOLE_UP_TO, working_size
 from scripts.trained.source import ModelSource
 
@@ -73,11 +73,15 @@ class RestoreOutputd(MapTransform):
         keys: one key.
         model: tells pooling, classes and threshold.
         cleaning: of the mask.
+        gate: whether a predicted class without foreground leaves nothing to draw, where the model says so; False for
+            masks that people begin with.
     """
 
-    def __init__(self, keys: KeysCollection, model: ModelSource, cleaning: Cleaning = UNCLEANED) -> None:
+    def __init__(
+        self, keys: KeysCollection, model: ModelSource, cleaning: Cleaning = UNCLEANED, gate: bool = True
+    ) -> None:
         super().__init__(keys)
-        self.model, self.cleaning = model, cleaning
+        self.model, self.cleaning, self.gate = model, cleaning, gate
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return ``data`` with the mask; it has the ``size`` of :class:`ReadImaged`."""
@@ -87,6 +91,7 @@ class RestoreOutputd(MapTransform):
             height, width = (int(side) for side in d["size"])
             packed = torch.as_tensor(d[key])[None]
             found = prediction(str(d.get("id", "")), packed, self.model.network, (height, width))
+            found = found.gated(info.gated) if self.gate else found
             mask = self.cleaning(mask_of(found, info))
             d["prediction"], d[key] = found, torch.from_numpy(mask)[None]
             d["result"] = {
@@ -111,7 +116,7 @@ def mask_of(found: Prediction, info: ModelInfo) -> np.ndarray:
     """
     if info.mask_from == "cam":
         return found.cam_mask(int(found.scores.argmax()))
-    return pseudo_mask(found.probs, info.threshold)
+    return found.mask(info.threshold)
 
 
 def _pixels(image: Any) -> np.ndarray:

@@ -1,8 +1,8 @@
 """The learning curve of one run: a row per round, as CSV and JSON files and as a table for the terminal.
 
 Dice, mIoU, PxAP, accuracy, threshold and the Dice of pseudo-masks are fractions in [0, 1], on the test split unless the
-name says otherwise; ``percent_masks`` is a percentage of the training images; times are seconds. What a run did not
-measure is ``None`` here, empty in the CSV and ``null`` in the JSON.
+name says otherwise; ``percent_masks`` is a percentage of the training images, those of background classes left out;
+times are seconds. What a run did not measure is ``None`` here, empty in the CSV and ``null`` in the JSON.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ _TABLE = {
     "percent_masks": ("% masks", 7, ".1f"),
     Metric.DICE: ("Dice", 6, ".4f"),
     Metric.MIOU: ("mIoU", 6, ".4f"),
+    Metric.CLEAN_SHARE: ("clean", 6, ".4f"),
     Metric.PXAP: ("PxAP", 6, ".4f"),
     Metric.ACCURACY: ("acc.", 6, ".4f"),
     Metric.THRESHOLD: ("thr.", 5, ".2f"),
@@ -54,7 +55,9 @@ def curve_rows(state: StateReader) -> list[Record]:
     phases = list(dict.fromkeys(phase for times in seconds.values() for phase in times))
     known = {Metric.MASKS, Metric.PIXELS, *MEASURED}
     others = sorted({name for values in metrics.values() for name in values} - known)
-    trained = sum(image.split == "train" for image in state.images())
+    settings = state.settings()
+    free = [settings["classes"].index(name) for name in settings.get("background_classes", ())]
+    trained = sum(image.split == "train" and image.label not in free for image in state.images())
     rows = []
     for at, values in sorted(metrics.items()):
         row: Record = {"round": at, **_costs(state, at, values, trained)}

@@ -132,6 +132,8 @@ def _described(
         native_size=None if settings.get("native_size") is None else tuple(settings["native_size"]),
         threshold=threshold,
         mask_from=mask_from,
+        background_classes=tuple(settings.get("background_classes", ())),
+        background_gate=settings.get("background_gate", True),
         provenance={
             "run": folder.name,
             "method": settings.get("method"),

@@ -121,6 +121,7 @@ class ModelSource:
         output_dir: folder of runs, or one run's own folder.
         run, round, threshold, stage0_dir: see :func:`scripts.trained.source.load_model`.
         native_size: (height, width) in pixels of the training images, instead of the stored one.
+        background_gate: whether a predicted background class leaves nothing to draw, instead of what is stored.
 
     Raises:
         InputError: a file and a run are named, a part of a run without its folder, or nothing.
@@ -138,6 +139,7 @@ class ModelSource:
         threshold: float | None = None,
         stage0_dir: Path | str | None = None,
         native_size: Sequence[int] | None = None,
+        background_gate: bool | None = None,
     ) -> None:
         if ckpt is not None and output_dir is not None:
             raise InputError(Problem("a file and a run are named", "ckpt", "one of both", f"{ckpt}, {output_dir}"))
@@ -156,7 +158,10 @@ class ModelSource:
             "threshold": threshold, "stage0_dir": stage0_dir,
             "network": NETWORKS[0] if network_def is None else f"{kind.__module__}.{kind.__qualname__}",
         }  # fmt: skip
-        self._changes: dict[str, Any] = {"threshold": threshold, "native_size": native_size and tuple(native_size)}
+        self._changes: dict[str, Any] = {
+            "threshold": threshold, "native_size": native_size and tuple(native_size),
+            "background_gate": background_gate,
+        }  # fmt: skip
         self._model: TrainedModel | None = None
         self._described: tuple[tuple[int, int], ModelInfo] | None = None
 

@@ -11,7 +11,7 @@ from torch.utils.data import Sampler
 
 from scripts.core.errors import InputError, Problem
 from scripts.core.torch_rng import torch_generator
-from scripts.training.losses import LABELLED, PSEUDO, UNLABELLED
+from scripts.training.losses import BACKGROUND, LABELLED, PSEUDO, UNLABELLED
 
 
 class BatchPlan(Sampler[list[tuple[int, int]]]):
@@ -28,9 +28,14 @@ class BatchPlan(Sampler[list[tuple[int, int]]]):
         labelled_share: share of images with an oracle mask in each batch, in (0, 1), while there are images of both
             kinds; None mixes all images alike, as published, and so do batches of one image.
         short_last: a pass ends with what is left of its images, as published. While each batch has a fixed share of
-            both kinds this has no effect, since their passes end at different batches.
+            some kind this has no effect, since their passes end at different batches.
+        background_share: share of images of background classes in each batch, in (0, 1), at least one, while there are
+            others; the rest of the batch is composed as without them. 0 leaves them out of the training. Batches of
+            one image mix all alike.
 
     Attributes:
+        groups: (images, how many of them stand in each batch); those of background classes come last.
+        stratified: whether the first group holds those with an oracle mask and the second the pseudo-masks.
         start: batches that are left out at the beginning, for a training that is taken up.
 
     Raises:
@@ -45,17 +50,25 @@ class BatchPlan(Sampler[list[tuple[int, int]]]):
         seed: int = 0,
         labelled_share: float | None = None,
         short_last: bool = False,
+        background_share: float = 0.125,
     ) -> None:
-        if not kinds:
+        used = [i for i, kind in enumerate(kinds) if kind != BACKGROUND or background_share > 0]
+        if not used:
             raise InputError(Problem("no image to train on", "train#dataset#data"))
         self.batch_size, self.batches, self.seed, self.start = batch_size, batches, seed, 0
-        pseudo = [i for i, kind in enumerate(kinds) if kind == PSEUDO]
-        others = [i for i, kind in enumerate(kinds) if kind != PSEUDO]
-        if labelled_share is None or not pseudo or not others or batch_size < 2:
-            self.groups = [(list(range(len(kinds))), batch_size)]
+        empty = [i for i in used if kinds[i] == BACKGROUND]
+        drawn = [i for i in used if kinds[i] != BACKGROUND]
+        last = _at_least_one(background_share, batch_size) if empty and drawn and batch_size > 1 else 0
+        rest, size = drawn if last else used, batch_size - last
+        pseudo = [i for i in rest if kinds[i] == PSEUDO]
+        others = [i for i in rest if kinds[i] != PSEUDO]
+        if labelled_share is None or not pseudo or not others or size < 2:
+            self.groups = [(rest, size)]
         else:
-            first = min(max(round(labelled_share * batch_size), 1), batch_size - 1)
-            self.groups = [(others, first), (pseudo, batch_size - first)]
+            first = _at_least_one(labelled_share, size)
+            self.groups = [(others, first), (pseudo, size - first)]
+        self.stratified = len(self.groups) == 2
+        self.groups += [(empty, last)] if last else []
         self.short_last = short_last and len(self.groups) == 1
 
     def __len__(self) -> int:
@@ -82,6 +95,16 @@ class BatchPlan(Sampler[list[tuple[int, int]]]):
             yield [(epoch, members[i]) for i in order.tolist()]
 
 
+def _at_least_one(share: float, batch_size: int) -> int:
+    """Return how many of two images or more the share is, with one at least on either side."""
+    return min(max(round(share * batch_size), 1), batch_size - 1)
+
+
+def background_share(share: float, scale: float) -> float:
+    """Return the share of images of background classes in a batch: ``share``, or 0 where their loss has no weight."""
+    return share if scale > 0 else 0.0
+
+
 def stratified_scale(scale: float, plan: BatchPlan) -> float:
     """Return the weight of pseudo-masks that makes batches with a fixed share of oracle masks stand for the whole set.
 
@@ -93,22 +116,21 @@ def stratified_scale(scale: float, plan: BatchPlan) -> float:
         scale: lambda of Equation 1, >= 0.
         plan: the batches of the training.
     """
-    if len(plan.groups) < 2:
+    if not plan.stratified:
         return scale
-    (labelled, n_labelled), (pseudo, n_pseudo) = plan.groups
+    (labelled, n_labelled), (pseudo, n_pseudo) = plan.groups[:2]
     return scale * (n_labelled / len(labelled)) * (len(pseudo) / n_pseudo)
 
 
 def kinds_of(data: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Return the kind of each item: its own, or by whether it has a mask."""
-    return [
-        int(
-            item.get(
-                "kind", LABELLED if item.get("mask") is not None or isinstance(item.get("label"), str) else UNLABELLED
-            )
-        )
-        for item in data
-    ]
+    """Return the kind of each item: its own, or by whether its class has none, or by whether it has a mask."""
+    return [int(item.get("kind", _kind_of(item))) for item in data]
+
+
+def _kind_of(item: Mapping[str, Any]) -> int:
+    if item.get("empty"):
+        return BACKGROUND
+    return LABELLED if item.get("mask") is not None or isinstance(item.get("label"), str) else UNLABELLED
 
 
 def plan_batches(data: Sequence[Mapping[str, Any]], **arguments: Any) -> BatchPlan:

@@ -23,7 +23,7 @@ from scripts.images.store import ImageStore
 from scripts.images.targets import FULL
 from scripts.images.values import FOREGROUND, IGNORE
 from scripts.networks.feature_bank import FeatureBank
-from scripts.training.losses import LABELLED, UNLABELLED
+from scripts.training.losses import BACKGROUND, LABELLED, UNLABELLED
 
 T = TypeVar("T")
 _REMEMBERED_BYTES = 512 * 1024**2
@@ -34,8 +34,9 @@ class FromStored(Transform):
     """Turn an item into tensors with the pixels of an :class:`~scripts.images.store.ImageStore`.
 
     The result has ``image`` (3, h, w) float32 in [0, 1], ``mask`` (1, h, w) uint8 with 0, 1, 255 (all 255 without a
-    mask), ``label`` int64 (-1 where unknown), ``kind`` int64 (0 oracle mask, 1 no mask, 2 pseudo-mask), ``id``. Where
-    the item has targets and weights, ``mask`` is (2, h, w), both in 255ths (:mod:`scripts.images.targets`).
+    mask), ``label`` int64 (-1 where unknown), ``kind`` int64 (0 oracle mask, 1 no mask, 2 pseudo-mask, 3 background
+    class), ``id``. Where the item has targets and weights, ``mask`` is (2, h, w), both in 255ths
+    (:mod:`scripts.images.targets`). An item with ``empty`` true and no kind of its own is of a background class.
 
     Args:
         store: where the pixels are; items that are new to it are added.
@@ -51,8 +52,9 @@ class FromStored(Transform):
         """
         label, mask = _label_and_mask(item)
         key = stored_key(item, self.store)
-        array = self.store.true_mask(key) if isinstance(mask, str) else mask
-        kind = item.get("kind", UNLABELLED if array is None else LABELLED)
+        empty = bool(item.get("empty")) and "kind" not in item
+        array = self.store.true_mask(key) if isinstance(mask, str) or empty else mask
+        kind = item.get("kind", BACKGROUND if empty else UNLABELLED if array is None else LABELLED)
         unknown = torch.full((1, *self.store.working_size(key)), IGNORE, dtype=torch.uint8)
         sample = {
             "id": key,

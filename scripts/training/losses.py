@@ -17,8 +17,8 @@ from torch import nn
 from scripts.core.errors import InputError, Problem
 from scripts.images.values import IGNORE
 
-LABELLED, UNLABELLED, PSEUDO = 0, 1, 2
-"""Kinds of mask of a training image: from the oracle, none, from the model."""
+LABELLED, UNLABELLED, PSEUDO, BACKGROUND = 0, 1, 2, 3
+"""Kinds of mask of a training image: from the oracle, none, from the model, empty because its class says so."""
 
 
 class BCE(nn.Module):
@@ -107,7 +107,8 @@ class JointLoss(nn.Module):
     """Equation 1 of Belharbi et al. 2021 on one batch of B images.
 
     ``scale_cl * mean_i CE_i + scale_seg / B * sum_{i in L} seg_i + scale_seg_u / B * sum_{i in P} seg_u_i``, where both
-    sums are divided by the whole batch size, so an image weighs the same whatever else its batch holds.
+    sums are divided by the whole batch size, so an image weighs the same whatever else its batch holds. Images of
+    background classes (N) add a term of the same shape, ``scale_seg_b / B * sum_{i in N} seg_i``.
 
     A term exists where its weight is above 0. Else it gives no gradient, so weight decay moves nothing either.
 
@@ -115,7 +116,8 @@ class JointLoss(nn.Module):
         scale_cl: weight of the classification term, >= 0; 0 while the classifier is frozen (published).
         scale_seg: weight of images with an oracle mask, >= 0; 0 where there is no mask to learn from (stage 0).
         scale_seg_u: weight of images with a pseudo-mask (lambda), >= 0; 0 is the control without pseudo-masks.
-        seg_loss: loss of the oracle masks, ``(logits, target, gate) -> (B,)``; :class:`BCE` when left out.
+        scale_seg_b: weight of images of background classes, whose masks are empty, >= 0.
+        seg_loss: loss of oracle masks and empty ones, ``(logits, target, gate) -> (B,)``; :class:`BCE` when left out.
         seg_loss_u: loss of the pseudo-masks; ``seg_loss`` when left out.
 
     Raises:
@@ -129,10 +131,13 @@ class JointLoss(nn.Module):
         scale_seg_u: float = 0.1,
         seg_loss: nn.Module | None = None,
         seg_loss_u: nn.Module | None = None,
+        scale_seg_b: float = 0.0,
     ) -> None:
         super().__init__()
-        _check_scales({"scale_cl": scale_cl, "scale_seg": scale_seg, "scale_seg_u": scale_seg_u})
+        of_masks = {"scale_seg": scale_seg, "scale_seg_u": scale_seg_u, "scale_seg_b": scale_seg_b}
+        _check_scales({"scale_cl": scale_cl, **of_masks})
         self.scale_cl, self.scale_seg, self.scale_seg_u = scale_cl, scale_seg, scale_seg_u
+        self.scale_seg_b = scale_seg_b
         self.seg_loss = seg_loss if seg_loss is not None else BCE()
         self.seg_loss_u = seg_loss_u if seg_loss_u is not None else self.seg_loss
 
@@ -144,7 +149,7 @@ class JointLoss(nn.Module):
         masks: torch.Tensor,
         kinds: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
-        """Return the weighted total and its three terms before weighting.
+        """Return the weighted total and its terms before weighting.
 
         Args:
             scores: (B, K) float class scores (logits).
@@ -152,30 +157,35 @@ class JointLoss(nn.Module):
             labels: (B,) int64 class indices.
             masks: (B, 1, H, W) uint8 or float in {0, 1, 255}; 255 is ignored; of images of kind U not looked at. Or
                 (B, 2, H, W): target and weight, both in 255ths.
-            kinds: (B,) int64: 0 oracle mask (L), 1 no mask (U), 2 pseudo-mask (P).
+            kinds: (B,) int64: 0 oracle mask (L), 1 no mask (U), 2 pseudo-mask (P), 3 background class (N).
 
         Returns:
-            ``{"total", "cl", "seg", "seg_u"}``, scalars float32. A term of weight 0 is exactly 0 and is not computed.
-            ``total`` can be propagated back to what any weight above 0 trains, from a batch without any term too.
+            ``{"total", "cl", "seg", "seg_u"}``, scalars float32, and ``"seg_b"`` where it has a weight. A term of
+            weight 0 is exactly 0 and is not computed. ``total`` can be propagated back to what any weight above 0
+            trains, from a batch without any term too.
         """
         batch = logits.shape[0]
-        masked = self.scale_seg > 0 or self.scale_seg_u > 0
+        masked = self.scale_seg > 0 or self.scale_seg_u > 0 or self.scale_seg_b > 0
         # 0 that is part of the graph and never NaN
         zero = scores[:0].sum().float() + (logits[:0].sum().float() if masked else 0.0)
-        cl, seg, seg_u = zero, zero, zero
+        cl, seg, seg_u, seg_b = zero, zero, zero, zero
         if self.scale_cl > 0:
             cl = F.cross_entropy(scores.float(), labels)
         if masked:
             target, gate = _target_and_gate(masks)
-            of_image = self.seg_loss(logits, target, gate) if self.scale_seg > 0 else None
-            if of_image is not None:
+            drawn = self.scale_seg > 0 or self.scale_seg_b > 0
+            of_image = self.seg_loss(logits, target, gate) if drawn else None
+            if of_image is not None and self.scale_seg > 0:
                 seg = _sum_of_kind(of_image, kinds == LABELLED) / batch
+            if of_image is not None and self.scale_seg_b > 0:
+                seg_b = _sum_of_kind(of_image, kinds == BACKGROUND) / batch
             if self.scale_seg_u > 0:
                 if of_image is None or self.seg_loss_u is not self.seg_loss:
                     of_image = self.seg_loss_u(logits, target, gate)
                 seg_u = _sum_of_kind(of_image, kinds == PSEUDO) / batch
         total = zero + self.scale_cl * cl + self.scale_seg * seg + self.scale_seg_u * seg_u
-        return {"total": total, "cl": cl, "seg": seg, "seg_u": seg_u}
+        terms = {"total": total, "cl": cl, "seg": seg, "seg_u": seg_u}
+        return terms if self.scale_seg_b <= 0 else {**terms, "total": total + self.scale_seg_b * seg_b, "seg_b": seg_b}
 
     def forward(
         self,

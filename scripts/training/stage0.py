@@ -18,7 +18,7 @@ import torch
 
 from scripts.core.files import remove_leftovers
 from scripts.core.lock import held
-from scripts.core.run_config import APART, RunConfig
+from scripts.core.run_config import APART, LATER, RunConfig
 from scripts.data.run_data import RunData
 from scripts.networks.theta0 import Theta0, read_theta0, write_theta0
 from scripts.training.checkpoints import CheckpointFile
@@ -77,20 +77,21 @@ def theta0(
 def stage0_parser(config: RunConfig, data: RunData, overrides: Mapping[str, Any], seed: int) -> Any:
     """Return the parser that stage 0 trains with."""
     items = [{**item, "mask": None, "kind": UNLABELLED} for item in data.items("train")]
-    changes = {"cycle#rounds": True, "cycle#name": "stage_0", **_changes(overrides, seed)}
+    changes = {"cycle#rounds": True, "cycle#name": "stage_0", **_changes(config, overrides, seed)}
     objects = {"data": data, "train#dataset#data": items, "validate#dataset#data": data.items("val")}
     return config.parser(changes, objects)
 
 
-def _changes(overrides: Mapping[str, Any], seed: int) -> dict[str, Any]:
+def _changes(config: RunConfig, overrides: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """What stage 0 sets by itself, so that nothing of a run (its seed) or of later trainings gets into theta0."""
     own = {"cycle#seed": seed, "active#seed": seed, "variants": None, "labelled_share": None, "features": None}
+    own |= {name: LATER[name] for name in ("scale_seg_b", "background_share") if config.get(name) is not None}
     return {**own, **overrides}
 
 
 def stage0_settings(config: RunConfig, data: RunData, overrides: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """Return everything that theta0 depends on, as JSON values."""
-    changed = RunConfig(config.parser(_changes(overrides, seed)).get())
+    changed = RunConfig(config.parser(_changes(config, overrides, seed)).get())
     return {
         "data": data.datalist.sha256,
         "classes": list(data.classes),

@@ -14,6 +14,7 @@ from torch import nn
 from scripts.core.errors import InputError, Problem
 from scripts.evaluation.metrics import dice
 from scripts.images.store import ImageStore
+from scripts.images.values import FOREGROUND, NO_BACKGROUND, BackgroundClasses
 from scripts.networks.interface import joint_network
 from scripts.networks.outputs import PLAIN, Geometry, restore, unpack_outputs
 from scripts.networks.weights import copied_weights
@@ -31,12 +32,16 @@ class JointMetric(Metric):
         network: gives pooling and stride.
         threshold: cut of the probabilities; the published selection uses 0.5 whatever is reported later.
         geometry: the way back to the original size.
+        background: classes without foreground. With some, Dice is over images whose true mask has foreground, and an
+            image that is predicted as one of the gated classes has an empty mask.
     """
 
     def __init__(
-        self, of: Of, store: ImageStore, network: nn.Module, threshold: float = 0.5, geometry: Geometry = PLAIN
-    ) -> None:
+        self, of: Of, store: ImageStore, network: nn.Module, threshold: float = 0.5, geometry: Geometry = PLAIN,
+        background: BackgroundClasses = NO_BACKGROUND,
+    ) -> None:  # fmt: skip
         self.of, self.store, self.threshold, self.geometry = of, store, threshold, geometry
+        self.background = background
         self.network = joint_network(network)
         super().__init__(output_transform=_packed_and_targets)
 
@@ -49,16 +54,20 @@ class JointMetric(Metric):
         packed, targets = output
         logits, maps = unpack_outputs(packed.detach(), self.network.stride)
         with torch.no_grad():
-            self._right += int((self.network.pool(maps).argmax(1) == targets["label"]).sum())
+            predicted = self.network.pool(maps).argmax(1)
+        self._right += int((predicted == targets["label"]).sum())
         self._images += len(packed)
         if self.of == "accuracy":
             return
-        for one, key in zip(logits[:, 0], targets["id"], strict=True):
+        closed = [label in self.background.gated for label in predicted.tolist()] if self.background else None
+        for at, (one, key) in enumerate(zip(logits[:, 0], targets["id"], strict=True)):
             truth = self.store.true_mask(key)
-            if truth is not None:
+            if truth is None or (self.background and not (truth == FOREGROUND).any()):
+                continue
+            self._masks += 1
+            if closed is None or not closed[at]:  # else nothing is predicted, and Dice is 0
                 probs = restore(one, (truth.shape[0], truth.shape[1]), self.geometry)
                 self._dice += dice((probs >= self.threshold).cpu().numpy(), truth)
-                self._masks += 1
 
     def compute(self) -> float:
         """Return the metric: Dice and accuracy in [0, 1], their sum in [0, 2].
@@ -68,6 +77,7 @@ class JointMetric(Metric):
         """
         if self._images == 0 or (self.of == "dice" and self._masks == 0):
             what = "validation image" if self._images == 0 else "mask of a validation image"
+            what += " with foreground" if self._images and self.background else ""
             cure = "Add some to the table, or choose another selection."
             raise InputError(Problem(f"no {what} to compute {self.of} on", "selection", cure=cure))
         accuracy = self._right / self._images

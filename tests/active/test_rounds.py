@@ -1,25 +1,41 @@
 from __future__ import annotations
 
+import csv
+import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 from ignite.engine import Engine
+from PIL import Image
 
 import scripts.active.rounds
 from scripts.active.handlers import PhaseHandler, RoundEvents
 from scripts.active.rounds import ActiveLearning, default_phases
 from scripts.active.strategies.pool import Pool
 from scripts.core.errors import InputError, StateError
+from scripts.core.run_config import RunConfig
+from scripts.data.run_data import RunData
 from scripts.networks.theta0 import Theta0
 from scripts.state.reader import StateReader
-from scripts.training.losses import PSEUDO
-from tests.support.tiny_runs import CONFIGS, FakeLearner, fake_theta0, tiny_loop, what_happened
+from scripts.training.losses import BACKGROUND, PSEUDO
+from tests.support.tiny_runs import (
+    CONFIGS,
+    FakeLearner,
+    fake_theta0,
+    make_images,
+    open_tiny,
+    tiny_config,
+    tiny_loop,
+    what_happened,
+)
 
 LABEL_PROP = ["query", "oracle", "cycle0", "pseudo", "cycle1", "evaluate", "refresh"]
 ONE_CYCLE = ["query", "oracle", "cycle0", "evaluate"]
@@ -420,3 +436,155 @@ class TestRealTraining:
         if "score" in METHODS[method]:
             assert all(row.score > 0 for row in happened["queries"] if row.round == 1)
         assert 0 <= happened["metrics"][0]["dice"] <= 1
+
+
+class TestBackground:
+    """Class n of three has no foreground: its images are in no query, no pseudo-mask and no count of masks."""
+
+    NORMAL: ClassVar[dict[str, int]] = {"train": 5, "val": 2, "test": 2}
+    THREE: ClassVar[dict[str, Any]] = {"num_classes": 3}
+
+    @pytest.fixture(scope="class")
+    def folder(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        return make_images(tmp_path_factory.mktemp("normal"), normal=self.NORMAL, without_mask=["train_n3", "test_n1"])
+
+    @pytest.fixture(scope="class")
+    def data(self, folder: Path) -> RunData:
+        return open_tiny(folder, background_classes=["n"])
+
+    @pytest.mark.parametrize("method", ["label_prop", "random", "entropy", "coreset", "full_sup"])
+    def test_they_are_never_asked_about_and_cost_nothing(
+        self, data: RunData, tmp_path: Path, learners: Any, method: str
+    ) -> None:
+        loop = tiny_loop(data, tmp_path, method, **self.THREE, **{"active#rounds": 3})
+        loop.run()
+        happened = what_happened(loop.folder)
+        ids = [row.id for name in ("queries", "labels") for row in happened[name]]
+        ids += [key for rows in happened["pseudo"] for row in rows for key in (row.id, row.donor)]
+        ids += [key for call in learners[0].calls for key in call.kinds] + [key for key, _ in learners[0].scored]
+        assert ids and not [key for key in ids if "_n" in key]
+        masks = [values["masks"] for values in happened["metrics"].values()]
+        assert masks == ([12] if method == "full_sup" else [2, 4, 6])
+        assert happened["metrics"][0].keys() >= {"dice", "dice_all", "clean_share", "false_area", "val_clean_share"}
+        with open(loop.folder / "curve.csv", newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert float(rows[-1]["percent_masks"]) == pytest.approx(100 * masks[-1] / 12)
+        assert 0 <= float(rows[-1]["clean_share"]) <= 1
+
+    def test_people_are_given_none_of_them_in_reserve(self, data: RunData, tmp_path: Path, learners: Any) -> None:
+        loop = tiny_loop(data, tmp_path, oracle="desk", **self.THREE)
+        loop.run()
+        with StateReader.open(loop.folder) as state:
+            asked = [*state.waiting(0), *(row.id for row in state.queries(0))]
+        assert asked and not [key for key in asked if "_n" in key]
+
+    def test_with_a_weight_their_empty_masks_are_a_kind_of_their_own(
+        self, data: RunData, tmp_path: Path, learners: Any
+    ) -> None:
+        loop = tiny_loop(data, tmp_path, scale_seg_b=0.5, **self.THREE)
+        loop.run()
+        empty = hashlib.sha256(np.zeros((64, 64), np.uint8).tobytes()).hexdigest()[:8]
+        for call in learners[0].calls:
+            theirs = {key: kind for key, kind in call.kinds.items() if "_n" in key}
+            assert theirs == {f"train_n{i}": BACKGROUND for i in range(5)}
+            assert {call.masks[key] for key in theirs} == {empty}
+        assert [values["masks"] for values in what_happened(loop.folder)["metrics"].values()] == [2, 4]
+
+    def test_the_weight_of_a_method_counts(self, data: RunData, tmp_path: Path, learners: Any) -> None:
+        changes = {"active#methods#random#overrides": {"scale_seg_b": 1.0}, "active#rounds": 1}
+        tiny_loop(data, tmp_path, "random", **self.THREE, **changes).run()
+        assert BACKGROUND in learners[0].calls[0].kinds.values()
+
+    def test_real_trainings(self, data: RunData, tmp_path: Path) -> None:
+        found: dict[float, dict[str, float]] = {}
+        weights: list[str] = []
+        stage0 = {"active#stage0#dir": str(tmp_path / "stage0"), "active#rounds": 1, "batch_size": 4}
+        for weight in (0.0, 1.0):
+            loop = tiny_loop(data, tmp_path / str(weight), scale_seg_b=weight, **self.THREE, **stage0)
+            loop.run()
+            found[weight] = what_happened(loop.folder)["metrics"][0]
+            assert all(math.isfinite(value) for value in found[weight].values())
+            with StateReader.open(loop.folder) as state:
+                weights.append(state.artifact(0, "weights_cycle0"))
+        assert len(list((tmp_path / "stage0").glob("*.pt"))) == 1  # theta0 does not depend on it
+        assert weights[0] != weights[1]
+        text = (tmp_path / "0.0" / "report.html").read_text()
+        assert "false area" in text and "Dice, empty as 0" in text
+
+    def test_the_run_says_what_it_does(
+        self, data: RunData, tmp_path: Path, learners: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with caplog.at_level("INFO"):
+            tiny_loop(data, tmp_path, **self.THREE).run()
+        assert "n: 5 training images cost no mask; predicted, they leave nothing to draw" in caplog.text
+        assert "2 masks first, 4 after 2 rounds" in caplog.text
+        assert "cannot be asked" not in caplog.text and "are empty" not in caplog.text
+
+    def test_a_class_whose_masks_are_empty_is_proposed_and_not_assumed(
+        self, folder: Path, tmp_path: Path, learners: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        loop = tiny_loop(open_tiny(folder), tmp_path, **self.THREE, **{"active#rounds": 1})
+        loop.run()
+        assert "these classes are empty: n. " in caplog.text
+        assert "--data#background_classes \"['n']\"" in caplog.text
+        assert sorted(key[6] for key in asked(what_happened(loop.folder), 0)) == ["0", "0", "n"]
+        with pytest.raises(StateError, match="background_classes"):
+            data = open_tiny(folder, background_classes=["n"])
+            tiny_loop(data, tmp_path, **self.THREE, **{"active#rounds": 1}).run()
+
+    def test_a_classifier_that_trains_without_them_is_warned_about(
+        self, data: RunData, tmp_path: Path, learners: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        tiny_loop(data, tmp_path / "a", freeze_classifier=False, scale_seg_b=0.1, **self.THREE).run()
+        assert "or it forgets them" not in caplog.text
+        tiny_loop(data, tmp_path / "b", freeze_classifier=False, **self.THREE).run()
+        assert "the rounds train the classifier on no image of n: give --scale_seg_b a weight" in caplog.text
+
+    @pytest.mark.parametrize(("key", "value"), [("scale_seg_b", 0.5), ("background_share", 0.5)])
+    def test_a_change_is_refused(self, data: RunData, tmp_path: Path, learners: Any, key: str, value: float) -> None:
+        tiny_loop(data, tmp_path, **self.THREE).run()
+        with pytest.raises(StateError, match=key):
+            tiny_loop(data, tmp_path, **self.THREE, **{key: value}).run()
+
+    def test_the_gate_may_not_change(self, data: RunData, folder: Path, tmp_path: Path, learners: Any) -> None:
+        tiny_loop(data, tmp_path, **self.THREE).run()
+        ungated = open_tiny(folder, background_classes=["n"], background_gate=False)
+        with pytest.raises(StateError, match="background_gate"):
+            tiny_loop(ungated, tmp_path, **self.THREE).run()
+
+    def test_one_class_with_foreground_is_enough(self, tmp_path: Path, learners: Any) -> None:
+        folder = make_images(tmp_path / "data")
+        with open(folder / "data.csv", newline="") as file:
+            rows = list(csv.DictReader(file))
+        for row in rows:
+            if row["label"] == "b":
+                Image.new("L", (64, 64)).save(folder / row["mask"])
+        loop = tiny_loop(open_tiny(folder, background_classes=["b"]), tmp_path, **{"active#rounds": 1})
+        loop.run()
+        assert [key for key in asked(what_happened(loop.folder), 0) if int(key[-1]) % 2] == []
+
+
+class TestRunsOfBefore:
+    """Switched off it is what it was: a config that lacks the new keys gives the same run, and goes on with them."""
+
+    def before(self, data: RunData, output: Path, **changes: Any) -> ActiveLearning:
+        config = tiny_config(Path("unused"), output, {"active#method": "label_prop", **changes}).content
+        for key in ("scale_seg_b", "background_share", "background_gate"):
+            del config[key]
+        del config["loss"]["scale_seg_b"], config["train"]["batches"]["background_share"]
+        del config["validate"]["key_metric"]["val_metric"]["background"]
+        run_config = RunConfig(config)
+        return run_config.parser(objects={"data": data, "config": run_config}).get_parsed_content("active#loop")
+
+    def test_same_numbers_and_the_run_goes_on(self, shapes_data: RunData, tmp_path: Path) -> None:
+        stage0 = {"active#stage0#dir": str(tmp_path / "stage0")}
+        old = self.before(shapes_data, tmp_path / "old", **stage0, **{"active#rounds": 1})
+        old.run()
+        now = tiny_loop(shapes_data, tmp_path / "now", **stage0, **{"active#rounds": 1})
+        now.run()
+        assert what_happened(old.folder) == what_happened(now.folder)
+        tables = [(loop.folder / "curve.csv").read_text().splitlines() for loop in (old, now)]
+        assert tables[0][0] == tables[1][0]
+        assert len(list((tmp_path / "stage0").glob("*.pt"))) == 1
+        tiny_loop(shapes_data, tmp_path / "old", **stage0, **{"active#rounds": 2}).run()
+        assert sorted(what_happened(old.folder)["metrics"]) == [0, 1]

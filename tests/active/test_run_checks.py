@@ -81,6 +81,24 @@ class TestRefused:
         loop.run()
         assert what_happened(loop.folder)["metrics"][0]["masks"] == 0
 
+    def test_without_validation_foreground_where_a_class_has_none(self, folder: Path, tmp_path: Path) -> None:
+        for path in folder.glob("*_mask.png"):
+            if int(path.name.split("_")[1]) % 2:
+                Image.new("L", (64, 64)).save(path)
+        listed(folder, lambda row: None if (row["split"], row["label"]) == ("val", "a") else row)
+        told = faults(open_tiny(folder, background_classes=["b"]), tmp_path)
+        assert told == ["no validation image has a mask with foreground"]
+        tiny_loop(open_tiny(folder, background_classes=["b"]), tmp_path, selection="accuracy")
+
+    def test_without_any_foreground_to_ask_for(self, folder: Path, tmp_path: Path) -> None:
+        for path in folder.glob("*_mask.png"):
+            if int(path.name.split("_")[1]) % 2:
+                Image.new("L", (64, 64)).save(path)
+        listed(
+            folder, lambda row: {**row, "mask": "" if (row["split"], row["label"]) == ("train", "a") else row["mask"]}
+        )
+        assert faults(open_tiny(folder, background_classes=["b"]), tmp_path) == ["no training image to ask about"]
+
     def test_all_of_it_at_once(self, folder: Path, tmp_path: Path) -> None:
         data = open_tiny(listed(folder, lambda row: {**row, "mask": ""}))
         assert faults(data, tmp_path, num_classes=3, **{"active#rounds": 0}) == [

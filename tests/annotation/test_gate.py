@@ -15,6 +15,7 @@ from scripts.annotation.gate import Gate
 from scripts.core.errors import InputError
 from scripts.images.masks import MaskRule
 from tests.support.people import a_mask, save
+from tests.support.tiny_runs import make_images, open_tiny
 
 
 def yes(key: str) -> bool:
@@ -229,3 +230,11 @@ class TestBoxes:
         gate, path = Gate(shapes_data, box_model=Frames()), json_file(tmp_path / "a.json", self.BOXES)
         with pytest.raises(InputError, match="not an image that is annotated"):
             gate.made_of_boxes("val_00", path, yes)
+
+
+def test_no_mask_is_taken_of_a_class_without_foreground(tmp_path: Path) -> None:
+    data = open_tiny(make_images(tmp_path / "data", normal={"train": 1}), background_classes=["n"])
+    gate = Gate(data, accept_unasked=True, empty_classes=["n"])
+    text = refusal(gate, "train_n0", save(tmp_path / "m.png", a_mask()))
+    assert "train_n0: class has no foreground; expected an image of another class; found n" in text
+    gate.admit("train_00", tmp_path / "m.png", yes)

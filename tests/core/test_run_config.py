@@ -10,8 +10,9 @@ import pytest
 from monai.bundle import ConfigParser
 
 from scripts.core.errors import InputError
-from scripts.core.run_config import RunConfig, running_config
+from scripts.core.run_config import APART, LATER, RunConfig, running_config
 from tests.support.tiny import CONFIG
+from tests.support.tiny_runs import CONFIGS
 
 CONTENT = {
     "steps": 1,
@@ -112,3 +113,29 @@ def test_handlers_are_found_and_taken_out_of_a_copy() -> None:
     assert [config.uses_handler(name) for name in "ABC"] == [True, True, False]
     assert not rest.uses_handler("A")
     assert not RunConfig({"train": {"handlers": None}}).uses_handler("A")
+
+
+class TestLater:
+    """Settings that came later are recorded only where they differ from what leaves everything as it was."""
+
+    def recorded(self, **changes: object) -> dict[str, object]:
+        parser = ConfigParser(json.loads((CONFIGS / "train.json").read_text()))
+        for key, value in changes.items():
+            parser[key] = value
+        return RunConfig(parser.get()).with_references(("loss", "train", "validate"), APART)
+
+    def test_defaults_are_left_out(self) -> None:
+        told = json.dumps(self.recorded())
+        assert "scale_seg_u" in told
+        assert not [name for name in ("scale_seg_b", "background") if name in told]
+
+    @pytest.mark.parametrize(("name", "value"), [("scale_seg_b", 0.5), ("background_share", 0.25)])
+    def test_other_values_are_recorded(self, name: str, value: float) -> None:
+        found = self.recorded(**{name: value})
+        assert found[name] == value
+        assert found.keys() - self.recorded().keys() == {name}
+        assert RunConfig({"loss": {"scale_seg_b": 2.0}}).with_references(["loss"]) == {"loss": {"scale_seg_b": 2.0}}
+
+    def test_the_config_has_them_at_these_values(self) -> None:
+        config = RunConfig(json.loads((CONFIGS / "train.json").read_text()))
+        assert {key: config[key] for key in LATER} == LATER

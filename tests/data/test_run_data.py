@@ -12,9 +12,10 @@ from PIL import Image
 
 from scripts.core.errors import InputError
 from scripts.data.histograms import colour_histogram
-from scripts.data.run_data import open_data
+from scripts.data.run_data import RunData, open_data
 from scripts.training.dataset import DrawnDataset, FromStored
 from tests.support.tiny import ORIGINAL_SIZE, SPLITS, WORKING_SIZE
+from tests.support.tiny_runs import make_images, open_tiny
 
 
 @pytest.fixture
@@ -94,3 +95,63 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path):
         open_data(str(tmp_path))
     assert "broken" in str(caught.value)
     assert "gone" in str(caught.value)
+
+
+NORMAL = {"train": 3, "val": 1, "test": 2}
+
+
+class TestBackgroundClasses:
+    def test_none_are_declared_by_default(self, shapes_data: RunData) -> None:
+        assert (shapes_data.background.labels, shapes_data.background.gated) == ((), ())
+        assert shapes_data.drawable_classes == shapes_data.classes == ("a", "b")
+        assert shapes_data.items("train") == shapes_data.drawable("train") == shapes_data.datalist.split("train")
+        assert set(shapes_data.has_foreground.values()) == {True}
+
+    def test_their_images_are_marked_and_apart(self, tmp_path: Path) -> None:
+        data = open_tiny(make_images(tmp_path, normal=NORMAL), background_classes=["n"])
+        assert (data.classes, data.background.labels, data.background.gated) == (("a", "b", "n"), (2,), (2,))
+        assert (data.background_names, data.drawable_classes) == (("n",), ("a", "b"))
+        marked = [item["id"] for item in data.items("train") if item.get("empty")]
+        assert marked == ["train_n0", "train_n1", "train_n2"]
+        assert [item["id"] for item in data.drawable("train")] == [f"train_{i:02d}" for i in range(12)]
+
+    def test_without_the_gate_nothing_is_gated(self, tmp_path: Path) -> None:
+        folder = make_images(tmp_path, normal=NORMAL)
+        background = open_tiny(folder, background_classes=["n"], background_gate=False).background
+        assert (background.labels, background.gated) == ((2,), ())
+
+    def test_an_image_without_a_mask_on_disk_has_its_empty_one(self, tmp_path: Path) -> None:
+        folder = make_images(tmp_path, normal=NORMAL, without_mask=["train_n1", "train_01"])
+        data = open_tiny(folder, background_classes=["n"])
+        mask = data.store.true_mask("train_n1")
+        assert mask is not None and mask.shape == (64, 64) and mask.dtype == np.uint8 and not mask.any()
+        assert data.store.true_mask("train_01") is None
+        assert "train_n1" not in data.has_foreground  # what is known of files
+
+    @pytest.mark.parametrize(
+        ("names", "told"),
+        [
+            (["n", "normal"], "unknown class; expected of a, b, n; found normal"),
+            ("n", "not a list of classes; expected a list of class names; found 'n'"),
+            (["a", "b", "n"], "no class has foreground; expected fewer than all classes; found a, b, n"),
+        ],
+    )
+    def test_refused(self, tmp_path: Path, names: list[str] | str, told: str) -> None:
+        with pytest.raises(InputError, match="data#background_classes") as caught:
+            open_tiny(make_images(tmp_path, normal=NORMAL), background_classes=names)
+        assert told in str(caught.value)
+
+    def test_a_declared_class_with_foreground_is_refused_in_one_line(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError) as caught:
+            open_tiny(make_images(tmp_path, normal=NORMAL, without_mask=["val_00"]), background_classes=["a", "n"])
+        (problem,) = caught.value.problems
+        assert problem.what == "masks of class a have foreground, which it is declared not to have"
+        assert problem.found.startswith("9 of 9 masks with foreground: train_00, train_02, ")
+        assert "take a out of data#background_classes" in problem.cure
+
+    def test_classes_whose_known_masks_are_all_empty(self, tmp_path: Path) -> None:
+        folder = make_images(tmp_path, normal=NORMAL, without_mask=["train_n0", "train_n1", "val_n0", "test_n0"])
+        assert open_tiny(folder).empty_classes() == ("n",)
+        assert open_tiny(folder, background_classes=["n"]).empty_classes() == ()
+        blind = [f"{split}_n{i}" for split, count in NORMAL.items() for i in range(count)]
+        assert open_tiny(make_images(tmp_path, normal=NORMAL, without_mask=blind)).empty_classes() == ()

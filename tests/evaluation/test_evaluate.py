@@ -5,7 +5,7 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ from scripts.images.masks import read_mask
 from scripts.networks.model_file import write_model
 from scripts.state.reader import StateReader
 from scripts.trained.source import load_model
-from tests.support.tiny_runs import CONFIGS, make_images, tiny_loop
+from tests.support.tiny_runs import CONFIGS, make_images, open_tiny, tiny_loop
 
 FILES = {"per_image.csv", "summary.csv", "summary.json", "confusion.csv"}
 
@@ -266,3 +266,46 @@ class TestPage:
 
     def test_names_every_metric(self) -> None:
         assert set(TITLES) <= set(re.findall(r"`(\w+)`", self.PAGE))
+
+
+class TestBackground:
+    """A run whose class ``n`` has no foreground, and its evaluation, which takes that from the model."""
+
+    NORMAL: ClassVar[dict[str, int]] = {"train": 2, "val": 1, "test": 2}
+
+    @pytest.fixture(scope="class")
+    def folders(self, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+        data = make_images(tmp_path_factory.mktemp("data"), normal=self.NORMAL, without_mask=["test_n0"])
+        output = tmp_path_factory.mktemp("runs")
+        opened = open_tiny(data, background_classes=["n"])
+        tiny_loop(opened, output, "random", num_classes=3, **{"active#rounds": 1}).run()
+        return data, output
+
+    def test_measures_what_the_run_measured(self, folders: tuple[Path, Path], tmp_path: Path) -> None:
+        data, output = folders
+        folder = evaluate(data, output, **{"evaluate#folder": str(tmp_path)})
+        with StateReader.open(output / "random_seed0") as state:
+            expected = state.metrics(0)[0]
+        found = values(folder)
+        for name in ("dice", "dice_all", "clean_share", "false_area", "pxap", "accuracy"):
+            assert found[name] == pytest.approx(expected[name], abs=1e-6), name
+        content = json.loads((folder / "summary.json").read_text())
+        assert content["model"]["background_classes"] == content["data"]["background_classes"] == ["n"]
+        assert (content["data"]["gate"], content["data"]["masks"], content["data"]["empty_masks"]) == (True, 6, 2)
+        counts = {row["metric"]: row["n"] for row in rows(folder / "summary.csv") if row["group"] == "all"}
+        assert (counts["dice"], counts["dice_all"], counts["clean_share"]) == ("4", "6", "2")
+        assert "dice" not in values(folder, "class", "n") and "clean_share" not in values(folder, "class", "a")
+
+    def test_switches_of_the_command_line_win(self, folders: tuple[Path, Path], tmp_path: Path) -> None:
+        data, output = folders
+        where = {"evaluate#folder": str(tmp_path)}
+        gate = evaluate(data, output, background_gate=False, **where)
+        assert json.loads((gate / "summary.json").read_text())["data"]["gate"] is False
+        found = values(evaluate(data, output, **{"data#background_classes": [], **where}))
+        assert not {"dice_all", "clean_share", "false_area"} & found.keys()
+
+    def test_a_predicted_background_class_has_an_empty_mask(self, folders: tuple[Path, Path], tmp_path: Path) -> None:
+        data, output = folders
+        changes = {"evaluate#folder": str(tmp_path), "model#threshold": 0.0}  # all of an image that is not closed
+        for row in rows(evaluate(data, output, **changes) / "per_image.csv"):
+            assert (int(row["pred_px"]) == 0) is (row["predicted"] == "n")

@@ -222,3 +222,17 @@ def test_thresholds_passed_are_those_of_a_search(dtype: type, thresholds: np.nda
     values = np.concatenate([around, np.random.default_rng(0).random(5000).astype(dtype)])
     expected = (values.astype(np.float64)[:, None] >= thresholds).sum(axis=1)
     assert np.array_equal(thresholds_passed(values, thresholds), expected)
+
+
+def test_images_without_true_foreground_by_hand():
+    truth = np.zeros((2, 4), np.uint8)
+    truth[0, 0] = 255
+    pred = np.array([[1, 1, 1, 0], [0, 0, 0, 0]])
+    found = confusion(pred, truth)
+    assert (found.has_foreground, found.is_empty, found.false_area) == (False, True, pytest.approx(2 / 7))
+    everywhere = confusion(pred, np.full((2, 4), 255, np.uint8))
+    assert (everywhere.has_foreground, everywhere.is_empty, everywhere.false_area) == (False, False, 0.0)
+    truth[1, 1] = 1
+    drawn = confusion_over_thresholds(pred.astype(np.float32), truth, np.array([0.0, 0.5]))
+    assert (drawn.has_foreground, drawn.is_empty) == (True, False)
+    assert drawn.false_area.tolist() == pytest.approx([1.0, 2 / 6])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from monai.metrics import compute_roc_auc
 
 from scripts.evaluation.calibration import bin_sums, expected_calibration_error
+from scripts.evaluation.image_measures import ImageMeasures, measure_image
 from scripts.evaluation.metrics import PxAP, dice
 from scripts.evaluation.set_metrics import ImageSet, auroc, weighted_mean
 from tests.support.measured import made_images, made_prediction, made_truth
@@ -106,3 +108,52 @@ def test_a_draw_without_any_mask_has_no_metric_of_masks() -> None:
 def test_weighted_mean() -> None:
     found = weighted_mean(np.array([[1.0, 3.0], [0.0, 0.0]]), np.array([4.0, 8.0]))
     assert found[0] == 7.0 and math.isnan(found[1])
+
+
+class TestEmptyApart:
+    """Four images; the masks of the last two are empty, and one of these is predicted so."""
+
+    def images(self) -> list[ImageMeasures]:
+        found = []
+        for i in range(4):
+            item = {"id": f"i{i}", "label": int(i > 1), "patient_id": None, "split": "test"}
+            truth = made_truth(i) if i < 2 else np.zeros((24, 30), np.uint8)
+            prediction = made_prediction(f"i{i}", i)
+            if i == 3:
+                prediction = replace(prediction, scores=np.array([0, 1], np.float32)).gated((1,))
+            found.append(measure_image(item, prediction, truth, None, 0.5))
+        return found
+
+    def values(self, images: list[ImageMeasures]) -> dict[str, float]:
+        return {name: float(f(once(len(images)))[0]) for name, f in ImageSet(images, 2, True).metrics().items()}
+
+    def test_means_are_over_images_with_foreground(self) -> None:
+        images = self.images()
+        found, drawn = self.values(images), values(images[:2])
+        for name in ("dice", "iou", "hd95", "object_dice_per_image", "object_f1_per_image", "pxap", "cam_best_dice"):
+            assert found[name] == pytest.approx(drawn[name], abs=1e-12), name
+        usual = values(images)
+        assert found["dice_all"] == pytest.approx(usual["dice"], abs=1e-12) == pytest.approx(drawn["dice"] / 2)
+        for name in ("object_dice", "object_f1", "pixel_ece", "accuracy"):
+            assert found[name] == usual[name], name
+        area = float((made_prediction("", 2).probs >= 0.5).mean())
+        assert (found["clean_share"], found["false_area"]) == (0.5, pytest.approx(area / 2))
+        assert usual.keys() == found.keys() - {"dice_all", "clean_share", "false_area"}
+
+    def test_counts_tell_what_a_metric_is_made_of(self) -> None:
+        measured = ImageSet(self.images(), 2, True)
+        assert [measured.count(name) for name in ("dice", "dice_all", "object_f1", "clean_share")] == [2, 4, 4, 2]
+        assert ImageSet(self.images(), 2).count("dice") == 4
+        assert measured.best_cam_threshold() == ImageSet(self.images()[:2], 2).best_cam_threshold()
+
+    def test_a_group_of_empty_masks_has_no_dice(self) -> None:
+        found = self.values(self.images()[2:])
+        assert math.isnan(found["dice"]) and math.isnan(found["hd95"]) and math.isnan(found["pxap"])
+        assert (found["dice_all"], found["clean_share"]) == (0.0, 0.5)
+        assert ImageSet(self.images()[2:], 2, True).best_cam_threshold() is None
+
+    def test_a_draw_without_empty_masks_has_no_clean_share(self) -> None:
+        metrics = ImageSet(self.images(), 2, True).metrics()
+        draws = np.array([[2, 2, 0, 0], [0, 0, 1, 3]], float)
+        assert metrics["clean_share"](draws)[1] == 0.75 and math.isnan(metrics["clean_share"](draws)[0])
+        assert math.isnan(metrics["dice"](draws)[1])

@@ -73,3 +73,31 @@ def test_pseudo_mask_agrees_with_the_counts_at_every_threshold():
     for threshold in grid():
         counted = _estimated([(probs, truth)], np.array([threshold])).dice
         assert counted == dice(pseudo_mask(probs, threshold), truth)
+
+
+class TestForegroundOnly:
+    DRAWN = np.array([[0.2, 0.8]], np.float32), np.array([[0, 1]], np.uint8)
+    EMPTY = np.array([[0.3, 0.1]], np.float32), np.array([[0, 0]], np.uint8)
+
+    def estimated(self, *pairs: tuple[np.ndarray, np.ndarray]) -> Threshold:
+        stats = ThresholdStats(foreground_only=True)
+        for pair in pairs:
+            stats.update(*pair)
+        return stats.compute()
+
+    def test_images_without_foreground_are_kept_apart(self):
+        alone, beside = self.estimated(self.DRAWN), self.estimated(self.DRAWN, self.EMPTY)
+        assert (beside.value, beside.dice, beside.miou) == (alone.value, alone.dice, alone.miou)
+        assert (alone.clean_share, alone.false_area) == (None, None)
+        assert (beside.clean_share, beside.false_area) == (0.0, 0.5)  # of 0.3 and 0.1 one reaches 0.21
+        clean = np.zeros((1, 2), np.float32), self.EMPTY[1]
+        both = self.estimated(self.DRAWN, self.EMPTY, clean)
+        assert (both.clean_share, both.false_area) == (0.5, 0.25)
+
+    def test_masks_that_are_ignored_everywhere_say_nothing(self):
+        ignored = self.EMPTY[0], np.full((1, 2), 255, np.uint8)
+        assert self.estimated(self.DRAWN, ignored) == self.estimated(self.DRAWN)
+
+    def test_only_empty_masks_are_no_estimate(self):
+        with pytest.raises(InputError, match="no image with a mask"):
+            self.estimated(self.EMPTY)

@@ -151,3 +151,14 @@ def test_images_can_be_added_later(items: list[dict], decoded: list[str]) -> Non
     assert "1" in store
     assert decoded == []
     assert np.array_equal(store.image("1").permute(1, 2, 0).numpy(), pixels(items[1]))
+
+
+def test_an_empty_mask_without_a_file(tmp_path: Path) -> None:
+    Image.new("RGB", (7, 5)).save(tmp_path / "a.png")
+    store = ImageStore([{"id": "a", "image": tmp_path / "a.png", "mask": None}], image_size=(3, 3))
+    assert store.true_mask("a") is None
+    store.keep_empty_mask("a")
+    mask = store.true_mask("a")
+    assert mask is not None and mask.shape == (5, 7) and mask.dtype == np.uint8 and not mask.any()
+    with pytest.raises(KeyError):
+        store.keep_empty_mask("b")

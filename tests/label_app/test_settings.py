@@ -98,6 +98,18 @@ class TestRun:
         assert "train_03" not in run.train_ids
         assert len(run.train_ids) == 11
 
+    def test_classes_without_foreground_are_those_of_the_run(self, lib: Any, tmp_path: Path) -> None:
+        studies = make_images(tmp_path / "studies", normal={"train": 2})
+        conf = {"output_dir": tmp_path / "runs", "num_classes": 3, "data#background_classes": "['n']"}
+        data = open_tiny(studies, background_classes=["n"])
+        run = lib.run.ServedRun(settings(lib, studies, conf))
+        assert run.data.background == data.background
+        assert run.train_ids == [item["id"] for item in data.drawable("train")]
+        assert lib.run.ServedRun(settings(lib, studies, {**conf, "background_gate": False})).data.background.gated == ()
+        with pytest.raises(InputError, match="data#background_classes: unknown class"):
+            run = lib.run.ServedRun(settings(lib, studies, {**conf, "data#background_classes": "['normal']"}))
+            assert run.data
+
     def test_the_run_of_another_data_set_is_not_served(self, lib: Any, tmp_path: Path) -> None:
         studies = make_images(tmp_path / "studies")
         asking_run(tmp_path / "runs" / "label_prop_seed0", open_tiny(studies))

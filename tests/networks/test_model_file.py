@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -129,3 +130,23 @@ def test_descriptions_of_older_files_are_read() -> None:
     assert ModelInfo.from_json(text, "x") == INFO
     with pytest.raises(InputError, match="native_size"):
         replace(INFO, native_size=(0, 3))
+
+
+class TestBackground:
+    INFO = replace(INFO, background_classes=("b",))
+
+    @pytest.mark.parametrize("gate", [True, False])
+    def test_is_kept(self, tmp_path: Path, gate: bool) -> None:
+        info = replace(self.INFO, background_gate=gate)
+        write_model(tmp_path / "model.pt", WEIGHTS, info)
+        assert read_model(tmp_path / "model.pt")[1] == info
+        assert info.gated == ((1,) if gate else ())
+
+    def test_without_such_classes_nothing_is_said(self) -> None:
+        assert "background" not in INFO.to_json() and INFO.gated == ()
+        assert "background" not in replace(INFO, background_gate=False).to_json()
+
+    @pytest.mark.parametrize("names", [("c",), ("a", "b"), ["b"]])
+    def test_what_makes_no_sense_is_refused(self, names: Any) -> None:
+        with pytest.raises(InputError, match="background_classes"):
+            replace(INFO, background_classes=names)

@@ -10,7 +10,9 @@ from scripts.evaluation.metrics import dice
 from scripts.networks.outputs import (
     PLAIN,
     PlainGeometry,
+    Prediction,
     cam_mask,
+    drawn_class,
     pack_outputs,
     pseudo_mask,
     restore,
@@ -126,3 +128,38 @@ def test_plain_restore_is_one_bilinear_resize():
 def test_plain_changes_nothing_on_the_way_in():
     assert PLAIN.network_size(30, 40) == (30, 40)
     assert PLAIN.training_transforms() == PLAIN.evaluation_transforms() == []
+
+
+class TestGate:
+    def found(self, *scores: float) -> Prediction:
+        maps = torch.zeros(len(scores), 2, 2)
+        maps[1] = 1.0
+        return Prediction("x", np.full((4, 6), 0.7, np.float32), np.array(scores, np.float32), maps, (4, 6))
+
+    def test_a_gated_class_closes_the_image(self) -> None:
+        found = self.found(0.1, 0.9, 0.3)
+        closed = found.gated((1,))
+        assert closed.closed and closed.probs.shape == (4, 6) and not closed.probs.any()
+        assert closed.probs.dtype == np.float32 and np.array_equal(closed.scores, found.scores)
+        assert found.probs.min() == np.float32(0.7)  # what the network says stays
+
+    @pytest.mark.parametrize("labels", [(), (0,), (0, 2)])
+    def test_another_class_leaves_it_as_it_is(self, labels: tuple[int, ...]) -> None:
+        found = self.found(0.1, 0.9, 0.3)
+        assert found.gated(labels) is found and not found.closed
+
+    def test_of_equal_scores_the_first_counts(self) -> None:
+        assert self.found(0.5, 0.5).gated((0,)).closed
+        assert not self.found(0.5, 0.5).gated((1,)).closed
+
+    def test_masks_of_a_closed_image_are_empty_at_any_threshold(self) -> None:
+        found = self.found(0.1, 0.9)
+        assert found.mask(0.5).all() and found.mask(0.0).all() and found.cam_mask(1).all()
+        closed = found.gated((1,))
+        for mask in (closed.mask(0.5), closed.mask(0.0), closed.cam_mask(1)):
+            assert mask.shape == (4, 6) and mask.dtype == np.uint8 and not mask.any()
+        assert np.array_equal(closed.cam(1), found.cam(1))
+
+    def test_the_classifiers_mask_is_of_the_true_class_unless_that_has_none(self) -> None:
+        found = self.found(0.1, 0.9, 0.3)
+        assert [drawn_class(found, label, (2,)) for label in range(3)] == [0, 1, 1]

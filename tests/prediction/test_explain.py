@@ -127,3 +127,11 @@ class TestRefusals:
     def test_are_told_before_anything_is_written(self, changes: dict[str, Any], text: str, tmp_path: Path) -> None:
         assert text in refusal(of_colours(tmp_path, **changes), "explain")
         assert not (tmp_path / "out").exists()
+
+
+def test_a_background_class_leaves_nothing_to_draw(tmp_path: Path) -> None:
+    parser = of_colours(tmp_path)
+    write_colour_model(tmp_path, background_classes=("blue",))
+    found = arrays(Path(parser.get_parsed_content("explain")).with_suffix(".npz"))
+    assert not found["mask"].any() and not found["probability"].any()
+    assert found["flips_mean"].max() > 0.9  # what the decoder says stays to be seen

@@ -15,7 +15,8 @@ from PIL import Image
 
 from scripts.core.errors import InputError, user_error_of
 from scripts.images.store import ImageStore
-from scripts.prediction.transforms import ReadImaged
+from scripts.prediction.transforms import ReadImaged, RestoreOutputd
+from scripts.trained.source import ModelSource
 from tests.support.colour_net import TARGET, ColourNet, colour_source, write_colour_model
 from tests.support.tiny_runs import CONFIGS
 
@@ -167,3 +168,32 @@ def test_weights_of_the_config_are_never_used(tmp_path: Path) -> None:
     """Before the model is loaded the network of the config gives pooling and stride alone."""
     source = colour_source(tmp_path)
     assert source.network.stride == ColourNet.stride
+
+
+class TestBackground:
+    """A blue image with a red box: predicted blue, which has foreground only where that is not a background class."""
+
+    def restored(self, folder: Path, gate: bool = True, **changes: Any) -> dict[Any, Any]:
+        folder.mkdir()
+        source = colour_source(folder, background_classes=("blue",), **changes)
+        Image.fromarray(asymmetric((64, 96), (10, 30, 40, 90))).save(folder / "a.png")
+        data: dict[Any, Any] = ReadImaged("image", source)({"image": str(folder / "a.png")})
+        with torch.no_grad():
+            data["pred"] = ColourNet()(data["image"][None].float() / 255.0)[0]
+        return RestoreOutputd("pred", source, gate=gate)(data)
+
+    def test_the_class_is_a_gate(self, tmp_path: Path) -> None:
+        found = self.restored(tmp_path / "closed", threshold=0.0)
+        assert found["result"]["classification"]["class"] == "blue"
+        assert found["result"]["foreground_fraction"] == 0.0 and not found["pred"].any()
+        assert not found["prediction"].probs.any()
+
+    def test_unless_the_model_or_the_caller_says_otherwise(self, tmp_path: Path) -> None:
+        expected = 20 * 50 / (64 * 96)
+        for name, changes in {"model": {"background_gate": False}, "proposal": {"gate": False}}.items():
+            assert self.restored(tmp_path / name, **changes)["result"]["foreground_fraction"] == pytest.approx(expected)
+
+    def test_the_source_can_open_the_gate(self, tmp_path: Path) -> None:
+        path = write_colour_model(tmp_path, background_classes=("blue",))
+        assert ModelSource(ColourNet(), ckpt=path).info.gated == (0,)
+        assert ModelSource(ColourNet(), ckpt=path, background_gate=False).info.gated == ()

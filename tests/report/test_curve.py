@@ -95,3 +95,18 @@ def test_table_is_aligned_narrow_and_drops_empty_columns(run_dir: Path, tmp_path
     assert "0.8000" in lines[4]
     with StateReader.open(make_run(tmp_path / "random", "random", 0, [0.5])) as state:
         assert "pseudo" not in summary_table(curve_rows(state))
+
+
+def test_images_of_background_classes_are_no_share_of_masks(tmp_path: Path) -> None:
+    plain = make_run(tmp_path / "plain", "label_prop", 0, DICES)
+    with StateReader.open(plain) as state:
+        classes = state.settings()["classes"]
+        free = sum(image.split == "train" and image.label == 1 for image in state.images())
+        trained = sum(image.split == "train" for image in state.images())
+    declared = make_run(tmp_path / "declared", "label_prop", 0, DICES, background_classes=[classes[1]])
+    with StateReader.open(declared) as state:
+        rows = curve_rows(state)
+    assert 0 < free < trained
+    assert [row["percent_masks"] for row in rows] == pytest.approx([100 * n / (trained - free) for n in (2, 4, 6)])
+    shown = summary_table([{**row, "clean_share": 0.5} for row in rows])
+    assert " clean " in shown and "0.5000" in shown and " clean " not in summary_table(rows)

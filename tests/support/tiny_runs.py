@@ -46,9 +46,16 @@ SMALL: dict[str, Any] = {
 
 
 def make_images(
-    folder: Path, sizes: Mapping[str, int] | None = None, without_mask: Collection[str] = (), side: int = SIDE
+    folder: Path,
+    sizes: Mapping[str, int] | None = None,
+    without_mask: Collection[str] = (),
+    side: int = SIDE,
+    normal: Mapping[str, int] | None = None,
 ) -> Path:
-    """Dark discs (class a) and squares (class b) on light noise, each with its mask; return the folder."""
+    """Dark discs (class a) and squares (class b) on light noise, each with its mask; return the folder.
+
+    ``normal``: split -> number of further images of a class ``n`` with noise alone, whose mask is empty.
+    """
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[:side, :side]
     lines = []
@@ -65,6 +72,13 @@ def make_images(
             Image.fromarray(inside.astype(np.uint8)).save(folder / f"{name}_mask.png")
             mask = "" if name in without_mask else f"{name}_mask.png"
             lines.append({"image": f"{name}.png", "label": kind, "mask": mask, "split": split})
+    for split, number in ((split, n) for split, count in (normal or {}).items() for n in range(count)):
+        name = f"{split}_n{number}"
+        picture = np.clip(rng.normal((225, 200, 215), 12, (side, side, 3)), 0, 255).astype(np.uint8)
+        Image.fromarray(picture).save(folder / f"{name}.png")
+        Image.fromarray(np.zeros((side, side), np.uint8)).save(folder / f"{name}_mask.png")
+        mask = "" if name in without_mask else f"{name}_mask.png"
+        lines.append({"image": f"{name}.png", "label": "n", "mask": mask, "split": split})
     with open(folder / "data.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, list(lines[0]))
         writer.writeheader()
@@ -72,9 +86,9 @@ def make_images(
     return folder
 
 
-def open_tiny(folder: Path) -> RunData:
+def open_tiny(folder: Path, **changes: Any) -> RunData:
     """The images of :func:`make_images`, decoded."""
-    return open_data(str(folder), image_size=(SIDE, SIDE))
+    return open_data(str(folder), image_size=(SIDE, SIDE), **changes)
 
 
 def tiny_config(
@@ -138,7 +152,8 @@ class FakeLearner:
             size = self.data.store.original_size(key)
             digest = hashlib.sha256(f"{key}{float(weights['w'])}".encode()).digest()
             probs = np.random.default_rng(digest[0]).random(size, dtype=np.float32)
-            maps = torch.from_numpy(np.random.default_rng(digest[1]).random((2, 2, 2), dtype=np.float32))
+            shape = (len(self.data.classes), 2, 2)
+            maps = torch.from_numpy(np.random.default_rng(digest[1]).random(shape, dtype=np.float32))
             yield Prediction(key, probs, maps.mean((1, 2)).numpy(), maps, size)
 
     def score(

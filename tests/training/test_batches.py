@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from scripts.core.errors import InputError
-from scripts.training.batches import BatchPlan, kinds_of, plan_batches, stratified_scale
+from scripts.training.batches import BatchPlan, background_share, kinds_of, plan_batches, stratified_scale
 
-L, U, P = 0, 1, 2
+L, U, P, B = 0, 1, 2, 3
 
 
 class TestBatchPlan:
@@ -88,3 +88,48 @@ def test_the_weight_of_pseudo_masks_does_not_depend_on_the_share(share: float | 
         for _, index in batch:
             totals[kinds[index]] += weight[kinds[index]]
     assert (totals[P] / 40) / (totals[L] / 5) == pytest.approx(0.2, rel=0.02)
+
+
+class TestBackground:
+    @pytest.mark.parametrize(("share", "size", "expected"), [(0.125, 8, 1), (0.125, 2, 1), (0.3, 8, 2), (0.99, 4, 3)])
+    def test_each_batch_has_their_share_and_one_at_least(self, share: float, size: int, expected: int):
+        kinds = [B, L, L, B, B]
+        plan = BatchPlan(kinds, size, 20, background_share=share)
+        assert [sum(kinds[i] == B for _, i in batch) for batch in plan] == [expected] * 20
+        assert {i for batch in plan for _, i in batch} == set(range(5))
+
+    def test_the_rest_of_a_batch_is_composed_as_without_them(self):
+        kinds = [L, L, *[P] * 9, B, B]
+        for batch in BatchPlan(kinds, 9, 20, labelled_share=0.375, background_share=0.125):
+            assert Counter(kinds[i] for _, i in batch) == {L: 3, P: 5, B: 1}
+        with_them = BatchPlan(kinds, 9, 20, seed=4, labelled_share=0.375)
+        without = BatchPlan(kinds[:11], 8, 20, seed=4, labelled_share=0.375)
+        assert [batch[:8] for batch in with_them] == list(without)
+        assert stratified_scale(0.2, with_them) == stratified_scale(0.2, without)
+
+    def test_mixed_images_keep_their_order_beside_them(self):
+        plan = BatchPlan([L] * 5 + [B], 5, 10, seed=2)
+        assert [batch[:4] for batch in plan] == list(BatchPlan([L] * 5, 4, 10, seed=2))
+        assert stratified_scale(0.2, plan) == 0.2
+
+    def test_without_a_share_they_are_left_out(self):
+        kinds = [B, L, P, P, B]
+        plan = BatchPlan(kinds, 4, 20, labelled_share=0.5, background_share=0.0)
+        assert {i for batch in plan for _, i in batch} == {1, 2, 3}
+        with pytest.raises(InputError, match="no image"):
+            BatchPlan([B, B], 4, 1, background_share=0.0)
+
+    def test_batches_of_one_image_and_of_one_kind_mix_all(self):
+        assert Counter(batch[0][1] for batch in BatchPlan([L, B, B], 1, 6)) == dict.fromkeys(range(3), 2)
+        assert list(BatchPlan([B] * 3, 4, 5)) == list(BatchPlan([L] * 3, 4, 5))
+
+    def test_the_share_follows_the_weight(self):
+        assert (background_share(0.25, 0.1), background_share(0.25, 0.0)) == (0.25, 0.0)
+
+    def test_kinds_of_items(self):
+        items = [
+            {"mask": "m.png", "empty": True},
+            {"mask": None, "empty": True},
+            {"mask": None, "empty": True, "kind": U},
+        ]
+        assert kinds_of(items) == [B, B, U]

@@ -23,6 +23,7 @@ from scripts.training.criterion import PrepareJointBatch
 from scripts.training.dataset import DrawnDataset, EqualSizes, FromStored, collate
 from scripts.training.device.augmentation import Augmentation
 from tests.support.tiny import WORKING_SIZE, tiny_content, tiny_net
+from tests.support.tiny_runs import make_images, open_tiny
 
 L, U, P = 0, 1, 2
 
@@ -371,3 +372,19 @@ def test_neighbours_of_one_size_pass_together_in_their_order():
     assert list(EqualSizes([], store)) == []
     unnamed = [{"image": name, "label": "mask.png"} for name in ("a", "b", "long")]  # as other tools give them
     assert list(EqualSizes(unnamed, store)) == [[0, 1], [2]]
+
+
+class TestBackground:
+    def test_an_empty_mask_is_a_kind_of_its_own(self, tmp_path: Path) -> None:
+        folder = make_images(tmp_path, normal={"train": 2}, without_mask=["train_n1"])
+        data = open_tiny(folder, background_classes=["n"])
+        made = {item["id"]: FromStored(data.store)(item) for item in data.items("train")}
+        for key in ("train_n0", "train_n1"):
+            assert (int(made[key]["kind"]), int(made[key]["label"])) == (3, 2)
+            assert made[key]["mask"].shape == (1, 64, 64) and not made[key]["mask"].any()
+        assert int(made["train_00"]["kind"]) == L and made["train_00"]["mask"].any()
+
+    def test_stage_0_sees_no_mask_of_them(self, tmp_path: Path) -> None:
+        data = open_tiny(make_images(tmp_path, normal={"train": 1}), background_classes=["n"])
+        sample = FromStored(data.store)({**data.items("train")[-1], "mask": None, "kind": U})
+        assert int(sample["kind"]) == U and (sample["mask"] == 255).all()

@@ -236,3 +236,32 @@ def test_settings_that_make_no_sense_are_refused():
         JointLoss(scale_cl=0.0, scale_seg=0.0, scale_seg_u=0.0)
     with pytest.raises(InputError, match="smooth"):
         SoftDice(smooth=0.0)
+
+
+def test_images_of_background_classes_by_hand():
+    batch = _batch([0, 3, 2, 3])
+    batch["masks"][[1, 3]] = 0
+    terms = JointLoss(scale_seg_b=0.5).terms(**batch)
+    values = BCE()(batch["logits"], batch["masks"].float())
+    assert terms["seg_b"].item() == pytest.approx((values[1] + values[3]).item() / 4, abs=1e-6)
+    expected = values[0] + 0.1 * values[2] + 0.5 * (values[1] + values[3])
+    assert terms["total"].item() == pytest.approx(expected.item() / 4, abs=1e-6)
+    terms["total"].backward()
+    assert (batch["logits"].grad[[1, 3]] > 0).all()  # every pixel is pushed towards background
+
+
+def test_background_without_a_weight_is_what_there_was():
+    batch = _batch([0, 3, 2, 1])
+    terms, before = JointLoss(scale_seg_b=0.0).terms(**batch), JointLoss().terms(**_batch([0, 1, 2, 1]))
+    assert terms.keys() == {"total", "cl", "seg", "seg_u"}
+    assert all(torch.equal(terms[name], before[name]) for name in terms)
+    with pytest.raises(InputError, match="scale_seg_b"):
+        JointLoss(scale_seg_b=-0.1)
+
+
+def test_background_alone_can_be_learned_from():
+    batch = _batch([3, 0])
+    batch["masks"][0] = 0
+    terms = JointLoss(scale_seg=0.0, scale_seg_u=0.0, scale_seg_b=1.0).terms(**batch)
+    assert terms["seg"].item() == terms["seg_u"].item() == 0.0
+    assert terms["total"].item() == terms["seg_b"].item() > 0

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -115,3 +115,72 @@ class TestPseudoQuality:
         ones = np.ones((64, 64), dtype=np.uint8)
         assert pseudo_quality(data, {"train_00": ones}) is None
         assert pseudo_quality(data, {}) is None
+
+
+class Fixed:
+    """Says foreground in the upper half of every image, in no doubt, and the class it is told to."""
+
+    def __init__(self, data: Any, says: dict[str, int]) -> None:
+        self.data, self.says = data, says
+
+    def predict(self, ids: Sequence[str], weights: Any) -> Iterator[Prediction]:
+        for key in ids:
+            probs = np.zeros((64, 64), np.float32)
+            probs[:32] = 1.0
+            maps = torch.zeros(3, 2, 2)
+            maps[self.says.get(key, 0)] = 1.0
+            yield Prediction(key, probs, maps.mean((1, 2)).numpy(), maps, (64, 64))
+
+
+class TestBackground:
+    """Two test images of class a, two of b, two of n, of which one is recognised: 2 of 4 and 1 of 2 by hand."""
+
+    SAYS: ClassVar[dict[str, int]] = {"test_n0": 2, "test_01": 2, "val_n0": 2}
+
+    def data(self, folder: Path, **changes: Any) -> Any:
+        names = {"test_n0", "test_n1", "val_n0"}
+        return open_tiny(make_images(folder, normal={"train": 1, "val": 1, "test": 2}, without_mask=names), **changes)
+
+    def halves(self, data: Any) -> dict[str, float]:
+        upper = np.zeros((64, 64), np.uint8)
+        upper[:32] = 1
+        return {f"test_{i:02d}": dice(upper, data.store.true_mask(f"test_{i:02d}")) for i in range(4)}
+
+    def test_gated(self, tmp_path: Path) -> None:
+        data = self.data(tmp_path, background_classes=["n"])
+        measured = evaluate(Fixed(data, self.SAYS), {})  # type: ignore[arg-type]
+        found, halves = measured.metrics, self.halves(data)
+        halves["test_01"] = 0.0  # taken for an image of n
+        assert measured.test_dice == pytest.approx(halves)
+        assert found["dice"] == pytest.approx(np.mean(list(halves.values())))
+        assert found["dice_all"] == pytest.approx(sum(halves.values()) / 6)
+        assert (found["clean_share"], found["false_area"]) == (0.5, pytest.approx(0.25))  # half of one of two
+        assert (found["val_clean_share"], found["val_false_area"]) == (1.0, 0.0)
+        assert found["accuracy"] == pytest.approx(3 / 6)
+
+    def test_without_the_gate(self, tmp_path: Path) -> None:
+        data = self.data(tmp_path, background_classes=["n"], background_gate=False)
+        found = evaluate(Fixed(data, self.SAYS), {}).metrics  # type: ignore[arg-type]
+        assert found["dice"] == pytest.approx(np.mean(list(self.halves(data).values())))
+        assert (found["clean_share"], found["false_area"]) == (0.0, pytest.approx(0.5))
+
+    def test_the_classifiers_mask_of_an_image_without_foreground_is_that_of_the_predicted_class(
+        self, tmp_path: Path
+    ) -> None:
+        data = self.data(tmp_path, background_classes=["n"])
+        found = evaluate(Fixed(data, self.SAYS), {}, wsl=True).metrics  # type: ignore[arg-type]
+        assert (found["clean_share"], found["false_area"]) == (0.5, pytest.approx(0.5))
+
+    def test_not_declared_it_is_what_it_was(self, tmp_path: Path) -> None:
+        folder = make_images(tmp_path, normal={"train": 1, "val": 1, "test": 2})
+        found = evaluate(Fixed(open_tiny(folder), self.SAYS), {})  # type: ignore[arg-type]
+        assert not {"dice_all", "clean_share", "false_area", "val_clean_share"} & set(found.metrics)
+        assert found.metrics["dice"] == pytest.approx(sum(self.halves(open_tiny(folder)).values()) / 6)
+        assert len(found.test_dice) == 6
+
+    def test_no_test_image_with_foreground_has_no_dice(self, tmp_path: Path) -> None:
+        without = [f"test_{i:02d}" for i in range(4)]
+        data = open_tiny(make_images(tmp_path, normal={"train": 1, "test": 1}, without_mask=without),
+                         background_classes=["n"])  # fmt: skip
+        found = evaluate(Fixed(data, {}), {}).metrics  # type: ignore[arg-type]
+        assert "dice" not in found and (found["clean_share"], found["dice_all"]) == (0.0, 0.0)

@@ -13,6 +13,7 @@ import torch
 import scripts.training.stage0
 from scripts.core.errors import StateError
 from scripts.networks.theta0 import Theta0
+from scripts.state.settings_checks import flatten_settings
 from scripts.training.stage0 import stage0_parser, stage0_settings, theta0
 from scripts.training.train import Trained
 from tests.support.tiny_runs import make_images, open_tiny, tiny_config
@@ -170,3 +171,19 @@ class TestParser:
         assert not {"output_dir", "device", "lr"} & set(settings)
         without_lr = {key: value for key, value in own.items() if key != "optimizer#lr"}
         assert stage0_settings(config, shapes_data, without_lr, 0)["lr"] == 0.125  # "@lr" of the optimizer
+
+
+class TestBackground:
+    def test_theta0_does_not_depend_on_how_images_without_foreground_enter(self, tmp_path: Path) -> None:
+        folder = make_images(tmp_path / "data", normal={"train": 2})
+        keys = []
+        for declared, changes in (([], {}), (["n"], {}), (["n"], {"scale_seg_b": 1.0, "background_share": 0.5})):
+            config = tiny_config(Path("unused"), tmp_path, changes)
+            data = open_tiny(folder, background_classes=declared)
+            keys.append(stage0_settings(config, data, overrides_of(config), 0))
+        assert keys[0] == keys[1] == keys[2]
+
+    def test_it_is_that_of_a_config_without_these_settings(self, shapes_data: Any, tmp_path: Path) -> None:
+        config = tiny_config(Path("unused"), tmp_path)
+        found = stage0_settings(config, shapes_data, overrides_of(config), 0)
+        assert not [key for key in flatten_settings(found) if "background" in key or "seg_b" in key]

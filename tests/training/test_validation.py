@@ -11,6 +11,7 @@ from torch import nn
 
 from scripts.core.errors import InputError
 from scripts.images.store import ImageStore
+from scripts.images.values import BackgroundClasses
 from scripts.networks.outputs import pack_outputs
 from scripts.training.validation import BestWeights, JointMetric, is_not_worse
 
@@ -186,3 +187,44 @@ def test_without_validation_there_is_no_copy():
     best = BestWeights(Net())
     best.attach(SupervisedEvaluator(torch.device("cpu"), [], Net(), decollate=False))
     assert best.weights is None
+
+
+class TestBackground:
+    """Images a, b have foreground, c has none; the classes predicted are 1, 0, 1, 0."""
+
+    @pytest.fixture
+    def kept(self, store: ImageStore) -> ImageStore:
+        store.keep_empty_mask("c")
+        return store
+
+    def dices(self, store: ImageStore, logits: torch.Tensor) -> list[float]:
+        return [numpy_dice(logits[i, 0].double().numpy(), store.true_mask(key), 0.5) for i, key in enumerate("ab")]
+
+    def test_dice_is_over_images_with_foreground(self, kept: ImageStore, logits: torch.Tensor):
+        metric = JointMetric("dice", kept, Net(), background=BackgroundClasses((1,), gate=False))
+        assert run(metric, logits) == pytest.approx(np.mean(self.dices(kept, logits)), abs=1e-4)
+        everything = run(JointMetric("dice", kept, Net()), logits)  # as published: c counts as 0
+        assert everything == pytest.approx(sum(self.dices(kept, logits)) / 3, abs=1e-4)
+
+    def test_a_predicted_background_class_draws_nothing(self, kept: ImageStore, logits: torch.Tensor):
+        of_a, of_b = self.dices(kept, logits)
+        found = {label: run(JointMetric("dice", kept, Net(), background=BackgroundClasses((label,))), logits)
+                 for label in (0, 1)}  # fmt: skip
+        assert found == {0: pytest.approx(of_a / 2, abs=1e-4), 1: pytest.approx(of_b / 2, abs=1e-4)}
+        joint = JointMetric("joint", kept, Net(), background=BackgroundClasses((1,)))
+        assert run(joint, logits) == pytest.approx(0.75 + of_b / 2, abs=1e-4)
+
+    def test_of_equal_scores_the_first_class_counts(self, kept: ImageStore, logits: torch.Tensor):
+        targets = {"label": LABELS[:1], "id": ["a"]}
+        packed = pack_outputs(logits[:1], torch.zeros(1, 2, 2, 2))
+        for label, gated in ((0, True), (1, False)):
+            metric = JointMetric("dice", kept, Net(), background=BackgroundClasses((label,)))
+            metric.update((packed, targets))
+            assert (metric.compute() == 0.0) is gated
+
+    def test_only_empty_masks_give_no_dice(self, kept: ImageStore, logits: torch.Tensor):
+        metric = JointMetric("dice", kept, Net(), background=BackgroundClasses((1,)))
+        metric.update((pack_outputs(logits[2:3], MAPS[2:3, :, None, None].expand(-1, -1, 2, 2)),
+                       {"label": LABELS[2:3], "id": ["c"]}))  # fmt: skip
+        with pytest.raises(InputError, match="no mask of a validation image with foreground"):
+            metric.compute()

@@ -106,7 +106,8 @@ class JointInfer:
             image = data["image"][None].to(model.device).float() / 255.0  # (3, h, w) -> (1, 3, h, w)
             packed = TiledInferer(source, amp=self.amp)(image, model.network)
         data["pred"] = packed[0]
-        data = RestoreOutputd("pred", source)(data)
+        # people begin with it, and a wrong class should cost them no outline
+        data = RestoreOutputd("pred", source, gate=False)(data)
         return data["prediction"], data["pred"][0].numpy(), data["result"]
 
 

@@ -24,13 +24,18 @@ from scripts.core.lock import holder_of
 from scripts.core.machine.threads import use_threads
 from scripts.core.run_config import RunConfig
 from scripts.core.run_names import Metric, Phase, RunFile, is_run, last_phase, run_folder
+from scripts.data.checks import background_labels
 from scripts.data.datalist import read_datalist
 from scripts.data.run_data import RunData
 from scripts.images.store import ImageStore
+from scripts.images.values import BackgroundClasses
 from scripts.state.desk import Desk
 from scripts.state.settings_checks import changed_settings, shortened
 
-_NOT_OF_THE_LIST = ("_target_", "dataset_dir", "demo_dir", "demo", "image_size", "mask_rule", "memory_limit_gb")
+_NOT_OF_THE_LIST = (
+    "_target_", "dataset_dir", "demo_dir", "demo", "image_size", "mask_rule", "memory_limit_gb", "background_classes",
+    "background_gate",
+)  # fmt: skip
 _BACK = "Bring it back as it was; until then others are handed out."
 _TIMES = 4
 _FEW_PIXELS = 10**6
@@ -116,7 +121,11 @@ class ServedRun:
         )
         size = parser.get_parsed_content("image_size")
         limit = parser.get_parsed_content("data#memory_limit_gb")
-        return RunData(found, ImageStore(found.items, None if size is None else tuple(size), rule, limit))
+        store = ImageStore(found.items, None if size is None else tuple(size), rule, limit)
+        declared = self.config.get("data#background_classes") or ()
+        labels = background_labels(declared, found.classes, found.items, {})  # masks are looked at by the run
+        gate = "data#background_gate" not in parser or parser.get_parsed_content("data#background_gate")
+        return RunData(found, store, background=BackgroundClasses(labels, bool(gate)))
 
     @cached_property
     def items(self) -> dict[str, dict[str, Any]]:
@@ -125,8 +134,8 @@ class ServedRun:
 
     @cached_property
     def train_ids(self) -> list[str]:
-        """Ids of the training images, in the order of the data list."""
-        return [item["id"] for item in self.data.items("train")]
+        """Ids of the training images that can have foreground, in the order of the data list."""
+        return [item["id"] for item in self.data.drawable("train")]
 
     @cached_property
     def most_pixels(self) -> int:

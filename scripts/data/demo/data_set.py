@@ -21,7 +21,7 @@ from scripts.core.errors import InputError, Problem
 from scripts.core.files import make_folder, remove_leftovers, write_atomic
 from scripts.core.result_files import csv_bytes
 from scripts.core.seeds import numpy_generator
-from scripts.data.demo.tissue import CLASSES, random_slide, render_tissue
+from scripts.data.demo.tissue import CLASSES, NORMAL, random_slide, render_tissue
 from scripts.images.png import quick_png
 
 logger = logging.getLogger(__name__)
@@ -42,6 +42,7 @@ def make_demo(
     n_val: int = 8,
     n_test: int = 16,
     size: tuple[int, int] = (192, 256),
+    normal: int = 0,
 ) -> Path:
     """Write the demo data set and return the path of its table; data that are complete already are left untouched.
 
@@ -54,16 +55,19 @@ def make_demo(
         seed: another seed gives other tissue, stains and patients.
         n_train: number of training images; n_val and n_test likewise. The classes take turns.
         size: (H, W) of the images in pixels.
+        normal: number of further training images, of a class ``normal`` without glands, whose masks are empty;
+            validation and test get as many in proportion, at least one. The other images do not depend on it.
 
     Raises:
-        InputError: a split with fewer images than classes, or a side below 48 pixels.
+        InputError: a split with fewer images than classes, a negative number, or a side below 48 pixels.
         StateError: the folder cannot be written.
     """
     root = Path(folder)
     counts = {"train": int(n_train), "val": int(n_val), "test": int(n_test)}
     height, width = (int(side) for side in size)
-    _check(counts, (height, width))
+    _check(counts, (height, width), normal)
     settings = {"version": VERSION, "seed": int(seed), **counts, "height": height, "width": width}
+    settings |= {"normal": int(normal)} if normal else {}
     remove_leftovers(root)
     if _is_complete(root, settings):
         logger.info("demo data: kept %s", root)
@@ -71,8 +75,8 @@ def make_demo(
     for name in ("images", "masks"):
         make_folder(root / name)
     files: dict[str, str] = {}
-    rows = _rows(counts)
-    turns = {(split, kind): itertools.count(2 * i) for i, split in enumerate(counts) for kind in CLASSES}
+    rows = _rows(counts, normal)
+    turns = {(split, kind): itertools.count(2 * i) for i, split in enumerate(counts) for kind in (*CLASSES, NORMAL)}
     for row in rows:
         slide = random_slide(numpy_generator(seed, "demo", "patient", row["patient_id"]))
         rng = numpy_generator(seed, "demo", "image", row["image"])
@@ -86,19 +90,21 @@ def make_demo(
     return root / TABLE
 
 
-def _check(counts: dict[str, int], size: tuple[int, int]) -> None:
+def _check(counts: dict[str, int], size: tuple[int, int], normal: int) -> None:
     problems = [
         Problem("too few images", f"demo n_{split}", f">= {len(CLASSES)}, one per class", str(count))
         for split, count in counts.items()
         if count < len(CLASSES)
     ]
+    if normal < 0:
+        problems.append(Problem("too few images", "demo normal", ">= 0", str(normal)))
     if min(size) < SMALLEST_SIDE:
         problems.append(Problem("images too small for a gland", "demo size", f">= {SMALLEST_SIDE} pixels", str(size)))
     if problems:
         raise InputError(problems)
 
 
-def _rows(counts: dict[str, int]) -> list[dict[str, str]]:
+def _rows(counts: dict[str, int], normal: int) -> list[dict[str, str]]:
     """One row of the table per image; patients are numbered through and belong to one split and one class."""
     rows, patients = [], 0
     for split, count in counts.items():
@@ -108,6 +114,12 @@ def _rows(counts: dict[str, int]) -> list[dict[str, str]]:
                 name = f"{split}_{number + 1:02d}.png"
                 values = (f"images/{name}", kind, f"masks/{name}", split, f"P{patients:02d}")
                 rows.append(dict(zip(COLUMNS, values, strict=True)))
+    for split, count in counts.items() if normal else ():  # last, so that the patients of the others keep their numbers
+        for number in range(max(1, round(normal * count / counts["train"]))):
+            patients += number % IMAGES_PER_PATIENT == 0
+            name = f"{split}_{NORMAL}_{number + 1:02d}.png"
+            values = (f"images/{name}", NORMAL, f"masks/{name}", split, f"P{patients:02d}")
+            rows.append(dict(zip(COLUMNS, values, strict=True)))
     return sorted(rows, key=lambda row: (list(counts).index(row["split"]), row["image"]))
 
 

@@ -25,6 +25,8 @@ from scripts.data.demo.glands import GROWTHS, epithelium, grow
 from scripts.data.demo.stroma import GROUNDS, Ground, lay_out, stroma
 
 CLASSES = tuple(sorted(GROWTHS))
+NORMAL = "normal"
+"""Class of tissue without glands, of which there is none unless somebody asks for it."""
 REFERENCE_SIDE = 192
 # Optical densities per unit of stain for red, green and blue (Ruifrok and Johnston 2001, measured on H&E).
 HAEMATOXYLIN = (0.644, 0.717, 0.267)
@@ -78,13 +80,18 @@ def render_tissue(
     """Return one image (H, W, 3) uint8 RGB and its mask (H, W) uint8: 0 stroma, 1.. one number per gland.
 
     Args:
-        kind: one of :data:`CLASSES`.
+        kind: one of :data:`CLASSES`, or :data:`NORMAL` for stroma and what lies in it alone.
         size: (H, W) in pixels.
         slide: of the patient, see :func:`random_slide`.
         rng: every random choice comes from here.
         place: which architecture of the class; they take turns.
     """
     scale = min(size) / REFERENCE_SIDE * slide.zoom
+    if kind == NORMAL:
+        structures = lay_out(size, scale, rng)
+        far = np.full(size, 2.0 * sum(size), np.float32)  # distance to the nearest gland
+        h, e = stroma(slide.ground, far, structures, scale, rng)
+        return _scanned(h, e, slide, min(size) / REFERENCE_SIDE, rng), np.zeros(size, np.uint8)
     growth = GROWTHS[kind][place % len(GROWTHS[kind])]
     structures = lay_out(size, scale, rng)
     glands, owner = grow(growth, size, scale, np.min([*structures.values()], axis=0), rng)

@@ -76,7 +76,7 @@ def pool_of_run(
         learner = _learner(config, data, method, state, study, seed)
         asked = _asked(state)
         contradicted = _contradictions(state, learner, method)
-    train = data.items("train")
+    train = data.drawable("train")  # a pool is what may be asked about
     class_of = {item["id"]: data.classes[item["label"]] for item in train}
     ids = drawn_ids(list(class_of), [one.id for one in asked], most)
     pictured = dict.fromkeys([*ids, *(one.id for one in asked)])

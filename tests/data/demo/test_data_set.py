@@ -175,3 +175,33 @@ def test_slides_differ_in_stain_and_focus() -> None:
         return float(np.abs(np.diff(image.astype(float), axis=1)).mean())
 
     assert roughness(blur=1.5) < 0.8 * roughness(blur=0.0)
+
+
+class TestNormal:
+    def test_without_them_nothing_is_different(self, tmp_path: Path) -> None:
+        make_demo(tmp_path / "a", **SMALL)
+        make_demo(tmp_path / "b", normal=0, **SMALL)
+        assert _hashes(tmp_path / "a") == _hashes(tmp_path / "b")
+        assert '"normal"' not in (tmp_path / "a" / "manifest.json").read_text()
+
+    def test_they_come_beside_the_others(self, tmp_path: Path) -> None:
+        make_demo(tmp_path / "without", **{**SMALL, "n_train": 4})
+        table = make_demo(tmp_path / "with", normal=3, **{**SMALL, "n_train": 4})
+        with table.open() as stream:
+            rows = [row for row in csv.DictReader(stream) if row["label"] == "normal"]
+        counts = [sum(row["split"] == split for row in rows) for split in ("train", "val", "test")]
+        assert counts == [3, 2, 2]  # 3 / 4 of each 2, rounded
+        assert not any(np.asarray(Image.open(tmp_path / "with" / row["mask"])).any() for row in rows)
+        pictures = [np.asarray(Image.open(tmp_path / "with" / row["image"])) for row in rows]
+        assert all(picture.shape == (64, 80, 3) and picture.std() > 5 for picture in pictures)
+        assert len({picture.tobytes() for picture in pictures}) == len(rows)
+        before, after = _hashes(tmp_path / "without"), _hashes(tmp_path / "with")
+        assert {name: after[name] for name in before if name.endswith(".png")} == {
+            name: digest for name, digest in before.items() if name.endswith(".png")
+        }
+        patients = {row["patient_id"]: row["split"] for row in rows}
+        assert all(patients[row["patient_id"]] == row["split"] for row in rows)
+
+    def test_a_negative_number_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="demo normal: too few images; expected >= 0; found -1"):
+            make_demo(tmp_path, normal=-1, **SMALL)
