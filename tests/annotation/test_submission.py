@@ -13,11 +13,15 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from scripts.annotation.gate import Gate
+from scripts.annotation.shown_boxes import Shown
 from scripts.annotation.submission import Submission, take_in
 from scripts.core.errors import InputError
 from scripts.core.files import file_sha256
 from scripts.images.png import png_to_mask
+from scripts.images.windows import Window
 from scripts.state.desk import Desk
+from scripts.state.rows import LabelRow
+from tests.annotation.test_gate import Frames
 from tests.support.people import a_mask, asking_run, save
 
 
@@ -150,3 +154,40 @@ def test_the_folder_of_a_refused_file_is_not_remembered(desk: Desk, gate: Gate, 
             take_in(desk, gate, Submission("train_00", folder / "train_00.png", "dee"))
     (row,) = desk.refusals()
     assert row.reason.startswith("train_00.png: the content is no image")
+
+
+class TestBoxesInWindows:
+    """What was outlined is counted; around boxes nothing is, whichever comes first."""
+
+    LEFT, RIGHT = Window(0, 0, 64, 32), Window(0, 32, 64, 32)
+
+    def boxed(self, desk: Desk, gate: Gate, tmp_path: Path, window: Window) -> LabelRow:
+        path = tmp_path / f"train_00_{window.left}.json"
+        path.write_text(json.dumps({"boxes": [[window.left + 5, 10, window.left + 25, 30]], "seconds": 4}))
+        return take_in(desk, gate, Submission("train_00", path, "ann", path.name, window=window))
+
+    def drawn(self, desk: Desk, gate: Gate, tmp_path: Path, window: Window) -> LabelRow:
+        path = save(tmp_path / f"train_00_{window.left}.png", a_mask(left=window.left + 5))
+        return take_in(desk, gate, Submission("train_00", path, "ann", path.name, 10.0, window=window))
+
+    def test_a_box_and_then_an_outline(self, desk: Desk, shapes_data: Any, tmp_path: Path) -> None:
+        gate = Gate(shapes_data, box_model=Frames(), accept_boxes=True)
+        first = self.boxed(desk, gate, tmp_path, self.LEFT)
+        assert (first.kind, first.objects, first.boundary_px, first.cost_px, first.seconds) == ("box", 1, 0, 400, 4.0)
+        second = self.drawn(desk, gate, tmp_path, self.RIGHT)
+        assert (second.kind, second.objects, second.boundary_px, second.cost_px) == ("outline", 1, 76, 800)
+        assert second.seconds == 14.0
+
+    def test_an_outline_and_then_a_box(self, desk: Desk, shapes_data: Any, tmp_path: Path) -> None:
+        gate = Gate(shapes_data, box_model=Frames(), accept_boxes=True)
+        assert self.drawn(desk, gate, tmp_path, self.LEFT).boundary_px == 76
+        second = self.boxed(desk, gate, tmp_path, self.RIGHT)
+        assert (second.kind, second.objects, second.boundary_px, second.cost_px) == ("box", 1, 76, 800)
+
+    def test_a_mask_of_boxes_that_was_shown_counts_in_a_window_too(
+        self, desk: Desk, gate: Gate, tmp_path: Path
+    ) -> None:
+        path = save(tmp_path / "train_00.png", a_mask(left=5))
+        shown = Shown(a_mask(left=5), 3, {"ann": 6.0})
+        row = take_in(desk, gate, Submission("train_00", path, "ann", "x", 1.0, window=self.LEFT, shown=shown))
+        assert (row.kind, row.objects, row.seconds) == ("box", 3, 7.0)
