@@ -21,7 +21,7 @@ from scripts.active.oracles import Answer, WindowOracle
 from scripts.active.pseudo.chain import pseudo_target
 from scripts.active.regions import best_windows
 from scripts.active.round_context import RoundContext, round_state
-from scripts.active.strategies.per_class import initial_query, query_pool, select_per_class, short_classes
+from scripts.active.strategies.per_class import initial_query, query_pool, select_per_class, spare_images
 from scripts.active.strategies.pool import Pool
 from scripts.annotation.asked_windows import asked_windows, windows_json
 from scripts.annotation.person_oracle import PersonOracle, asked_images
@@ -111,7 +111,7 @@ class QueryHandler(PhaseHandler):
             pseudo = [row.id for row in run.state.pseudo(context.index - 1, Stage.FINAL)]
             fresh = [key for key in pool if key not in begun]
             asked = [*begun, *query_pool(fresh, pseudo, len(run.data.drawable_classes), run.settings.protect_pseudo)]
-            spare = set(short_classes(fresh, asked, run.class_of, n))
+            spare = set(spare_images(fresh, asked, run.class_of, n))
             pool = [key for key in pool if key in {*asked, *spare}]
             scores, windows = self._scores(context, pool)
             pool = pool if run.method.region is None else list(scores)

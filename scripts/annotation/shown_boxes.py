@@ -56,7 +56,8 @@ def show(folder: Path, key: str, mask: np.ndarray, boxes: int, file: Mapping[str
     make_folder(folder / _FOLDER)
     start, before = _start(folder, key), _files(folder, key)
     if start.is_file():
-        write_atomic(folder / _FOLDER / f"{file_stem(key)}.{len(earlier_proposals(folder, key))}.png", _bytes(start))
+        number = len(earlier_proposals(folder, key))
+        write_atomic(folder / _FOLDER / f"{file_stem(key)}.{number}.png", start.read_bytes())
     png = mask_to_png((mask == FOREGROUND) * 255)
     write_atomic(start, png)
     told = {"start": hashlib.sha256(png).hexdigest(), "boxes": boxes, "files": [*before, dict(file)]}
@@ -74,7 +75,7 @@ def shown(folder: Path, key: str) -> Shown | None:
     if not isinstance(boxes, int):
         return None
     try:
-        mask = png_to_mask(_bytes(_start(folder, key)))
+        mask = png_to_mask(_start(folder, key).read_bytes())
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None
     seconds: Counter[str] = Counter()
@@ -114,11 +115,7 @@ def _told(folder: Path, key: str) -> dict[str, Any]:
     """Return the note of an image; nothing where the proposal is another one by now."""
     try:
         found = json.loads(_note(folder, key).read_bytes())
-        start = hashlib.sha256(_bytes(_start(folder, key))).hexdigest()
+        start = hashlib.sha256(_start(folder, key).read_bytes()).hexdigest()
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) and found.get("start") == start else {}
-
-
-def _bytes(path: Path) -> bytes:
-    return path.read_bytes()

@@ -147,13 +147,13 @@ def images(ids: tuple[str, ...] = ("a", "b", "c")) -> list[PageImage]:
     return [PageImage(id_, id_, "benign", picture, start, i, 0.5, "chosen by lot") for i, id_ in enumerate(ids)]
 
 
-@pytest.fixture
-def desk(tab: Page, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Desk]:
+@contextlib.contextmanager
+def opened(tab: Page, folder: Path, title: str, boxes: str = "") -> Iterator[Desk]:
     """A page of three images that no other test has drawn on, opened."""
-    saved = tmp_path / "out"
+    saved = folder / "out"
     saved.mkdir()
     tab.downloads_to(saved)
-    (file,) = write_pages(tmp_path, request.node.name, images(), saved.name + ".zip")
+    (file,) = write_pages(folder, title, images(), saved.name + ".zip", boxes=boxes)
     desk = Desk(tab, file, saved)
     tab.events.clear()
     desk.open()
@@ -161,6 +161,13 @@ def desk(tab: Page, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[
     yield desk
     tab.shut_all()
     assert tab.faults == []
+
+
+@pytest.fixture
+def desk(tab: Page, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Desk]:
+    """A page, opened."""
+    with opened(tab, tmp_path, request.node.name) as desk:
+        yield desk
 
 
 @contextlib.contextmanager
@@ -1062,17 +1069,8 @@ def test_there_is_room_to_draw_on_a_small_window(desk: Desk, width: int, height:
 @pytest.fixture
 def box_desk(tab: Page, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Desk]:
     """A page that takes boxes, opened."""
-    saved = tmp_path / "out"
-    saved.mkdir()
-    tab.downloads_to(saved)
-    (file,) = write_pages(tmp_path, request.node.name, images(), saved.name + ".zip", boxes="shown")
-    desk = Desk(tab, file, saved)
-    tab.events.clear()
-    desk.open()
-    desk.name()
-    yield desk
-    tab.shut_all()
-    assert tab.faults == []
+    with opened(tab, tmp_path, request.node.name, "shown") as desk:
+        yield desk
 
 
 class TestBoxes:

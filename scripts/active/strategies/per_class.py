@@ -42,7 +42,7 @@ def initial_query(
     return drawn
 
 
-def short_classes(
+def spare_images(
     unlabelled: Sequence[str], pool: Sequence[str], class_of: Mapping[str, str], n_per_class: int
 ) -> list[str]:
     """Return the ids outside of ``pool`` whose class has fewer than ``n_per_class`` in it, in the order given."""

@@ -51,7 +51,7 @@ class LiteMedSAM:
         self.device, self.amp = torch.device(device), amp
         self._turn = threading.RLock()  # a server asks from several threads
         self._room = int(limit_gb * _GIB)
-        self._kept: OrderedDict[str, torch.Tensor] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[torch.Tensor, tuple[int, int]]] = OrderedDict()
         self._model: Any = None
 
     def require(self) -> None:
@@ -67,13 +67,11 @@ class LiteMedSAM:
             image: reads its pixels, uint8 (H, W, 3).
             boxes: (N, 4) of x0, y0, x1, y1 in pixels, the ends beyond the last pixel; N may be 0.
         """
-        pixels = image()
-        size = (pixels.shape[0], pixels.shape[1])
         if not len(boxes):
-            return np.zeros(size, np.float32)
-        model, embedding = self._loaded(), self._embedding(key, pixels)
+            return np.zeros(image().shape[:2], np.float32)
+        model, (embedding, size) = self._loaded(), self._seen(key, image)
         highest = torch.full((1, 1, _SIDE, _SIDE), -torch.inf, device=self.device)
-        scaled = torch.as_tensor(np.asarray(boxes), dtype=torch.float32) * (_SIDE / max(size))
+        scaled = torch.from_numpy(np.ascontiguousarray(boxes, dtype=np.float32)) * (_SIDE / max(size))
         rows, columns = _inner(size)
         for some in scaled.split(_BOXES_AT_ONCE):
             sparse, dense = model.prompt_encoder(points=None, boxes=some[:, None].to(self.device), masks=None)
@@ -88,18 +86,23 @@ class LiteMedSAM:
         inner = highest[:, :, :rows, :columns]
         return F.interpolate(inner, size=size, mode="bilinear", align_corners=False)[0, 0].sigmoid().cpu().numpy()
 
-    def _embedding(self, key: str, pixels: np.ndarray) -> torch.Tensor:
-        """Return what the encoder sees, (1, 256, 64, 64) float32, in half precision's values."""
+    def _seen(self, key: str, image: Callable[[], np.ndarray]) -> tuple[torch.Tensor, tuple[int, int]]:
+        """Return what the encoder sees, (1, 256, 64, 64) float32 in half precision's values, and the image's (H, W).
+
+        An image that is kept is not read again.
+        """
         with self._turn:
-            made = self._kept.pop(key, None)
-            if made is None:
-                image = prepared(pixels).to(self.device, memory_format=torch.channels_last)
+            kept = self._kept.pop(key, None)
+            if kept is None:
+                pixels = image()
+                x = prepared(pixels).to(self.device, memory_format=torch.channels_last)
                 with autocast(self.device, self.amp):
-                    made = self._loaded().image_encoder(image).half().cpu()
-            self._kept[key] = made  # the last one used
-            while len(self._kept) * made.numel() * made.element_size() > self._room:
+                    made = self._loaded().image_encoder(x).half().cpu()
+                kept = made, (pixels.shape[0], pixels.shape[1])
+            self._kept[key] = kept  # the last one used
+            while len(self._kept) * kept[0].numel() * kept[0].element_size() > self._room:
                 self._kept.popitem(last=False)
-        return made.to(self.device).float()
+        return kept[0].to(self.device).float(), kept[1]
 
     def _loaded(self) -> Any:
         with self._turn:

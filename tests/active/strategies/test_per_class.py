@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from scripts.active.strategies.at_random import random_order
 from scripts.active.strategies.by_score import highest_score
-from scripts.active.strategies.per_class import initial_query, query_pool, select_per_class, short_classes
+from scripts.active.strategies.per_class import initial_query, query_pool, select_per_class, spare_images
 from scripts.active.strategies.pool import Pool
 from scripts.core.errors import InputError
 
@@ -146,9 +146,9 @@ def test_query_pool_leaves_pseudo_masks_out_only_while_enough_remain():
 def test_a_class_without_enough_others_is_filled_up():
     pool = query_pool(["a1", "a2", "a3", "b1", "b2", "c1"], {"b1", "b2", "a1"}, classes=3)
     assert pool == ["a2", "a3", "c1"]
-    spare = short_classes(list(CLASS_OF), pool, CLASS_OF, 2)
+    spare = spare_images(list(CLASS_OF), pool, CLASS_OF, 2)
     assert spare == ["b1", "b2"]
-    assert short_classes(list(CLASS_OF), pool, CLASS_OF, 3) == ["a1", "b1", "b2"]
+    assert spare_images(list(CLASS_OF), pool, CLASS_OF, 3) == ["a1", "b1", "b2"]
 
 
 def test_spare_images_are_asked_about_after_the_others_of_their_class():

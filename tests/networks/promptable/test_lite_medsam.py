@@ -72,6 +72,18 @@ class TestModel:
         np.testing.assert_array_equal(small.foreground("a", lambda: image, boxes), first)
         np.testing.assert_array_equal(model.foreground("disks", lambda: image, boxes), first)
 
+    def test_an_image_that_is_kept_is_not_read_again(self, model: LiteMedSAM) -> None:
+        image, _, boxes = disks()
+        read: list[int] = []
+
+        def reads() -> np.ndarray:
+            read.append(1)
+            return image
+
+        first = model.foreground("read", reads, boxes)
+        np.testing.assert_allclose(model.foreground("read", reads, boxes[::-1]), first, atol=1e-4)
+        assert len(read) == 1
+
     def test_folding_changes_no_more_than_rounding(self) -> None:
         plain, folded = lite_medsam._built(), lite_medsam._built()
         for each in (plain, folded):
