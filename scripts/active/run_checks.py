@@ -118,4 +118,4 @@ def _answerable(data: RunData, oracle: Oracle | PersonOracle) -> Counter[str]:
 
 def _has_foreground(data: RunData, split: str) -> bool:
     """Tell whether the mask of any image of a split has foreground."""
-    return any(data.has_foreground.get(item["id"], False) for item in data.drawable(split))
+    return any(item["id"] in data.shapes and data.shapes[item["id"]].has_foreground for item in data.drawable(split))

@@ -17,6 +17,7 @@ from scripts.data.run_data import RunData
 from scripts.images.drawn.boxes import BoxModel, boxes_of_outlines, read_boxes
 from scripts.images.drawn.outline_drawing import draw_outlines, refuse_costly, refuse_outside, spoken_class
 from scripts.images.drawn.outlines import SUFFIXES, read_outlines
+from scripts.images.mask_files.doubts import FULL_BORDER, border_share
 from scripts.images.mask_grid import on_grid_of_image, refuse_other_size
 from scripts.images.masks import NONZERO, MaskRule, read_mask
 from scripts.images.reading import FORMATS, NIFTI_SUFFIXES, image_suffix
@@ -53,6 +54,8 @@ class Gate:
         accept_unasked: also take masks of images that nobody was asked to draw.
         box_model: makes masks of boxes; None refuses boxes.
         rectangles: what GeoJSON means that holds nothing but rectangles along the axes: ``"outlines"`` or ``"boxes"``.
+        accept_full_border: take masks that cover most of their border where no mask on disk covers half of it; else
+            they are refused, since an inverted mask looks so.
         accept_boxes: take the masks of boxes without a look at them; else the folder of the round shows them first, and
             other ways refuse boxes.
 
@@ -69,6 +72,7 @@ class Gate:
         box_model: BoxModel | None = None,
         rectangles: str = "outlines",
         accept_boxes: bool = False,
+        accept_full_border: bool = False,
     ) -> None:
         if rectangles not in ("outlines", "boxes"):
             raise InputError(Problem("unknown meaning", "active#gate#rectangles", '"outlines" or "boxes"', rectangles))
@@ -79,6 +83,7 @@ class Gate:
         self.data, self.rule = data, rule
         self.empty_classes, self.accept_unasked = frozenset(empty_classes), accept_unasked
         self.box_model, self.rectangles, self.accept_boxes = box_model, rectangles, accept_boxes
+        self.accept_full_border = accept_full_border
         self._items = {item["id"]: item for item in data.datalist.items}
 
     def admit(
@@ -112,6 +117,8 @@ class Gate:
                 raise InputError(Problem("nobody has looked at the mask of these boxes", path.name, cure=cure))
             return self._of_boxes(key, path.name, boxes, said, window)
         mask, named = self._read(key, path, content)
+        if window is None:
+            self._refuse_inverted(path.name, mask)
         return self._judged(key, path.name, mask, said or named, window)
 
     def made_of_boxes(
@@ -215,6 +222,18 @@ class Gate:
         refuse_other_size(path, image, size, content)
         mask = read_mask(path, self.rule, content)
         return on_grid_of_image(mask, path, image, size, content), ""
+
+    def _refuse_inverted(self, where: str, mask: np.ndarray) -> None:
+        known = [shape.border for shape in self.data.shapes.values()]
+        share = border_share(mask)
+        if self.accept_full_border or share <= FULL_BORDER or not known or max(known) > 0.5:
+            return
+        if (mask == BACKGROUND).any():
+            raise InputError(
+                Problem("mask may be inverted", where, "objects as in the masks of the data, which keep off the border",
+                        f"{share:.0%} of the border as foreground", "Save it with 0 for the ground; or, where objects "
+                        "may fill the picture, start the run with --active#gate#accept_full_border True.")
+            )  # fmt: skip
 
     def _judged(self, key: str, where: str, mask: np.ndarray, said: str, window: Window | None) -> Passed:
         name = self.data.classes[self._items[key]["label"]]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,8 +19,11 @@ from tqdm import tqdm
 from scripts.core.errors import InputError, Problem, listed
 from scripts.data.splits import patients_in_several_splits
 from scripts.data.tables import Table
+from scripts.images.mask_files.doubts import FULL_BORDER, border_share
+from scripts.images.mask_files.fitting import fitting_rule, spelling
 from scripts.images.masks import MaskRule, read_mask_and_notes
 from scripts.images.reading import read_image
+from scripts.images.values import BACKGROUND, FOREGROUND
 
 logger = logging.getLogger(__name__)
 Read = TypeVar("Read")
@@ -82,6 +86,59 @@ def _size(array: np.ndarray) -> str:
 
 
 Item = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class MaskShape:
+    """What is looked at of a mask on disk.
+
+    Attributes:
+        has_foreground: whether a pixel is foreground.
+        has_background: whether a pixel is background.
+        border: share of the outermost pixels that are foreground, in [0, 1].
+    """
+
+    has_foreground: bool
+    has_background: bool
+    border: float
+
+    @classmethod
+    def of(cls, mask: np.ndarray) -> MaskShape:
+        """Look at a mask, uint8 (H, W) with 0, 1, 255."""
+        return cls(bool((mask == FOREGROUND).any()), bool((mask == BACKGROUND).any()), border_share(mask))
+
+
+def refuse_hopeless_masks(mask_of: Mapping[str, str], shapes: Mapping[str, MaskShape], rule: MaskRule) -> None:
+    """Raise InputError where all masks are empty, or all full: nothing could be learned; log where they look inverted.
+
+    Args:
+        mask_of: id -> mask file, of images of classes that have foreground.
+        shapes: id -> what the mask looks like under ``rule``.
+        rule: which values are foreground.
+    """
+    known = [shapes[key] for key in mask_of if key in shapes]
+    if not known:
+        return
+    paths = [path for key, path in mask_of.items() if key in shapes]
+    for what, is_met in (
+        ("no mask has foreground", not any(shape.has_foreground for shape in known)),
+        ("no mask has background", not any(shape.has_background for shape in known)),
+    ):
+        if is_met:
+            fitting = fitting_rule(paths)
+            found = f"{fitting.values} in {len(known)} masks, read by {spelling(rule)}"
+            cure = fitting.cure
+            if what == "no mask has foreground" and fitting.rule is None:
+                cure = "Give masks with something drawn, or name the classes in data#background_classes."
+            raise InputError(Problem(what, str(Path(paths[0]).parent), "objects and ground", found, cure))
+    full = sum(shape.border > FULL_BORDER for shape in known)
+    if 2 * full > len(known):
+        fitting = fitting_rule(paths)
+        better = f" {fitting.cure}" if fitting.rule not in (None, rule) else ""
+        logger.warning(
+            "%d of %d masks cover most of their border, as masks do in which objects are 0: they hold %s.%s",
+            full, len(known), fitting.values, better,
+        )  # fmt: skip
 
 
 def tell(

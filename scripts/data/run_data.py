@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from scripts.data.checks import background_labels
+from scripts.data.checks import MaskShape, background_labels, refuse_hopeless_masks
 from scripts.data.datalist import DataList, Item, read_datalist
 from scripts.data.histograms import colour_histogram
 from scripts.images.masks import NONZERO, MaskRule
 from scripts.images.store import ImageStore
-from scripts.images.values import FOREGROUND, NO_BACKGROUND, BackgroundClasses
+from scripts.images.values import NO_BACKGROUND, BackgroundClasses
 
 logger = logging.getLogger(__name__)
 
@@ -29,14 +29,14 @@ class RunData:
         store: decoded images and true masks.
         histograms: id -> colour histogram (3, bins) float32 of each training image, at original resolution.
         background: classes whose images have no foreground.
-        has_foreground: id -> whether the mask on disk has foreground, of images that have one.
+        shapes: id -> what the mask on disk looks like, of images that have one.
     """
 
     datalist: DataList
     store: ImageStore
     histograms: dict[str, np.ndarray] = field(default_factory=dict)
     background: BackgroundClasses = NO_BACKGROUND
-    has_foreground: dict[str, bool] = field(default_factory=dict)
+    shapes: dict[str, MaskShape] = field(default_factory=dict)
 
     def items(self, split: str) -> list[Item]:
         """Return the items of ``"train"``, ``"val"`` or ``"test"``; those of background classes have ``empty`` true."""
@@ -80,7 +80,7 @@ class RunData:
         )
 
     def _known(self, ids: Iterable[str]) -> list[bool]:
-        return [self.has_foreground[key] for key in ids if key in self.has_foreground]
+        return [self.shapes[key].has_foreground for key in ids if key in self.shapes]
 
 
 def open_data(
@@ -117,18 +117,21 @@ def open_data(
     size = None if image_size is None else (int(image_size[0]), int(image_size[1]))
     store = ImageStore(image_size=size, mask_rule=mask_rule, decode_limit_gb=memory_limit_gb)
     histograms: dict[str, np.ndarray] = {}
-    has_foreground: dict[str, bool] = {}
+    shapes: dict[str, MaskShape] = {}
 
     def keep(item: Mapping[str, Any], image: np.ndarray, mask: np.ndarray | None) -> None:
         store.keep(item, image, mask)
         if mask is not None:
-            has_foreground[item["id"]] = bool((mask == FOREGROUND).any())
+            shapes[item["id"]] = MaskShape.of(mask)
         if item["split"] == "train":
             histograms[item["id"]] = colour_histogram(image)
 
     datalist = read_datalist(dataset_dir, mask_rule=mask_rule, on_read=keep, **reading)
+    has_foreground = {key: shape.has_foreground for key, shape in shapes.items()}
     labels = background_labels(background_classes, datalist.classes, datalist.items, has_foreground)
+    drawable = {item["id"]: item["mask"] for item in datalist.items if item["mask"] and item["label"] not in labels}
+    refuse_hopeless_masks(drawable, shapes, mask_rule)
     for item in datalist.items:
         if item["label"] in labels and not item["mask"]:
             store.keep_empty_mask(item["id"])
-    return RunData(datalist, store, histograms, BackgroundClasses(labels, bool(background_gate)), has_foreground)
+    return RunData(datalist, store, histograms, BackgroundClasses(labels, bool(background_gate)), shapes)

@@ -1,24 +1,25 @@
 """Reading masks: raw values of a mask file become background 0, foreground 1 and ignore 255 by a rule of the config.
 
-Unlike images, masks are read raw: palette indices and grey values are kept as stored, nothing is stretched, and no
-EXIF orientation is applied. One-bit files count as 0 and 255. Of a colour mask the largest channel decides. An alpha
-channel is left aside, unless the colour is the same everywhere and alpha is not: then alpha is the mask. What the
-values say about how a file was made, such as soft edges or fractions, is refused or noted.
+:mod:`scripts.images.mask_files` knows what files store, and what their values say of how they were made. Of a colour
+mask the largest channel decides, unless the rule names colours.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from scripts.core.errors import InputError, Problem
+from scripts.images.mask_files.doubts import frequent_colours, mask_notes, refuse_doubtful_values
+from scripts.images.mask_files.stored import StoredMask, stored_in_array, stored_in_picture
 from scripts.images.reading import is_nifti, nifti_values, opened_picture, refuse_non_finite
 from scripts.images.values import IGNORE
+
+Colour = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -26,56 +27,97 @@ class MaskRule:
     """Which values of a mask file are foreground.
 
     Attributes:
-        foreground: ``"nonzero"`` (instance ids as in GlaS), ``"over:127.5"`` (values above a number, as the grey
-            masks of CUB-200-2011), or the list of foreground values; every other value is background.
-        ignore: value of the pixels that count neither in a loss nor in a metric; it wins over ``foreground``.
+        foreground: ``"nonzero"`` (instance ids as in GlaS); ``"over:127.5"`` (values above a number, as the grey
+            masks of CUB-200-2011) or ``"under:127.5"`` (below it, for masks with dark objects); the list of foreground
+            values, or of foreground colours ``[[255, 0, 0], ...]``; every other value is background.
+        ignore: value of the pixels that count neither in a loss nor in a metric; it wins over ``foreground``. With
+            colours it is a colour.
 
     Raises:
-        InputError: neither of the three forms.
+        InputError: none of these forms.
     """
 
-    foreground: str | Sequence[float] = "nonzero"
-    ignore: int | None = None
+    foreground: str | Sequence[float] | Sequence[Sequence[int]] = "nonzero"
+    ignore: int | Sequence[int] | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.foreground, str):
-            valid = self.foreground == "nonzero" or self.over is not None
-        else:
-            object.__setattr__(self, "foreground", tuple(self.foreground))  # a list of the config becomes hashable
-            valid = len(self.foreground) > 0 and all(isinstance(value, int | float) for value in self.foreground)
+        given = self.foreground
+        if isinstance(given, str):
+            valid = given == "nonzero" or self.limit is not None
+        else:  # lists of the config become hashable
+            found = tuple(_colour(one) if isinstance(one, list | tuple) else one for one in given)
+            object.__setattr__(self, "foreground", found)
+            kinds = {_kind_of(one) for one in found}
+            valid = kinds in ({"value"}, {"colour"})
         if not valid:
-            raise InputError(
-                Problem("unknown mask rule", "foreground", "nonzero, over:NUMBER or a list", repr(self.foreground))
-            )
+            forms = "nonzero, over:NUMBER, under:NUMBER, a list of values or of colours"
+            raise InputError(Problem("unknown mask rule", "mask_rule#foreground", forms, repr(given)))
+        self._check_ignore()
+
+    def _check_ignore(self) -> None:
+        if isinstance(self.ignore, list | tuple):
+            object.__setattr__(self, "ignore", _colour(self.ignore) or self.ignore)
+        fits = _colour(self.ignore) is not None if self.names_colours else isinstance(self.ignore, int | float)
+        if self.ignore is not None and not fits:
+            expected = "a colour, as foreground" if self.names_colours else "a number"
+            raise InputError(Problem("unknown mask rule", "mask_rule#ignore", expected, repr(self.ignore)))
 
     @property
-    def over(self) -> float | None:
-        """The number of ``"over:NUMBER"``, None for the other forms."""
-        text = self.foreground
-        if not isinstance(text, str) or not text.startswith("over:"):
+    def limit(self) -> float | None:
+        """The number of ``"over:NUMBER"`` or ``"under:NUMBER"``, None for the other forms."""
+        if not isinstance(self.foreground, str):
             return None
+        form, _, text = self.foreground.partition(":")
         try:
-            number = float(text.removeprefix("over:"))
+            number = float(text) if form in ("over", "under") else math.nan
         except ValueError:
             return None
         return number if math.isfinite(number) else None
 
-    def apply(self, values: np.ndarray) -> np.ndarray:
-        """Map raw values (H, W) of any numeric dtype to uint8 (H, W) with 0, 1 and 255."""
-        if self.over is not None:
-            mask = (values > self.over).astype(np.uint8)
-        elif isinstance(self.foreground, str):
-            mask = (values != 0).astype(np.uint8)
-        else:
-            mask = np.isin(values, self.foreground).astype(np.uint8)
-        if self.ignore is not None:
-            mask[values == self.ignore] = IGNORE
-        return mask
+    @property
+    def names_colours(self) -> bool:
+        """True where the rule is a list of colours."""
+        return not isinstance(self.foreground, str) and isinstance(self.foreground[0], tuple)
 
     @property
     def has_single_values(self) -> bool:
         """True where single values matter, which colour and lossy compression do not have."""
-        return not isinstance(self.foreground, str) or self.ignore is not None
+        return not self.names_colours and (not isinstance(self.foreground, str) or self.ignore is not None)
+
+    def apply(self, values: np.ndarray) -> np.ndarray:
+        """Map raw values (H, W) of any numeric dtype, or (H, W, 3) for colours, to uint8 (H, W) with 0, 1 and 255."""
+        if self.names_colours:
+            mask = _is_any(values, self.foreground).astype(np.uint8)
+            ignored = _is_any(values, [] if self.ignore is None else [self.ignore])
+        else:
+            mask = self._of_values(values).astype(np.uint8)
+            ignored = np.zeros(values.shape, bool) if self.ignore is None else values == self.ignore
+        mask[ignored] = IGNORE
+        return mask
+
+    def _of_values(self, values: np.ndarray) -> np.ndarray:
+        if self.limit is not None:
+            return values < self.limit if str(self.foreground).startswith("under") else values > self.limit
+        return values != 0 if isinstance(self.foreground, str) else np.isin(values, self.foreground)
+
+
+def _kind_of(one: object) -> str:
+    return "value" if isinstance(one, int | float) else "colour" if isinstance(one, tuple) else "neither"
+
+
+def _colour(given: object) -> Colour | None:
+    """Return three numbers in [0, 255] as a tuple, None for anything else."""
+    if not isinstance(given, list | tuple) or len(given) != 3:
+        return None
+    fits = all(isinstance(part, int) and not isinstance(part, bool) and 0 <= part <= 255 for part in given)
+    return (given[0], given[1], given[2]) if fits else None
+
+
+def _is_any(values: np.ndarray, colours: Sequence) -> np.ndarray:
+    found = np.zeros(values.shape[:2], bool)
+    for colour in colours:
+        found |= (values == colour).all(axis=2)
+    return found
 
 
 NONZERO = MaskRule()
@@ -95,7 +137,8 @@ def read_mask(path: Path | str, rule: MaskRule = NONZERO, content: bytes | None 
     Raises:
         InputError: the file cannot be read (as :func:`scripts.images.reading.read_image`), a JPEG is to be read by
             exact values, a coloured mask by a list of values, or the rule ``"nonzero"`` would take soft edges,
-            fractions or negative values for foreground (:func:`scripts.images.masks.refuse_doubtful_values`).
+            fractions, a photograph or what nobody judged for foreground
+            (:func:`scripts.images.mask_files.doubts.refuse_doubtful_values`).
     """
     return read_mask_and_notes(path, rule, content)[0]
 
@@ -109,11 +152,12 @@ def read_mask_and_notes(
         the mask, and notes such as ``"without foreground"`` that are equal for masks with the same peculiarity.
     """
     path = Path(path)
-    values = _single_channel(_values(path, rule, content), path, rule)
-    refuse_doubtful_values(values, path, rule.foreground == "nonzero")
+    stored = _fit_for(rule, stored_mask(path, content), path)
+    values = stored.values
+    refuse_doubtful_values(values, path, rule.foreground == "nonzero", rule.ignore is not None)
     mask = rule.apply(values)
-    named = None if isinstance(rule.foreground, str) else (0, *rule.foreground, rule.ignore)
-    return mask, mask_notes(mask, values, named)
+    named = None if isinstance(rule.foreground, str) or rule.names_colours else (0, *rule.foreground, rule.ignore)
+    return mask, [*stored.notes, *mask_notes(mask, values, named)]
 
 
 def read_instances(path: Path | str, rule: MaskRule = NONZERO) -> np.ndarray | None:
@@ -133,129 +177,55 @@ def read_instances(path: Path | str, rule: MaskRule = NONZERO) -> np.ndarray | N
         InputError: as :func:`read_mask`.
     """
     path = Path(path)
-    values = _values(path, rule)
+    stored = _fit_for(rule, stored_mask(path), path, one_channel=False)
+    values = stored.values
     if rule.foreground != "nonzero" or values.ndim != 2 or not np.issubdtype(values.dtype, np.integer):
         return None
     objects = np.where(rule.apply(values) == 1, values.astype(np.int64), 0)
     return objects if len(np.unique(objects[objects != 0])) > 1 else None
 
 
-def _values(path: Path, rule: MaskRule, content: bytes | None = None) -> np.ndarray:
-    """Return the stored values of a mask file that ``rule`` can be applied to, (H, W) or (H, W, C)."""
+def stored_mask(path: Path, content: bytes | None = None) -> StoredMask:
+    """Return what a mask file stores, before any rule.
+
+    Args:
+        path: see :func:`read_mask`.
+        content: its bytes, where they have been read.
+
+    Raises:
+        InputError: the file cannot be read (as :func:`scripts.images.reading.read_image`), or a value is not finite.
+    """
     if is_nifti(path):
-        values = nifti_values(path, content)
-    else:
-        with opened_picture(path, content) as picture:
-            if picture.format in ("JPEG", "MPO") and (rule.over is None or rule.has_single_values):
-                # Compression leaves small non-zero values around each edge: they would all become foreground.
-                raise InputError(
-                    Problem("a JPEG mask has no exact values", str(path), "foreground over:127.5 and no ignore value",
-                            f"foreground {rule.foreground}, ignore {rule.ignore}", "Change the rule or use PNG.")
-                )  # fmt: skip
-            values = _raw_values(picture)
-        refuse_non_finite(values, path)
-    return values
+        return stored_in_array(nifti_values(path, content))
+    with opened_picture(path, content) as picture:
+        stored = stored_in_picture(picture)
+    refuse_non_finite(stored.values, path)
+    return stored
 
 
-def _raw_values(picture: Image.Image) -> np.ndarray:
-    """Return stored values (H, W), or (H, W, C) for colour or alpha; C is 2 (grey, alpha), 3 or 4."""
-    if picture.mode == "1":
-        picture = picture.convert("L")
-    elif picture.mode not in ("L", "P", "LA", "PA", "RGB", "RGBA", "F") and not picture.mode.startswith("I"):
-        picture = picture.convert("RGB")
-    return np.asarray(picture)
+def _fit_for(rule: MaskRule, stored: StoredMask, path: Path, one_channel: bool = True) -> StoredMask:
+    """Return a stored mask with the values that ``rule`` is about, (H, W), or (H, W, 3) for a rule of colours.
 
-
-def _single_channel(values: np.ndarray, path: Path, rule: MaskRule) -> np.ndarray:
-    """Reduce (H, W[, C]) to the (H, W) values that the rule is for."""
-    if values.ndim == 2:
-        return values
-    channels = values.shape[2]
-    if channels in (2, 4):
-        colour, alpha = values[..., :-1], values[..., -1]
-        if (colour == colour[0, 0]).all() and (alpha != alpha[0, 0]).any():
-            return alpha
-        values = colour
-    if rule.has_single_values and (values != values[..., :1]).any():
+    Raises:
+        InputError: the file has no such values.
+    """
+    if stored.lossy and (rule.limit is None or rule.has_single_values):
+        # Compression leaves small non-zero values around each edge: they would all become foreground.
         raise InputError(
-            Problem("a coloured mask has no single values", str(path), "a grey or palette mask",
-                    f"{values.shape[2]} different channels", "Save it as grey, or use the rule nonzero.")
+            Problem("a JPEG mask has no exact values", str(path), "foreground over:127.5 and no ignore value",
+                    f"foreground {rule.foreground}, ignore {rule.ignore}", "Change the rule or use PNG.")
         )  # fmt: skip
-    return values.max(axis=2)
-
-
-_AREA_SHARE = 0.05
-_FEW_PIXELS = 10
-
-
-def refuse_doubtful_values(values: np.ndarray, path: Path, every_value_counts: bool) -> None:
-    """Raise InputError where the rule "every value but 0 is foreground" would widen each object or mean nothing.
-
-    Args:
-        values: (H, W), as stored.
-        path: for the message.
-        every_value_counts: false for other rules, which name their values or cut at a number: nothing is refused.
-    """
-    if not every_value_counts:
-        return
-    cure = "Save it without smoothing (values 0 and 255, or one number per object), or set mask_rule#foreground to "
-    if np.issubdtype(values.dtype, np.floating) and (values != np.rint(values)).any():
-        found = f"{int((values != np.rint(values)).sum())} pixels with fractions"
-        raise InputError(Problem("mask holds fractions", str(path), "whole numbers", found, f"{cure}over:0.5."))
-    if values.min() < 0:
-        found = f"values down to {values.min():g}"
+    if rule.names_colours:
+        return replace(stored, values=stored.by_colour())
+    if not rule.has_single_values:  # which are indices, where there is a palette
+        stored = stored.grey_by_colour()
+    if stored.values.ndim == 2 or not one_channel:
+        return stored
+    if rule.has_single_values and stored.is_coloured:
+        colours = ", ".join(map(str, frequent_colours(stored.values)))
+        cure = 'Name its colours as --mask_rule#foreground "[[255, 0, 0]]", use the rule nonzero, or save it as grey.'
         raise InputError(
-            Problem("mask holds negative values", str(path), "0 and above", found, "Set mask_rule#foreground.")
-        )
-    soft = soft_pixels(values)
-    if soft:
-        top = np.iinfo(values.dtype).max
-        found = f"{soft} pixels with values between 0 and {values.max()} that form no areas"
-        raise InputError(Problem("mask has soft edges", str(path), "a sharp edge", found, f"{cure}over:{top / 2:g}."))
-
-
-def soft_pixels(values: np.ndarray) -> int:
-    """Return how many pixels of a smoothed or lossy mask lie between background and foreground; 0 for a sharp one.
-
-    A mask is soft if its highest value lies in the upper half of its type's range, and of the pixels with values
-    between 0 and this one (at least ten) fewer than one in twenty have four neighbours of their own value. Numbered
-    objects have areas, and soft edges have none.
-
-    Args:
-        values: (H, W); of other types than unsigned integers none is soft.
-    """
-    if values.dtype.kind != "u" or values.size == 0 or values.max() <= np.iinfo(values.dtype).max // 2:
-        return 0
-    between = (values != 0) & (values != values.max())
-    count = int(between.sum())
-    if count < _FEW_PIXELS:
-        return 0
-    inner = np.zeros_like(between)
-    centre = values[1:-1, 1:-1]
-    inner[1:-1, 1:-1] = (
-        (centre == values[:-2, 1:-1]) & (centre == values[2:, 1:-1])
-        & (centre == values[1:-1, :-2]) & (centre == values[1:-1, 2:])
-    )  # fmt: skip
-    return count if int((between & inner).sum()) < _AREA_SHARE * count else 0
-
-
-def mask_notes(mask: np.ndarray, values: np.ndarray, named: Sequence[float | None] | None) -> list[str]:
-    """Return what a user should know of a mask that can be used.
-
-    Args:
-        mask: (H, W) uint8 with 0, 1, 255.
-        values: (H, W), as stored.
-        named: the values that the rule names; None for a rule that names none.
-    """
-    notes = []
-    if not (mask == 1).any():
-        notes.append("without foreground")
-    elif not (mask == 0).any():
-        notes.append("without background")
-    if named is not None:
-        known = [value for value in named if value is not None]
-        others = np.unique(values[~np.isin(values, known)])
-        if len(others):
-            shown = ", ".join(f"{value:g}" for value in others[:5]) + (", ..." if len(others) > 5 else "")
-            notes.append(f"with values that mask_rule does not name and that count as background ({shown})")
-    return notes
+            Problem("a coloured mask has no single values", str(path), "a grey or palette mask", f"colours {colours}",
+                    cure)
+        )  # fmt: skip
+    return replace(stored, values=stored.values.max(axis=2))

@@ -179,7 +179,7 @@ class TestDefined:
         assert all(math.isfinite(value) for values in metrics.values() for value in values.values())
 
     def test_masks_that_are_ignored_everywhere(self, folder: Path, tmp_path: Path) -> None:
-        for path in folder.glob("*_mask.png"):
+        for path in [*folder.glob("val_*_mask.png"), *folder.glob("test_*_mask.png")]:
             Image.new("L", (64, 64), 9).save(path)
         data = open_data(str(folder), image_size=(64, 64), mask_rule=MaskRule(ignore=9))
         loop = tiny_loop(data, tmp_path, **{"active#rounds": 1})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 from scripts.annotation.gate import Gate
 from scripts.core.errors import InputError
+from scripts.data.checks import MaskShape
 from scripts.images.masks import MaskRule
 from tests.support.people import a_mask, save
 from tests.support.tiny_runs import make_images, open_tiny
@@ -138,6 +140,25 @@ class TestContent:
         assert gate.admit("train_00", path, yes, "A").said == "a"
         assert gate.admit("train_00", path, yes, "b").notes == ("annotator says b, the data list says a",)
         assert "unknown class; expected one of a, b; found tumour" in refusal(gate, "train_00", path, said="tumour")
+
+
+class TestInverted:
+    def inverted(self, tmp_path: Path) -> Path:
+        return save(tmp_path / "m.png", 1 - a_mask())
+
+    def test_are_refused_with_a_way_out(self, gate: Gate, shapes_data: Any, tmp_path: Path) -> None:
+        text = refusal(gate, "train_00", self.inverted(tmp_path))
+        assert "m.png: mask may be inverted" in text
+        assert "found 100% of the border as foreground" in text
+        assert "--active#gate#accept_full_border True" in text
+        Gate(shapes_data, accept_full_border=True).admit("train_00", self.inverted(tmp_path), yes)
+
+    def test_are_taken_where_objects_reach_the_border(self, shapes_data: Any, tmp_path: Path) -> None:
+        reaching = {**shapes_data.shapes, "val_00": MaskShape(True, True, 0.6)}
+        Gate(replace(shapes_data, shapes=reaching)).admit("train_00", self.inverted(tmp_path), yes)
+
+    def test_are_taken_where_no_mask_is_known(self, shapes_data: Any, tmp_path: Path) -> None:
+        Gate(replace(shapes_data, shapes={})).admit("train_00", self.inverted(tmp_path), yes)
 
 
 def test_classes_of_empty_masks_must_be_known(shapes_data: Any) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 from scripts.core.errors import InputError
 from scripts.data.histograms import colour_histogram
 from scripts.data.run_data import RunData, open_data
+from scripts.images.masks import MaskRule
 from scripts.training.dataset import DrawnDataset, FromStored
 from tests.support.tiny import ORIGINAL_SIZE, SPLITS, WORKING_SIZE
 from tests.support.tiny_runs import make_images, open_tiny
@@ -105,7 +106,7 @@ class TestBackgroundClasses:
         assert (shapes_data.background.labels, shapes_data.background.gated) == ((), ())
         assert shapes_data.drawable_classes == shapes_data.classes == ("a", "b")
         assert shapes_data.items("train") == shapes_data.drawable("train") == shapes_data.datalist.split("train")
-        assert set(shapes_data.has_foreground.values()) == {True}
+        assert {shape.has_foreground for shape in shapes_data.shapes.values()} == {True}
 
     def test_their_images_are_marked_and_apart(self, tmp_path: Path) -> None:
         data = open_tiny(make_images(tmp_path, normal=NORMAL), background_classes=["n"])
@@ -126,7 +127,7 @@ class TestBackgroundClasses:
         mask = data.store.true_mask("train_n1")
         assert mask is not None and mask.shape == (64, 64) and mask.dtype == np.uint8 and not mask.any()
         assert data.store.true_mask("train_01") is None
-        assert "train_n1" not in data.has_foreground  # what is known of files
+        assert "train_n1" not in data.shapes  # what is known of files
 
     @pytest.mark.parametrize(
         ("names", "told"),
@@ -155,3 +156,69 @@ class TestBackgroundClasses:
         assert open_tiny(folder, background_classes=["n"]).empty_classes() == ()
         blind = [f"{split}_n{i}" for split, count in NORMAL.items() for i in range(count)]
         assert open_tiny(make_images(tmp_path, normal=NORMAL, without_mask=blind)).empty_classes() == ()
+
+
+def remade(folder: Path, change, mode: str | None = None) -> Path:
+    """Replace every mask of :func:`make_images` (values 0 and 1) by ``change(mask)``."""
+    for path in sorted(folder.glob("*_mask.png")):
+        Image.fromarray(change(np.asarray(Image.open(path)))).save(path)
+    return folder
+
+
+SIZES = {"train": 4, "val": 2, "test": 2}
+
+
+def on_white(mask: np.ndarray) -> np.ndarray:
+    return np.where(mask[..., None] == 1, [200, 30, 0], [255, 255, 255]).astype(np.uint8)
+
+
+class TestMasksWithoutHope:
+    @pytest.mark.parametrize(
+        ("change", "rule", "what", "found", "cure"),
+        [
+            (lambda m: m * 255, MaskRule([1]), "no mask has foreground", "values 0, 255 in 8 masks", "nonzero"),
+            (lambda m: m, MaskRule("over:127.5"), "no mask has foreground", "values 0, 1", "nonzero"),
+            (lambda m: m + 1, MaskRule(), "no mask has background", "values 1, 2", "over:1.5"),
+            (lambda m: 255 - 55 * m, MaskRule(), "no mask has background", "values 200, 255", '"[200]"'),
+            (on_white, MaskRule(), "no mask has background", "colours [255, 255, 255], [200, 30, 0]",
+             '"[[200, 30, 0]]"'),
+            (lambda m: m * 0, MaskRule(), "no mask has foreground", "values 0", "data#background_classes"),
+        ],
+    )  # fmt: skip
+    def test_stop_a_run_and_name_the_rule_that_fits(self, change, rule, what, found, cure, tmp_path: Path) -> None:
+        folder = remade(make_images(tmp_path, SIZES), change)
+        with pytest.raises(InputError) as caught:
+            open_tiny(folder, mask_rule=rule)
+        for part in (what, found, cure):
+            assert part in str(caught.value)
+
+    def test_the_cure_works(self, tmp_path: Path) -> None:
+        folder = remade(make_images(tmp_path, SIZES), on_white)
+        data = open_tiny(folder, mask_rule=MaskRule([[200, 30, 0]]))
+        assert all(shape.has_foreground and shape.has_background for shape in data.shapes.values())
+
+    def test_one_good_mask_is_hope(self, tmp_path: Path) -> None:
+        folder = make_images(tmp_path, SIZES)
+        for path in sorted(folder.glob("*_mask.png"))[1:]:
+            Image.fromarray(np.zeros((64, 64), np.uint8)).save(path)
+        assert sum(shape.has_foreground for shape in open_tiny(folder).shapes.values()) == 1
+
+    def test_classes_without_foreground_are_not_asked_for_it(self, tmp_path: Path) -> None:
+        folder = make_images(tmp_path, SIZES, without_mask=[f"{s}_{i:02d}" for s, n in SIZES.items() for i in range(n)],
+                             normal={"train": 2, "val": 1, "test": 1})  # fmt: skip
+        assert len(open_tiny(folder, background_classes=["n"]).shapes) == 4
+
+    @pytest.mark.parametrize(
+        ("change", "told"), [(lambda m: 255 - m * 255, "[0]"), (lambda m: (1 - m) * 7, "[0]"), (lambda m: m, None)]
+    )
+    def test_inverted_ones_are_told(self, change, told: str | None, tmp_path: Path, caplog) -> None:
+        folder = remade(make_images(tmp_path, SIZES), change)
+        open_tiny(folder)
+        lines = [record.getMessage() for record in caplog.records if "cover most of their border" in record.message]
+        assert len(lines) == (told is not None)
+        if told is not None:
+            assert lines[0].startswith("8 of 8 masks")
+            assert f'--mask_rule#foreground "{told}"' in lines[0]
+            caplog.clear()
+            open_tiny(folder, mask_rule=MaskRule([0]))
+            assert "cover most" not in caplog.text

@@ -9,7 +9,8 @@ from monai.bundle import ConfigParser
 from PIL import Image, ImageFilter
 
 from scripts.core.errors import InputError
-from scripts.images.masks import MaskRule, mask_notes, read_instances, read_mask, read_mask_and_notes, soft_pixels
+from scripts.images.mask_files.doubts import mask_notes, soft_pixels
+from scripts.images.masks import MaskRule, read_instances, read_mask, read_mask_and_notes
 
 IDS = np.array([[0, 1, 2], [7, 128, 255]], np.uint8)
 
@@ -83,7 +84,7 @@ def test_alpha_counts_only_where_it_is_all_there_is(tmp_path: Path) -> None:
     with_colour = np.zeros((1, 2, 4), np.uint8)
     with_colour[0, 0, :3] = 9
     with_colour[0, 1, 3] = 255
-    assert read_mask(saved(tmp_path, with_colour)).tolist() == [[1, 0]]
+    assert read_mask(saved(tmp_path, with_colour)).tolist() == [[0, 1]]  # nobody drew on what is transparent
     opaque = np.zeros((1, 2, 4), np.uint8)
     opaque[..., 3] = 255
     assert read_mask(saved(tmp_path, opaque)).tolist() == [[0, 0]]
@@ -98,10 +99,64 @@ def test_jpeg_noise_never_becomes_foreground(tmp_path: Path) -> None:
     assert np.array_equal(read_mask(path, MaskRule("over:127.5")), disc // 255)
 
 
-@pytest.mark.parametrize("foreground", ["white", "over:", "over:nan", [], ["a"]])
+@pytest.mark.parametrize(
+    "foreground",
+    [
+        "white",
+        "over:",
+        "over:nan",
+        "below:3",
+        "under:",
+        [],
+        ["a"],
+        [[1, 2]],
+        [[1, 2, 256]],
+        [[1, 2, 3], 4],
+        [[1.5, 2, 3]],
+    ],
+)
 def test_unknown_rules_are_refused(foreground) -> None:
     with pytest.raises(InputError, match="unknown mask rule"):
         MaskRule(foreground)
+
+
+@pytest.mark.parametrize(("foreground", "ignore"), [("nonzero", [1, 2, 3]), ([[1, 2, 3]], 4), ([3], "a")])
+def test_what_is_ignored_is_of_the_kind_of_what_is_drawn(foreground, ignore) -> None:
+    with pytest.raises(InputError, match="mask_rule#ignore"):
+        MaskRule(foreground, ignore)
+
+
+COLOURS = np.array([[[255, 255, 255], [255, 0, 0], [0, 0, 255]]], np.uint8)
+
+
+class TestColours:
+    def test_named_ones_are_foreground_on_any_ground(self, tmp_path: Path) -> None:
+        path = saved(tmp_path, COLOURS)
+        assert read_mask(path).tolist() == [[1, 1, 1]]  # white is a value as well
+        assert read_mask(path, MaskRule([[255, 0, 0]])).tolist() == [[0, 1, 0]]
+        assert read_mask(path, MaskRule([[255, 0, 0], [0, 0, 255]])).tolist() == [[0, 1, 1]]
+        assert read_mask(path, MaskRule([[255, 0, 0]], ignore=[0, 0, 255])).tolist() == [[0, 1, 255]]
+
+    def test_those_of_a_palette_and_greys_count_too(self, tmp_path: Path) -> None:
+        picture = Image.fromarray(COLOURS).quantize(3)
+        picture.save(tmp_path / "p.png")
+        assert Image.open(tmp_path / "p.png").mode == "P"
+        assert read_mask(tmp_path / "p.png", MaskRule([[255, 0, 0]])).tolist() == [[0, 1, 0]]
+        grey = saved(tmp_path, np.array([[0, 7]], np.uint8), "g.png")
+        assert read_mask(grey, MaskRule([[7, 7, 7]])).tolist() == [[0, 1]]
+
+    def test_a_list_of_values_says_which_colours_there_are(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=r"\[255, 0, 0\].*mask_rule#foreground \"\[\[255, 0, 0\]\]\""):
+            read_mask(saved(tmp_path, COLOURS), MaskRule([255]))
+
+    def test_rule_can_be_hashed(self) -> None:
+        assert hash(MaskRule([[1, 2, 3]], [4, 5, 6])) == hash(MaskRule(((1, 2, 3),), (4, 5, 6)))
+
+
+def test_dark_objects_have_a_rule(tmp_path: Path) -> None:
+    assert read_mask(saved(tmp_path, IDS), MaskRule("under:2")).tolist() == [[1, 1, 0], [0, 0, 0]]
+    disc = (np.hypot(*np.mgrid[-20:20, -20:20]) >= 12).astype(np.uint8) * 255
+    assert np.array_equal(read_mask(saved(tmp_path, disc, "a.jpg"), MaskRule("under:127.5")), disc == 0)
 
 
 def test_rule_comes_from_a_config_and_can_be_hashed() -> None:
