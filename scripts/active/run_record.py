@@ -17,6 +17,7 @@ from scripts.core.run_config import APART, RunConfig
 from scripts.core.run_names import START, OutputFile, Phase, last_phase, run_folder
 from scripts.data.run_data import RunData
 from scripts.data.splits import patients_in_several_splits
+from scripts.images.bit_depth import FULL
 from scripts.networks.precision import computes_in_bfloat16
 from scripts.networks.theta0 import Theta0
 from scripts.state.reader import StateReader
@@ -130,6 +131,7 @@ def stored_settings(config: RunConfig, data: RunData, settings: RunSettings) -> 
             **_boxes(config, raw.get("methods", {}).get(settings.method), settings.oracle),
         },
         **_background(data),
+        **({} if data.datalist.bits == FULL else {"bits": data.datalist.bits}),  # runs of earlier versions go on
         **config.with_references(_SECTIONS, APART),
     }
 

@@ -19,10 +19,11 @@ from tqdm import tqdm
 from scripts.core.errors import InputError, Problem, listed
 from scripts.data.splits import patients_in_several_splits
 from scripts.data.tables import Table
+from scripts.images.bit_depth import FULL, depth_of
 from scripts.images.mask_files.doubts import FULL_BORDER, border_share
 from scripts.images.mask_files.fitting import fitting_rule, spelling
 from scripts.images.masks import MaskRule, read_mask_and_notes
-from scripts.images.reading import read_image
+from scripts.images.reading import highest_value, read_image
 from scripts.images.values import BACKGROUND, FOREGROUND
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ def check_items(
     rule: MaskRule,
     progress: bool = True,
     on_read: OnRead | None = None,
+    bits: int = FULL,
 ) -> dict[str, list[Problem]]:
     """Decode every image and mask in full and return id -> what is wrong; nothing is raised.
 
@@ -46,12 +48,13 @@ def check_items(
         progress: show a bar on stderr.
         on_read: called as ``on_read(item, image, mask)`` for each item without a fault, with image uint8 (H, W, 3)
             and mask uint8 (H, W) or None. ``ImageStore.keep`` here makes this the only decoding of a run.
+        bits: see :func:`scripts.images.reading.read_image`.
     """
     problems: dict[str, list[Problem]] = {}
     notes: dict[str, list[str]] = {}
     for item in tqdm(items, desc="reading images", unit="image", disable=not progress):
         found: list[Problem] = []
-        image = _collect(partial(read_image, item["image"]), found)
+        image = _collect(partial(read_image, item["image"], bits), found)
         mask = None
         if item.get("mask"):
             read = _collect(partial(read_mask_and_notes, item["mask"], rule), found)
@@ -70,6 +73,30 @@ def check_items(
     for note, ids in sorted(notes.items()):
         logger.warning("%d masks %s: %s", len(ids), note, listed(ids))
     return problems
+
+
+def seen_bits(items: Iterable[Mapping[str, Any]]) -> int:
+    """Return how many bits the unsigned 16-bit images of a data set use, 16 where there are none; tell of fewer.
+
+    Files of other types cost a look at their header, and looking ends at the first image that uses all bits. What
+    cannot be read is left to :func:`check_items`.
+
+    Args:
+        items: dicts with ``image``.
+    """
+    highest, count = -1, 0
+    for item in items:
+        value = _collect(partial(highest_value, item["image"]), [])
+        if value is not None:
+            highest, count = max(highest, value), count + 1
+            if depth_of(highest) == FULL:
+                return FULL
+    if highest < 0:
+        return FULL
+    bits = depth_of(highest)
+    text = "%d images hold 16-bit numbers up to %d: they are read as images of %d bits, %d is white (data#bits)"
+    logger.warning(text, count, highest, bits, 2**bits - 1)
+    return bits
 
 
 def _collect(read: Callable[[], Read], problems: list[Problem]) -> Read | None:

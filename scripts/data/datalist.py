@@ -21,11 +21,12 @@ from typing import Any, Literal
 
 from scripts.core.errors import InputError, Problem, listed
 from scripts.core.files import file_sha256, write_atomic
-from scripts.data.checks import OnRead, check_items, tell, tell_of_drawing
+from scripts.data.checks import OnRead, check_items, seen_bits, tell, tell_of_drawing
 from scripts.data.entries import Entry, entries_of
 from scripts.data.file_watch import FileWatch, Stamp, stamp_of
 from scripts.data.splits import SPLITS, few_validation_masks, make_split, split_name
 from scripts.data.tables import Table, find_table, read_table
+from scripts.images.bit_depth import DEPTHS, FULL
 from scripts.images.masks import NONZERO, MaskRule
 
 Item = dict[str, Any]
@@ -45,6 +46,7 @@ class DataList:
         root: folder of the data set.
         mask_sha256: id -> SHA-256 of the mask file, of images that have one.
         quarantined: id -> what is wrong, of images that were left out because their files cannot be used.
+        bits: of unsigned 16-bit images that count, see :mod:`scripts.images.bit_depth`.
         watch: tells which of the files changed after they were read.
     """
 
@@ -55,6 +57,7 @@ class DataList:
     root: Path
     mask_sha256: Mapping[str, str] = field(default_factory=dict)
     quarantined: Mapping[str, str] = field(default_factory=dict)
+    bits: int = FULL
     watch: FileWatch = field(default_factory=FileWatch, compare=False)
 
     def split(self, name: str) -> list[Item]:
@@ -90,6 +93,7 @@ def read_datalist(
     on_read: OnRead | None = None,
     on_bad_image: Literal["stop", "skip"] = "stop",
     val_masks_per_class: int | None = None,
+    bits: int | Literal["auto"] = "auto",
 ) -> DataList:
     """Read a data set, check all of it, and raise once with everything that is wrong.
 
@@ -110,12 +114,15 @@ def read_datalist(
         on_bad_image: ``"skip"`` leaves out images whose file, or whose mask's file, cannot be used, and goes on with
             the others; splits are drawn before, so that they do not depend on it. Faults of the table always stop.
         val_masks_per_class: so many validation masks of each class are used, drawn by ``seed``; None for all.
+        bits: how many bits of unsigned 16-bit images count; ``"auto"`` looks at the highest value of all of them.
 
     Raises:
         InputError: with every problem found in the table, the images and the masks.
     """
     if on_bad_image not in ("stop", "skip"):
         raise InputError(Problem("unknown choice", "on_bad_image", "stop or skip", repr(on_bad_image)))
+    if bits not in ("auto", *DEPTHS):
+        raise InputError(Problem("unknown choice", "data#bits", f"auto, {', '.join(map(str, DEPTHS))}", repr(bits)))
     root = Path(os.path.abspath(Path(dataset_dir).expanduser()))
     if root.is_file() and table is None:
         root, table = root.parent, root.name
@@ -135,7 +142,9 @@ def read_datalist(
     items = [_item(entry, names, splits.get(entry.id, "")) for entry in entries]
     items = few_validation_masks(items, val_masks_per_class, seed)
     stamps = {path: stamp_of(path) for item in items for path in _paths(item)}
-    bad = check_items(items, mask_rule, progress, on_read) if check else {}
+    if bits == "auto":
+        bits = seen_bits(items) if check else FULL
+    bad = check_items(items, mask_rule, progress, on_read, bits) if check else {}
     if on_bad_image == "skip":
         quarantined = {key: "; ".join(map(str, found)) for key, found in bad.items()}
         items = [item for item in items if item["id"] not in bad]
@@ -149,7 +158,7 @@ def read_datalist(
     image_sha256, mask_sha256, sha256 = _hashes(items, names)
     tell(items, names, image_sha256, quarantined)
     watch = _watched(items, image_sha256, mask_sha256, stamps)
-    return DataList(tuple(items), names, sha256, image_sha256, root, mask_sha256, quarantined, watch)
+    return DataList(tuple(items), names, sha256, image_sha256, root, mask_sha256, quarantined, bits, watch)
 
 
 def write_table(items: Iterable[Mapping[str, Any]], path: str | Path, classes: Sequence[str]) -> None:

@@ -127,6 +127,7 @@ def open_data(
             histograms[item["id"]] = colour_histogram(image)
 
     datalist = read_datalist(dataset_dir, mask_rule=mask_rule, on_read=keep, **reading)
+    store.bits = datalist.bits
     has_foreground = {key: shape.has_foreground for key, shape in shapes.items()}
     labels = background_labels(background_classes, datalist.classes, datalist.items, has_foreground)
     drawable = {item["id"]: item["mask"] for item in datalist.items if item["mask"] and item["label"] not in labels}

@@ -9,7 +9,8 @@ EXIF or TIFF orientation        the image turned upright
 1 bit                           0 and 255
 palette                         the palette's colours
 transparency of any kind        the image over a white background (the colour of an empty slide)
-16-bit unsigned, grey or RGB    the high byte (``v >> 8``), so 65535 is white whatever the image holds
+16-bit unsigned, grey or RGB    the high byte (``v >> 8``), so 65535 is white whatever the image holds; of a data set
+                                with fewer bits the eight highest of these (:mod:`scripts.images.bit_depth`)
 CMYK, YCbCr                     Pillow's conversion to RGB
 other integers, floats          minimum to maximum stretched over 0..255 (a constant image becomes 0)
 grey                            three equal channels
@@ -42,6 +43,7 @@ from nibabel.wrapstruct import WrapStructError
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from scripts.core.errors import InputError, Problem
+from scripts.images.bit_depth import FULL, is_deep_colour, with_low_bytes
 
 FORMATS: dict[str, tuple[str, ...]] = {
     ".png": ("PNG",),
@@ -91,23 +93,72 @@ def is_image_file(path: Path | str) -> bool:
     return not Path(path).name.startswith(".") and image_suffix(path) != ""
 
 
-def read_image(path: Path | str) -> np.ndarray:
+def read_image(path: Path | str, bits: int = FULL) -> np.ndarray:
     """Decode one image by the rule of this module.
+
+    Args:
+        path: the file.
+        bits: how many bits of unsigned 16-bit numbers count, one of :data:`scripts.images.bit_depth.DEPTHS`; other
+            files do not care.
 
     Returns:
         uint8 (H, W, 3), RGB, upright.
 
     Raises:
-        InputError: the file is missing, empty, damaged, misnamed, animated, too large or holds non-finite values.
+        InputError: the file is missing, empty, damaged, misnamed, animated, too large, holds non-finite values, or
+            values that need more bits.
     """
     path = Path(path)
     if is_nifti(path):
         values = nifti_values(path)
         if values.shape[2:] != (4,):
-            return _three_channels(_eight_bits(values))
-        return _picture_to_rgb(Image.fromarray(_eight_bits(values), "RGBA"), path)
+            return _three_channels(_eight_bits(values, bits, path))
+        return _picture_to_rgb(Image.fromarray(_eight_bits(values, bits, path), "RGBA"), path, bits)
     with opened_picture(path) as picture:
-        return _picture_to_rgb(ImageOps.exif_transpose(picture), path)
+        if bits < FULL and is_deep_colour(picture):
+            colours = _deep_colours(path, picture)
+            colours[..., :3] = _highest_bits(colours[..., :3], bits, path)
+            colours[..., 3:] >>= 8  # alpha uses all bits
+            return _picture_to_rgb(Image.fromarray(colours.astype(np.uint8)), path, bits)
+        return _picture_to_rgb(ImageOps.exif_transpose(picture), path, bits)
+
+
+def highest_value(path: Path | str) -> int | None:
+    """Return the highest value of an image of unsigned 16-bit numbers, None for any other.
+
+    Raises:
+        InputError: as :func:`read_image`.
+    """
+    path = Path(path)
+    if is_nifti(path):
+        values = nifti_values(path)
+    elif not _may_be_deep(path):
+        return None
+    else:
+        with opened_picture(path) as picture:
+            deep = is_deep_colour(picture)
+            if not deep and not picture.mode.startswith("I;16"):
+                return None
+            values = _deep_colours(path, picture)[..., :3] if deep else np.asarray(picture)
+    return int(values.max()) if _is_deep(values) else None
+
+
+def _may_be_deep(path: Path) -> bool:
+    """Tell by suffix and first bytes, for nearly nothing, whether a picture may have 16 bits per channel."""
+    suffix = image_suffix(path)
+    if suffix != ".png":
+        return suffix in (".tif", ".tiff")
+    _refuse_unreadable(path, None)
+    with path.open("rb") as file:
+        return file.read(25)[24:] == b"\x10"  # the header of a PNG stands first, with its bits
+
+
+def _deep_colours(path: Path, picture: Image.Image) -> np.ndarray:
+    """Return uint16 (H, W, C) of an opened picture with colours of 16 bits, upright."""
+    high = np.asarray(ImageOps.exif_transpose(picture))
+    with opened_picture(path) as again:
+        low = np.asarray(ImageOps.exif_transpose(with_low_bytes(again)))
+    return high.astype(np.uint16) << 8 | low
 
 
 def stored_size(path: Path, content: bytes | None = None) -> tuple[int, int]:
@@ -332,24 +383,37 @@ def _flat_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (*shape[:2], *(length for length in shape[2:] if length != 1))
 
 
-def _picture_to_rgb(picture: Image.Image, path: Path) -> np.ndarray:
+def _picture_to_rgb(picture: Image.Image, path: Path, bits: int) -> np.ndarray:
     """Convert an upright Pillow picture of any mode to uint8 (H, W, 3)."""
     if picture.mode.startswith("I") or picture.mode == "F":
         values = np.asarray(picture)
         refuse_non_finite(values, path)
-        return _three_channels(_eight_bits(values))
+        return _three_channels(_eight_bits(values, bits, path))
     if picture.has_transparency_data:
         rgba = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
     return np.array(picture.convert("RGB"))
 
 
-def _eight_bits(values: np.ndarray) -> np.ndarray:
+def _highest_bits(values: np.ndarray, bits: int, path: Path) -> np.ndarray:
+    """Return uint8 of unsigned 16-bit values (H, W[, C]) of which ``bits`` count; the highest of these is white."""
+    if bits < FULL and values.max() >= 2**bits:
+        expected = f"values up to {2**bits - 1}, {bits} bits as in the images of the data set or the model"
+        cure = "Give it in the same scale, or start a new run with --data#bits 16."
+        raise InputError(Problem("image is brighter than white", str(path), expected, f"up to {values.max()}", cure))
+    return (values >> (bits - 8)).astype(np.uint8)
+
+
+def _is_deep(values: np.ndarray) -> bool:
+    return values.dtype.kind == "u" and values.dtype.itemsize == 2
+
+
+def _eight_bits(values: np.ndarray, bits: int, path: Path) -> np.ndarray:
     """Bring finite values of any numeric dtype to uint8 by the table of this module; the shape stays."""
     if values.dtype == np.uint8:
         return values
-    if values.dtype.kind == "u" and values.dtype.itemsize == 2:
-        return (values >> 8).astype(np.uint8)
+    if _is_deep(values):
+        return _highest_bits(values, bits, path)
     numbers = values.astype(np.float64)
     low, high = numbers.min(), numbers.max()
     if low == high:

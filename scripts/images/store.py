@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
+from scripts.images.bit_depth import FULL
 from scripts.images.masks import NONZERO, MaskRule, read_mask
 from scripts.images.reading import image_size as size_of_file
 from scripts.images.reading import read_image
@@ -35,8 +36,10 @@ class ImageStore:
         image_size: (H, W) every image is resized to; None keeps each image's own size.
         mask_rule: how mask files are read.
         decode_limit_gb: GiB of images to hold in memory; None for no limit.
+        bits: see :func:`scripts.images.reading.read_image`.
 
     Attributes:
+        bits: of 16-bit images, as given.
         place: where those who compute keep copies, a word of theirs; None until somebody decides.
         copies: these copies, by id.
     """
@@ -47,9 +50,10 @@ class ImageStore:
         image_size: tuple[int, int] | None = None,
         mask_rule: MaskRule = NONZERO,
         decode_limit_gb: float | None = None,
+        bits: int = FULL,
     ) -> None:
         self.image_size = None if image_size is None else (int(image_size[0]), int(image_size[1]))
-        self._rule = mask_rule
+        self._rule, self.bits = mask_rule, bits
         self._limit = None if decode_limit_gb is None else int(decode_limit_gb * GIB)
         self._paths: dict[str, tuple[str, str | None]] = {}
         self._images: dict[str, torch.Tensor | _Spilled] = {}
@@ -137,7 +141,7 @@ class ImageStore:
 
     def original_image(self, key: str) -> np.ndarray:
         """Return uint8 (H, W, 3) at original size, for reports: it is decoded anew and not kept."""
-        return read_image(self._paths[key][0])
+        return read_image(self._paths[key][0], self.bits)
 
     def true_mask(self, key: str) -> np.ndarray | None:
         """Return the mask at ORIGINAL size, uint8 (H, W) with 0, 1, 255; None where the item has no mask.
@@ -172,7 +176,7 @@ class ImageStore:
     def _ensure_image(self, key: str) -> torch.Tensor | _Spilled:
         with self._locks[key]:
             if key not in self._images:
-                self._add_image(key, read_image(self._paths[key][0]))
+                self._add_image(key, read_image(self._paths[key][0], self.bits))
             return self._images[key]
 
     def _add_image(self, key: str, image: np.ndarray) -> None:

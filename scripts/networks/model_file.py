@@ -50,6 +50,7 @@ class ModelInfo:
         background_classes: names of the classes whose images have no foreground.
         background_gate: whether an image that is predicted as one of them has no foreground; without such classes it
             says nothing.
+        bits: how many bits of unsigned 16-bit images count, at most 16 and at least 8; 16 where it learned from others.
 
     Raises:
         InputError: with everything that is wrong with the values.
@@ -64,6 +65,7 @@ class ModelInfo:
     native_size: tuple[int, int] | None = None
     background_classes: tuple[str, ...] = ()
     background_gate: bool = True
+    bits: int = 16
 
     def __post_init__(self) -> None:
         checks = (
@@ -82,6 +84,7 @@ class ModelInfo:
              and len(set(self.background_classes)) < len(self.classes), "some of the classes, not all",
              self.background_classes),
             ("background_gate", isinstance(self.background_gate, bool), "true or false", self.background_gate),
+            ("bits", _is_number(self.bits) and self.bits in range(8, 17), "a whole number from 8 to 16", self.bits),
         )  # fmt: skip
         problems = [
             Problem("description of the model", name, expected, repr(found)[:200])
@@ -100,11 +103,14 @@ class ModelInfo:
     def to_json(self) -> str:
         """Return the description as JSON text, with the version of its form.
 
-        Without background classes nothing is said of them, so that earlier versions read the file too.
+        Without background classes nothing is said of them, nor of bits where all count, so that earlier versions read
+        the file too.
         """
         content = {"version": VERSION, **asdict(self)}
         if not self.background_classes:
             del content["background_classes"], content["background_gate"]
+        if self.bits == 16:
+            del content["bits"]
         return json.dumps(content, allow_nan=False)
 
     @classmethod

@@ -84,7 +84,7 @@ def _explained(
     info = trained.info
     if label is not None and str(label) not in info.classes:  # the command line makes numbers of digits
         raise InputError(Problem("unknown class", "explain#label", ", ".join(info.classes), str(label)))
-    pixels = read_image(path)
+    pixels = read_image(path, info.bits)
     size = (pixels.shape[0], pixels.shape[1])
     x = torch.as_tensor(preprocessing({"image": str(path), "id": path.name})["image"])[None].to(trained.device)
     with torch.no_grad():

@@ -192,7 +192,7 @@ def _donor(sheet: _Sheet, row: int, e: Explanation) -> None:
     title = f"pseudo-mask of round {e.origin.round}, threshold {pseudo.threshold:.2f}"
     sheet.picture(row, 0, outlined(sheet.base, _fitted_mask(pseudo.mask, sheet.base), "pseudo"), title)
     try:
-        donor = None if pseudo.donor_path is None else sheet.fitted(read_image(pseudo.donor_path))
+        donor = None if pseudo.donor_path is None else sheet.fitted(read_image(pseudo.donor_path, e.info.bits))
     except InputError:
         donor = None
     lines = [f"donor: {pseudo.donor}", "Jensen-Shannon distance of", f"the colour histograms: {pseudo.distance:.4f}"]

@@ -53,7 +53,7 @@ class ReadImaged(MapTransform):
         """
         d = dict(data)
         for key in self.key_iterator(d):
-            pixels = _pixels(d[key])
+            pixels = _pixels(d[key], self.model.info.bits)
             size = (pixels.shape[0], pixels.shape[1])
             d["size"], d["preview"] = torch.tensor(size), torch.from_numpy(_preview(pixels))
             resized = _resized(pixels, working_size(size, self.model.info, self.whole_up_to))
@@ -119,10 +119,10 @@ def mask_of(found: Prediction, info: ModelInfo) -> np.ndarray:
     return found.mask(info.threshold)
 
 
-def _pixels(image: Any) -> np.ndarray:
+def _pixels(image: Any, bits: int) -> np.ndarray:
     """Return uint8 (H, W, 3)."""
     if isinstance(image, str | Path):
-        return read_image(image)
+        return read_image(image, bits)
     array = np.asarray(image)
     if array.ndim != 3 or array.shape[2] not in (3, 4) or array.dtype != np.uint8 or array.size == 0:
         expected = "a path, or an array (W, H, 3) uint8"

@@ -17,7 +17,7 @@ from scripts.studies.plan import StudyRun
 from scripts.studies.results import settings_hash
 
 _OF_DATA = ("data", "dataset_dir", "demo", "image_size", "mask_rule", "on_bad_image", "classes")
-_READ_FROM_DATA = ("classes", "native_size", "patients_in_several_splits")
+_READ_FROM_DATA = ("bits", "classes", "native_size", "patients_in_several_splits")
 _MAY_GROW = ("rounds", "budget")
 _NAMED = 3
 

@@ -134,6 +134,7 @@ def _described(
         mask_from=mask_from,
         background_classes=tuple(settings.get("background_classes", ())),
         background_gate=settings.get("background_gate", True),
+        bits=settings.get("bits", 16),
         provenance={
             "run": folder.name,
             "method": settings.get("method"),

@@ -588,3 +588,15 @@ class TestRunsOfBefore:
         assert len(list((tmp_path / "stage0").glob("*.pt"))) == 1
         tiny_loop(shapes_data, tmp_path / "old", **stage0, **{"active#rounds": 2}).run()
         assert sorted(what_happened(old.folder)["metrics"]) == [0, 1]
+
+
+def test_bits_of_16_bit_images_belong_to_a_run(tmp_path: Path, learners: Any) -> None:
+    folder = make_images(tmp_path / "data")
+    for path in folder.glob("*[0-9].png"):
+        Image.fromarray(np.asarray(Image.open(path).convert("L")).astype(np.uint16) * 16).save(path)
+    loop = tiny_loop(open_tiny(folder), tmp_path, **{"active#rounds": 1})
+    loop.run()
+    with StateReader.open(loop.folder) as state:
+        assert state.settings()["bits"] == 12
+    with pytest.raises(StateError, match="bits"):
+        tiny_loop(open_tiny(folder, bits=16), tmp_path, **{"active#rounds": 2}).run()

@@ -222,3 +222,36 @@ class TestMasksWithoutHope:
             caplog.clear()
             open_tiny(folder, mask_rule=MaskRule([0]))
             assert "cover most" not in caplog.text
+
+
+def deep(folder: Path, highest: dict[str, int]) -> Path:
+    """Store images of :func:`make_images` as grey of 16 bits, their brightest pixel as told, else 4095."""
+    for path in sorted(folder.glob("*[0-9].png")):
+        grey = np.asarray(Image.open(path).convert("L")).astype(np.float64)
+        top = highest.get(path.stem, 4095)
+        Image.fromarray(np.rint(grey / grey.max() * top).astype(np.uint16)).save(path)
+    return folder
+
+
+class TestBits:
+    def test_are_those_of_the_brightest_image(self, tmp_path: Path, caplog) -> None:
+        data = open_tiny(deep(make_images(tmp_path, SIZES), {"train_00": 900}))
+        assert (data.datalist.bits, data.store.bits) == (12, 12)
+        assert "8 images hold 16-bit numbers up to 4095: they are read as images of 12 bits" in caplog.text
+        stored = np.asarray(Image.open(tmp_path / "train_01.png"))
+        assert np.array_equal(data.store.original_image("train_01")[..., 0], stored >> 4)
+        assert len(np.unique(data.store.pixels("train_01"))) > 50  # grey levels, of which the high byte keeps 16
+
+    def test_are_16_where_one_image_needs_them_or_none_has_them(self, tmp_path: Path, caplog) -> None:
+        assert open_tiny(deep(make_images(tmp_path / "a", SIZES), {"test_01": 40000})).datalist.bits == 16
+        assert open_tiny(make_images(tmp_path / "b", SIZES)).datalist.bits == 16
+        assert "bits" not in caplog.text
+
+    def test_can_be_said(self, tmp_path: Path) -> None:
+        folder = deep(make_images(tmp_path, SIZES), {})
+        assert open_tiny(folder, bits=16).store.original_image("val_00").max() == 15
+        with pytest.raises(InputError, match="brighter than white") as caught:
+            open_tiny(folder, bits=10)
+        assert len(caught.value.problems) == 8
+        with pytest.raises(InputError, match="data#bits: unknown choice; expected auto, 8, 10"):
+            open_tiny(folder, bits=11)

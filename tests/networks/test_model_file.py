@@ -150,3 +150,12 @@ class TestBackground:
     def test_what_makes_no_sense_is_refused(self, names: Any) -> None:
         with pytest.raises(InputError, match="background_classes"):
             replace(INFO, background_classes=names)
+
+
+def test_bits_are_told_only_where_not_all_count() -> None:
+    assert "bits" not in INFO.to_json()
+    deep = replace(INFO, bits=12)
+    assert ModelInfo.from_json(deep.to_json(), "here") == deep
+    for wrong in (7, 17, True, "12"):
+        with pytest.raises(InputError, match="bits"):
+            replace(INFO, bits=wrong)

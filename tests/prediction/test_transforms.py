@@ -39,6 +39,15 @@ class TestReading:
         assert found["size"].tolist() == [70, 90]
         assert found["preview"].shape == (70, 90, 3)
 
+    def test_16_bit_numbers_are_read_in_the_bits_of_the_model(self, tmp_path: Path) -> None:
+        values = np.random.default_rng(0).integers(0, 4096, (64, 96)).astype(np.uint16)
+        Image.fromarray(values).save(tmp_path / "a.tif")
+        read = ReadImaged("image", colour_source(tmp_path, bits=12))
+        assert np.array_equal(read({"image": tmp_path / "a.tif"})["image"][0], values >> 4)
+        Image.fromarray(values * 9).save(tmp_path / "b.tif")
+        with pytest.raises(InputError, match="brighter than white"):
+            read({"image": tmp_path / "b.tif"})
+
     def test_large_images_keep_the_scale_and_get_a_small_preview(self, tmp_path: Path) -> None:
         Image.fromarray(np.zeros((128, 1440, 3), np.uint8)).save(tmp_path / "a.png")
         source = colour_source(tmp_path, image_size=(32, 48))
