@@ -79,7 +79,25 @@ class TestFiles:
         polygons = [[inside], [[[x, y], [x + 10, y], [x + 10, y + 10]]]]
         (tmp_path / "m.geojson").write_text(json.dumps({"type": "MultiPolygon", "coordinates": polygons}))
         text = refusal(gate, "train_00", tmp_path / "m.geojson")
-        assert "m.geojson shape 2: shape lies outside the image" in text
+        assert "m.geojson shape 2: 1 shape lies outside the picture" in text
+
+    def test_shapes_outside_are_told_in_one_line(self, gate: Gate, tmp_path: Path) -> None:
+        squares = [[[[x, 5], [x + 10, 5], [x + 10, 15]]] for x in (5010, 20, 5050)]
+        path = tmp_path / "m.geojson"
+        path.write_text(json.dumps({"type": "MultiPolygon", "coordinates": squares}))
+        told = "m.geojson shape 1, 3: 2 shapes lie outside the picture"
+        assert refusal(gate, "train_00", path).startswith(told)
+        assert "found x 5010..5060, y 5..15" in refusal(gate, "train_00", path)
+
+    def test_shapes_that_reach_out_are_cut_with_a_note(self, gate: Gate, tmp_path: Path) -> None:
+        path = tmp_path / "m.geojson"
+        notes = []
+        for x in (40.0, 44.5):  # over the border by a part of a pixel, and by more
+            square = [[x, 5], [x + 20.5, 5], [x + 20.5, 15], [x, 15]]
+            path.write_text(json.dumps({"type": "Polygon", "coordinates": [square]}))
+            notes.append(gate.admit("train_00", path, yes).notes)
+        assert notes[0] == ()
+        assert notes[1] == ("1 shape lies partly outside the picture (x 44..65, y 5..15), which is cut off",)
 
     @pytest.mark.parametrize(
         ("name", "content", "message"),
@@ -87,7 +105,7 @@ class TestFiles:
             ("m.png", b"", "file is empty"),
             ("m.png", b"not a png", "the content is no image"),
             ("m.png", None, "file is missing"),
-            ("m.geojson", b"{", "not GeoJSON"),
+            ("m.geojson", b"{", "not JSON"),
             ("m.xml", b"<a>", "not XML"),
             ("m.exe", b"MZ", "not a format of masks.*[.]png.*[.]geojson"),
         ],

@@ -1,7 +1,7 @@
 """Boxes around objects, as people draw them in place of outlines: read from files, and what makes masks of them.
 
-Three kinds of files say that they hold boxes: JSON with a key ``boxes``, JSON of Label Studio with one task, and, where
-the caller says so, GeoJSON whose shapes are all rectangles along the axes, as QuPath's tool draws them.
+Three kinds of files say that they hold boxes: JSON with a key ``boxes``, JSON of Label Studio with rectangles alone,
+and, where the caller says so, other files whose shapes are all rectangles along the axes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import numpy as np
 
 from scripts.core.errors import InputError, Problem
 from scripts.images.drawn.outline_drawing import IGNORED
-from scripts.images.drawn.outlines import Outline, each_once
+from scripts.images.drawn.outline_files import load_json
+from scripts.images.drawn.outlines import Outline, Picture
 
 _MOST_BYTES = 16 * 1024**2
 _MOST_BOXES = 2_000  # each takes a tenth of a second
@@ -36,12 +37,12 @@ class BoxModel(Protocol):
         ...
 
 
-def read_boxes(path: Path, size: tuple[int, int], content: bytes | None = None) -> np.ndarray | None:
+def read_boxes(path: Path, picture: Picture, content: bytes | None = None) -> np.ndarray | None:
     """Return the boxes of a JSON file, float64 (N, 4): x0, y0, x1, y1 in pixels; None for a file of something else.
 
     Args:
         path: the file; only ``.json`` is looked at.
-        size: (H, W) of the image.
+        picture: the image that it is for.
         content: its bytes, where they have been read.
 
     Raises:
@@ -50,7 +51,7 @@ def read_boxes(path: Path, size: tuple[int, int], content: bytes | None = None) 
     """
     if path.suffix.lower() != ".json":
         return None
-    found = _json_of(path, content)
+    found, size = _json_of(path, content), picture.size
     if isinstance(found, Mapping) and "boxes" in found:
         return _checked(found["boxes"], path.name, size)
     tasks: list[Any] = found if isinstance(found, list) else [found]
@@ -73,7 +74,7 @@ def _json_of(path: Path, content: bytes | None) -> Any:
         is_one = b'"boxes"' in data or b'"annotations"' in data
         if not is_one or sum(map(data.count, (b",", b"[", b"{"))) > _MOST_VALUES:  # before it takes memory
             return None
-        return json.loads(data.decode("utf-8-sig"), object_pairs_hook=each_once)
+        return load_json(data.decode("utf-8-sig"))
     except (OSError, ValueError, RecursionError):
         return None
 
@@ -144,7 +145,7 @@ def _of_label_studio(result: Mapping[str, Any], where: str, size: tuple[int, int
     told = (result.get("original_height"), result.get("original_width"))
     if None not in told and told != size:
         expected = f"{size[1]} x {size[0]} pixels"
-        raise InputError(Problem("boxes of another picture", where, expected, f"{told[1]} x {told[0]}"))
+        raise InputError(Problem("boxes of another picture", where, expected, f"{told[1]:g} x {told[0]:g}"))
     x, y, width, height = numbers
     across, down = size[1] / 100.0, size[0] / 100.0
     return [x * across, y * down, (x + width) * across, (y + height) * down]

@@ -11,13 +11,14 @@ import pytest
 
 from scripts.core.errors import InputError
 from scripts.images.drawn.boxes import boxes_of_outlines, read_boxes
-from scripts.images.drawn.outlines import Outline
+from scripts.images.drawn.outlines import Outline, Picture
 
 SIZE = (100, 200)  # height, width
+PICTURE = Picture(SIZE, ("a",))
 
 
 def read(content: Any, suffix: str = ".json") -> np.ndarray | None:
-    return read_boxes(Path(f"a{suffix}"), SIZE, json.dumps(content).encode())
+    return read_boxes(Path(f"a{suffix}"), PICTURE, json.dumps(content).encode())
 
 
 def rectangle(x: float, y: float, width: float, height: float, **more: Any) -> dict[str, Any]:
@@ -106,9 +107,9 @@ def test_other_json_is_left_to_others(content: Any) -> None:
 
 def test_other_files_are_left_to_others() -> None:
     assert read({"boxes": []}, ".geojson") is None
-    assert read_boxes(Path("a.json"), SIZE, b"\xff{") is None
-    assert read_boxes(Path("a.json"), SIZE, b'{"boxes": [], "boxes": [[1, 2, 3, 4]]}') is None
-    assert read_boxes(Path("a.json"), SIZE, b'{"boxes": [' + b"[]," * 1_000_001) is None
+    assert read_boxes(Path("a.json"), PICTURE, b"\xff{") is None
+    assert read_boxes(Path("a.json"), PICTURE, b'{"boxes": [], "boxes": [[1, 2, 3, 4]]}') is None
+    assert read_boxes(Path("a.json"), PICTURE, b'{"boxes": [' + b"[]," * 1_000_001) is None
 
 
 class TestRectanglesOfOutlines:
