@@ -15,19 +15,28 @@ from typing import Any
 from xml.etree import ElementTree
 
 from scripts.core.errors import InputError, Problem, listed
-from scripts.images.drawn.forms import asap, geojson
+from scripts.images.drawn.forms import asap, coco, cvat, foreign, geojson, imagescope, label_studio, labelme
 from scripts.images.drawn.outlines import Outline, Picture
 
 SUFFIXES = (".geojson", ".json", ".xml")
-FORMS = "GeoJSON, or XML of ASAP"
-MOST_BYTES = 64 * 1024**2  # LabelMe puts the picture into the file
+FORMS = "GeoJSON, JSON of COCO, LabelMe or Label Studio, XML of CVAT, ASAP or ImageScope"
+MOST_BYTES = 32 * 1024**2  # LabelMe puts the picture into the file
 _MOST_SHAPES = 20_000
 _MOST_POINTS = 500_000
 _MOST_VALUES = 5 * _MOST_POINTS  # an x, a y, a height and their brackets, and as much again of other things
 _MOST_PROBLEMS, _MOST_KINDS = 1000, 20
 _Read = Callable[[Any, Picture], Iterator[Outline | Problem]]
-_JSON: tuple[tuple[Callable[[Any], bool], _Read], ...] = ()
-_XML: tuple[tuple[Callable[[ElementTree.Element], bool], _Read], ...] = ((asap.is_form, asap.read),)
+_JSON: tuple[tuple[Callable[[Any], bool], _Read], ...] = (
+    (coco.is_form, coco.read),
+    (labelme.is_form, labelme.read),
+    (label_studio.is_form, label_studio.read),
+    (geojson.is_form, geojson.read),
+)
+_XML: tuple[tuple[Callable[[ElementTree.Element], bool], _Read], ...] = (
+    (cvat.is_form, cvat.read),
+    (imagescope.is_form, imagescope.read),
+    (asap.is_form, asap.read),
+)
 
 
 def read_outlines(path: Path, picture: Picture, content: bytes | None = None) -> list[Outline]:
@@ -49,7 +58,7 @@ def read_outlines(path: Path, picture: Picture, content: bytes | None = None) ->
     try:
         for found in _found(text, picture):
             if isinstance(found, Outline):
-                outlines.append(found)
+                outlines += [found] if found.rings else []  # else a mask that was painted and wiped out
                 points += sum(map(len, found.rings))
             elif len(problems) < _MOST_PROBLEMS:
                 problems.append(found)
@@ -81,17 +90,15 @@ def _text(path: Path, content: bytes | None) -> str:
 
 
 def _found(text: str, picture: Picture) -> Iterator[Outline | Problem]:
-    if text.lstrip().startswith("<"):
-        root = _xml(text)
-        read = next((read for is_form, read in _XML if is_form(root)), None)
-        if read is None:
-            raise InputError(
-                Problem("outlines of an unknown form", "", FORMS, f"XML that begins with {root.tag!a:.80}")
-            )
-        yield from read(root, picture)
-        return
-    content = load_json(text)
-    yield from next((read for is_form, read in _JSON if is_form(content)), geojson.read)(content, picture)
+    is_xml = text.lstrip().startswith("<")
+    content = _xml(text) if is_xml else load_json(text)
+    read = next((read for is_form, read in (_XML if is_xml else _JSON) if is_form(content)), None)
+    if read is None:
+        found, cure = foreign.xml_of(content) if is_xml else foreign.json_of(content)
+        raise InputError(
+            Problem("outlines of an unknown form", "", FORMS, found, cure or "Export one of these, or PNG.")
+        )
+    return read(content, picture)
 
 
 def load_json(text: str) -> Any:

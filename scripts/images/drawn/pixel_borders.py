@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from scripts.images.drawn.outlines import Outline
@@ -106,3 +108,33 @@ def _partners(order: np.ndarray) -> list[int]:
     partner[order[::2]], partner[order[1::2]] = order[1::2], order[::2]
     found: list[int] = partner.tolist()
     return found
+
+
+def counted(
+    counts: Any,
+    size: tuple[int, int],
+    corner: tuple[int, int] = (0, 0),
+    name: str = "",
+    are_columns: bool = False,
+) -> Outline | None:
+    """Return the outline of run lengths: of background and foreground in turn, background first.
+
+    Args:
+        counts: whole numbers from 0 on, as a list.
+        size: (H, W) of the mask, which they fill.
+        corner: (x, y) of its first pixel in the image.
+        name: its class.
+        are_columns: they go down the columns, not along the rows.
+
+    Returns:
+        None where they are no such numbers, or fill another size; an outline without rings where nothing is foreground.
+    """
+    total = size[0] * size[1]
+    if not isinstance(counts, list) or not all(type(each) in (int, float) and 0 <= each <= total for each in counts):
+        return None
+    numbers = np.array(counts, dtype=np.float64)
+    if (numbers != np.floor(numbers)).any() or numbers.sum() != total:
+        return None
+    ends = np.cumsum(numbers.astype(np.int64))
+    spans = np.stack([ends[: len(ends) // 2 * 2 : 2], ends[1::2]], axis=1)
+    return painted(runs_of_spans(spans[spans[:, 1] > spans[:, 0]], size[are_columns - 1]), corner, name, are_columns)

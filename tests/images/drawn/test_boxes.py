@@ -74,11 +74,9 @@ class TestLabelStudio:
     @pytest.mark.parametrize(
         ("content", "told"),
         [
-            (task(rectangle(0, 0, 5, 5)) * 2, "several images in one file"),
+            (task(rectangle(0, 0, 5, 5)) * 2, "several images of the file have the picture's name"),
             ([{"annotations": [{"result": []}] * 2}], "not one annotation"),
             ([{"annotations": [{"result": [], "was_cancelled": True}]}], "a skipped one"),
-            (task({"type": "polygonlabels", "value": {}}), "not a rectangle.*polygonlabels"),
-            (task({"type": "brushlabels", "value": {}}), "Export brushes as PNG"),
             (task({"type": "rectanglelabels", "value": {"x": "1"}}), "width and height in percent"),
             (task(rectangle(0, 0, 5, 5, original_width=400)), "another picture"),
         ],
@@ -86,6 +84,16 @@ class TestLabelStudio:
     def test_what_is_no_rectangle_is_refused(self, content: Any, told: str) -> None:
         with pytest.raises(InputError, match=told):
             read(content)
+
+    def test_the_task_of_the_picture_is_found_by_its_name(self) -> None:
+        other = task(rectangle(0, 0, 5, 5))
+        other[0]["data"]["image"] = "/data/upload/1/0123abcd-b.png"
+        np.testing.assert_allclose(read([*other, *task(rectangle(10, 20, 30, 40))]), [[20, 20, 80, 60]])
+
+    @pytest.mark.parametrize("kind", ["polygonlabels", "brushlabels", "ellipselabels", "keypointlabels"])
+    def test_with_one_other_shape_all_are_left_to_outlines(self, kind: str) -> None:
+        assert read(task(rectangle(0, 0, 5, 5), {"type": kind, "value": {}})) is None
+        assert read(task({"type": "choices", "value": {}})) is None
 
     def test_labels_beside_plain_rectangles_are_passed_over(self) -> None:
         plain = {**rectangle(10, 20, 30, 40), "type": "rectangle"}
@@ -99,7 +107,16 @@ class TestLabelStudio:
 
 
 @pytest.mark.parametrize(
-    "content", [{"type": "FeatureCollection", "features": []}, [], 5, "text", {"shapes": []}, [{}]]
+    "content",
+    [
+        {"type": "FeatureCollection", "features": []},
+        [],
+        5,
+        "text",
+        {"shapes": []},
+        [{}],
+        {"images": [], "annotations": []},
+    ],
 )
 def test_other_json_is_left_to_others(content: Any) -> None:
     assert read(content) is None

@@ -14,6 +14,12 @@ _DEEPEST = 32  # of collections within collections; QuPath writes three
 _RING = f"rings of 3 or more (x, y), {RANGE}"
 
 
+def is_form(content: Any) -> bool:
+    """Tell GeoJSON by its type; what is no object at all is left to it, too."""
+    first = content[0] if isinstance(content, list) and content else content
+    return not isinstance(first, Mapping) or "type" in first
+
+
 def read(content: Any, _: Picture) -> Iterator[Outline | Problem]:
     """Yield the polygons of GeoJSON, and what is wrong with other shapes.
 
