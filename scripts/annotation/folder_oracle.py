@@ -18,7 +18,7 @@ from scripts.annotation.submission import Submission, content_of, drawn_by, reme
 from scripts.core.errors import InputError, Problem
 from scripts.core.files import file_sha256
 from scripts.core.run_names import RunFile
-from scripts.images.drawn.outlines import SUFFIXES
+from scripts.images.drawn.outline_files import SUFFIXES
 from scripts.images.windows import Window
 from scripts.state.desk import Desk
 

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 from scripts.core.errors import InputError, Problem, StateError
 from scripts.core.files import plain_file, refuse_unless_plain, temporary_folder, writing
-from scripts.images.drawn.outlines import SUFFIXES
+from scripts.images.drawn.outline_files import SUFFIXES
 from scripts.images.reading import FORMATS, NIFTI_SUFFIXES
 
 SKIP = ".skip"

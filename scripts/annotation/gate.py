@@ -13,14 +13,22 @@ from pathlib import Path
 import numpy as np
 
 from scripts.core.errors import InputError, Problem
+from scripts.core.files import file_stem
 from scripts.data.run_data import RunData
 from scripts.images.drawn.boxes import BoxModel, boxes_of_outlines, read_boxes
-from scripts.images.drawn.outline_drawing import draw_outlines, refuse_costly, refuse_outside, spoken_class
-from scripts.images.drawn.outlines import SUFFIXES, read_outlines
+from scripts.images.drawn.outline_drawing import (
+    draw_outlines,
+    reaching_out,
+    refuse_costly,
+    refuse_outside,
+    spoken_class,
+)
+from scripts.images.drawn.outline_files import SUFFIXES, read_outlines
+from scripts.images.drawn.outlines import Picture
 from scripts.images.mask_files.doubts import FULL_BORDER, border_share
 from scripts.images.mask_grid import on_grid_of_image, refuse_other_size
 from scripts.images.masks import NONZERO, MaskRule, read_mask
-from scripts.images.reading import FORMATS, NIFTI_SUFFIXES, image_suffix
+from scripts.images.reading import FORMATS, NIFTI_SUFFIXES, image_stem, image_suffix
 from scripts.images.values import BACKGROUND, FOREGROUND
 from scripts.images.windows import Window, cut_out
 
@@ -116,10 +124,11 @@ class Gate:
                 cure = "Send a mask, or start the run with --active#gate#accept_boxes True."
                 raise InputError(Problem("nobody has looked at the mask of these boxes", path.name, cure=cure))
             return self._of_boxes(key, path.name, boxes, said, window)
-        mask, named = self._read(key, path, content)
+        mask, named, note = self._read(key, path, content)
         if window is None:
             self._refuse_inverted(path.name, mask)
-        return self._judged(key, path.name, mask, said or named, window)
+        passed = self._judged(key, path.name, mask, said or named, window)
+        return replace(passed, notes=(note, *passed.notes)) if note else passed
 
     def made_of_boxes(
         self,
@@ -185,12 +194,12 @@ class Gate:
 
     def _boxes(self, key: str, path: Path, content: bytes | None) -> tuple[np.ndarray, str] | None:
         """Return the boxes in a file of an image of the run and the class it names; None for a file without boxes."""
-        size, said = self.data.store.original_size(key), ""
-        found = read_boxes(path, size, content)
+        picture, said = self._picture(key), ""
+        found = read_boxes(path, picture, content)
         if found is None and self.rectangles == "boxes" and path.suffix.lower() in SUFFIXES:
-            outlines = read_outlines(path, content)
-            refuse_outside(outlines, size, path.name)
-            said, drawn = spoken_class(outlines, self.data.classes, size)
+            outlines = read_outlines(path, picture, content)
+            refuse_outside(outlines, picture.size, path.name)
+            said, drawn = spoken_class(outlines, self.data.classes, picture.size)
             found = boxes_of_outlines(drawn) if drawn else None  # a shape to be ignored makes all of them outlines
         return None if found is None else (found, said)
 
@@ -207,21 +216,27 @@ class Gate:
         mask = (self.box_model.foreground(key, image, boxes) >= 0.5).astype(np.uint8)
         return replace(self._judged(key, where, mask, said or named, window), objects=len(boxes))
 
-    def _read(self, key: str, path: Path, content: bytes | None) -> tuple[np.ndarray, str]:
+    def _picture(self, key: str) -> Picture:
+        """Return how files may call an image: as its own file, or as the picture that was given out."""
+        names = dict.fromkeys((image_stem(self._items[key]["image"]), file_stem(key), key))
+        return Picture(self.data.store.original_size(key), tuple(names))
+
+    def _read(self, key: str, path: Path, content: bytes | None) -> tuple[np.ndarray, str, str]:
+        """Return the mask in a file of an image of the run, the class it names, and what may surprise of it."""
         size = self.data.store.original_size(key)
         if path.suffix.lower() in SUFFIXES:
-            outlines = read_outlines(path, content)
+            outlines = read_outlines(path, self._picture(key), content)
             refuse_outside(outlines, size, path.name)
             refuse_costly(outlines, size, path.name)
             said, drawn = spoken_class(outlines, self.data.classes, size)
-            return draw_outlines(drawn, size), said
+            return draw_outlines(drawn, size), said, reaching_out(drawn, size)
         if not image_suffix(path):
             accepted = ", ".join((*FORMATS, *NIFTI_SUFFIXES, *SUFFIXES))
             raise InputError(Problem("not a format of masks", path.name, accepted, path.suffix or "no suffix"))
         image = Path(self._items[key]["image"])
         refuse_other_size(path, image, size, content)
         mask = read_mask(path, self.rule, content)
-        return on_grid_of_image(mask, path, image, size, content), ""
+        return on_grid_of_image(mask, path, image, size, content), "", ""
 
     def _refuse_inverted(self, where: str, mask: np.ndarray) -> None:
         known = [shape.border for shape in self.data.shapes.values()]

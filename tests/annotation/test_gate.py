@@ -81,7 +81,52 @@ class TestFiles:
         polygons = [[inside], [[[x, y], [x + 10, y], [x + 10, y + 10]]]]
         (tmp_path / "m.geojson").write_text(json.dumps({"type": "MultiPolygon", "coordinates": polygons}))
         text = refusal(gate, "train_00", tmp_path / "m.geojson")
-        assert "m.geojson shape 2: shape lies outside the image" in text
+        assert "m.geojson shape 2: 1 shape lies outside the picture" in text
+
+    def test_each_form_of_outlines(self, gate: Gate, tmp_path: Path) -> None:
+        """One rectangle, as each program writes it; of several images the one whose name the picture has."""
+        other = {"id": 2, "width": 64, "height": 64, "file_name": "train_01.png"}
+        ring = [10, 5, 30, 5, 30, 25, 10, 25]
+        points = [list(point) for point in zip(ring[::2], ring[1::2], strict=True)]
+        percent = [[x / 0.64, y / 0.64] for x, y in points]
+        value = {"original_width": 64, "original_height": 64, "type": "polygonlabels", "value": {"points": percent}}
+        vertices = "".join(f'<Vertex X="{x}" Y="{y}"/>' for x, y in points)
+        contents: list[Any] = [
+            {"images": [{"id": 1, "file_name": "train_00.png"}, other],
+             "annotations": [{"image_id": 1, "segmentation": [ring]}, {"image_id": 2, "segmentation": [[0, 0, 9, 9]]}]},
+            {"shapes": [{"label": "a gland", "shape_type": "rectangle", "points": [[10, 5], [30, 25]]}]},
+            [{"data": {"image": "train_00.png"}, "annotations": [{"result": [value]}]}],
+            '<annotations><image name="train_01.png"/><image name="train_00.png" width="64" height="64">'
+            '<box label="x" xtl="10" ytl="5" xbr="30" ybr="25"/></image></annotations>',
+            "<Annotations><Annotation><Regions><Region><Vertices>"
+            f"{vertices}</Vertices></Region></Regions></Annotation></Annotations>",
+        ]  # fmt: skip
+        expected = np.zeros((64, 64), np.uint8)
+        expected[5:25, 10:30] = 1
+        for content in contents:
+            path = tmp_path / ("m.xml" if isinstance(content, str) else "m.json")
+            path.write_text(content if isinstance(content, str) else json.dumps(content))
+            np.testing.assert_array_equal(gate.admit("train_00", path, yes).mask, expected)
+            boxed = Gate(gate.data, box_model=Frames(), rectangles="boxes", accept_boxes=True)
+            assert boxed.admit("train_00", path, yes).objects == 1  # rectangles alone, in any form
+
+    def test_shapes_outside_are_told_in_one_line(self, gate: Gate, tmp_path: Path) -> None:
+        squares = [[[[x, 5], [x + 10, 5], [x + 10, 15]]] for x in (5010, 20, 5050)]
+        path = tmp_path / "m.geojson"
+        path.write_text(json.dumps({"type": "MultiPolygon", "coordinates": squares}))
+        told = "m.geojson shape 1, 3: 2 shapes lie outside the picture"
+        assert refusal(gate, "train_00", path).startswith(told)
+        assert "found x 5010..5060, y 5..15" in refusal(gate, "train_00", path)
+
+    def test_shapes_that_reach_out_are_cut_with_a_note(self, gate: Gate, tmp_path: Path) -> None:
+        path = tmp_path / "m.geojson"
+        notes = []
+        for x in (40.0, 44.5):  # over the border by a part of a pixel, and by more
+            square = [[x, 5], [x + 20.5, 5], [x + 20.5, 15], [x, 15]]
+            path.write_text(json.dumps({"type": "Polygon", "coordinates": [square]}))
+            notes.append(gate.admit("train_00", path, yes).notes)
+        assert notes[0] == ()
+        assert notes[1] == ("1 shape lies partly outside the picture (x 44..65, y 5..15), which is cut off",)
 
     @pytest.mark.parametrize(
         ("name", "content", "message"),
@@ -89,7 +134,7 @@ class TestFiles:
             ("m.png", b"", "file is empty"),
             ("m.png", b"not a png", "the content is no image"),
             ("m.png", None, "file is missing"),
-            ("m.geojson", b"{", "not GeoJSON"),
+            ("m.geojson", b"{", "not JSON"),
             ("m.xml", b"<a>", "not XML"),
             ("m.exe", b"MZ", "not a format of masks.*[.]png.*[.]geojson"),
         ],

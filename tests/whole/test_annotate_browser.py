@@ -24,6 +24,7 @@ from PIL import Image, ImageDraw
 from scripts.annotation import page as page_module
 from scripts.annotation.page import PageImage, write_pages
 from scripts.images.drawn.boxes import read_boxes
+from scripts.images.drawn.outlines import Picture
 from scripts.images.windows import Window, covered
 from tests.annotation.test_page import NASTY, held, png
 from tests.support.browser import Page, browser, find_chromium
@@ -1095,7 +1096,7 @@ class TestBoxes:
         assert box_desk.has_states("done", "todo", "todo")
         content = box_desk.zip()
         assert list(content) == ["a.json"]
-        found = read_boxes(Path("a.json"), (HEIGHT, WIDTH), content["a.json"])
+        found = read_boxes(Path("a.json"), Picture((HEIGHT, WIDTH)), content["a.json"])
         assert found is not None and len(found) == 2
 
     def test_they_go_by_a_click_by_undo_and_by_clear_and_the_mask_is_as_before(self, box_desk: Desk) -> None:

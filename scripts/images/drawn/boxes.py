@@ -1,26 +1,28 @@
 """Boxes around objects, as people draw them in place of outlines: read from files, and what makes masks of them.
 
-Three kinds of files say that they hold boxes: JSON with a key ``boxes``, JSON of Label Studio with one task, and, where
-the caller says so, GeoJSON whose shapes are all rectangles along the axes, as QuPath's tool draws them.
+Three kinds of files say that they hold boxes: JSON with a key ``boxes``, JSON of Label Studio with rectangles alone,
+and, where the caller says so, other files whose shapes are all rectangles along the axes.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from scripts.core.errors import InputError, Problem
+from scripts.images.drawn.forms import label_studio
 from scripts.images.drawn.outline_drawing import IGNORED
-from scripts.images.drawn.outlines import Outline, each_once
+from scripts.images.drawn.outline_files import load_json
+from scripts.images.drawn.outlines import Outline, Picture
 
 _MOST_BYTES = 16 * 1024**2
 _MOST_BOXES = 2_000  # each takes a tenth of a second
 _MOST_VALUES = 1_000_000
-_BESIDE = ("choices", "taxonomy", "rating", "textarea", "labels")  # what Label Studio tells besides shapes
 _FORM = "[x0, y0, x1, y1] in pixels, x0 < x1 and y0 < y1"
 
 
@@ -36,32 +38,32 @@ class BoxModel(Protocol):
         ...
 
 
-def read_boxes(path: Path, size: tuple[int, int], content: bytes | None = None) -> np.ndarray | None:
+def read_boxes(path: Path, picture: Picture, content: bytes | None = None) -> np.ndarray | None:
     """Return the boxes of a JSON file, float64 (N, 4): x0, y0, x1, y1 in pixels; None for a file of something else.
 
     Args:
         path: the file; only ``.json`` is looked at.
-        size: (H, W) of the image.
+        picture: the image that it is for.
         content: its bytes, where they have been read.
 
     Raises:
-        InputError: boxes that are none, lie outside of the image, or are too many; several tasks; shapes of other
-            kinds.
+        InputError: boxes that are none, lie outside of the image, or are too many; rectangles of Label Studio that are
+            turned, or as :func:`scripts.images.drawn.forms.label_studio.results_of`.
     """
     if path.suffix.lower() != ".json":
         return None
-    found = _json_of(path, content)
+    found, size = _json_of(path, content), picture.size
     if isinstance(found, Mapping) and "boxes" in found:
         return _checked(found["boxes"], path.name, size)
-    tasks: list[Any] = found if isinstance(found, list) else [found]
-    if not tasks or not all(map(_is_task, tasks)):
+    if not label_studio.is_form(found):
         return None
-    if len(tasks) > 1:
-        cure = "Save a file per image, or its masks as PNG."
-        raise InputError(Problem("several images in one file", path.name, "one task", f"{len(tasks)}", cure))
-    return _checked(
-        [_of_label_studio(value, path.name, size) for value in _results(tasks[0], path.name)], path.name, size
-    )
+    try:
+        shapes = label_studio.results_of(found, picture)
+    except InputError as error:
+        raise InputError([replace(problem, where=path.name) for problem in error.problems]) from error
+    if not shapes or not all(shape.get("type") in ("rectanglelabels", "rectangle") for shape in shapes):
+        return None  # outlines
+    return _checked([_of_label_studio(shape, path.name, size) for shape in shapes], path.name, size)
 
 
 def _json_of(path: Path, content: bytes | None) -> Any:
@@ -73,17 +75,9 @@ def _json_of(path: Path, content: bytes | None) -> Any:
         is_one = b'"boxes"' in data or b'"annotations"' in data
         if not is_one or sum(map(data.count, (b",", b"[", b"{"))) > _MOST_VALUES:  # before it takes memory
             return None
-        return json.loads(data.decode("utf-8-sig"), object_pairs_hook=each_once)
+        return load_json(data.decode("utf-8-sig"))
     except (OSError, ValueError, RecursionError):
         return None
-
-
-def _is_task(found: Any) -> bool:
-    """Tell a task of Label Studio from other JSON with annotations, such as COCO."""
-    annotations = found.get("annotations") if isinstance(found, Mapping) else None
-    return isinstance(annotations, list) and all(
-        isinstance(each, Mapping) and isinstance(each.get("result"), list) for each in annotations
-    )
 
 
 def texts_of_boxes(content: bytes) -> dict[str, str]:
@@ -118,21 +112,6 @@ def boxes_of_outlines(outlines: Sequence[Outline]) -> np.ndarray | None:
     return np.array(boxes, dtype=np.float64).reshape(-1, 4)
 
 
-def _results(task: Mapping[str, Any], where: str) -> Iterator[Mapping[str, Any]]:
-    annotations = task["annotations"]
-    if len(annotations) != 1 or annotations[0].get("was_cancelled"):
-        count = "a skipped one" if len(annotations) == 1 else f"{len(annotations)}"
-        cure = "Export the annotation that counts; say of an image that cannot be drawn that it is skipped."
-        raise InputError(Problem("not one annotation of the image", where, "one", count, cure))
-    for result in annotations[0]["result"]:
-        if isinstance(result, Mapping) and result.get("type") in ("rectanglelabels", "rectangle"):
-            yield result
-        elif not isinstance(result, Mapping) or result.get("type") not in _BESIDE:
-            kind = result.get("type") if isinstance(result, Mapping) else result
-            cure = "Export brushes as PNG, and polygons as GeoJSON."
-            raise InputError(Problem("not a rectangle", where, "rectanglelabels", f"{str(kind)[:80]}", cure))
-
-
 def _of_label_studio(result: Mapping[str, Any], where: str, size: tuple[int, int]) -> list[Any]:
     """Return the box of a rectangle of Label Studio, whose numbers are percents of the picture."""
     value = result.get("value")
@@ -141,10 +120,6 @@ def _of_label_studio(result: Mapping[str, Any], where: str, size: tuple[int, int
         raise InputError(Problem("not a rectangle of Label Studio", where, "x, y, width and height in percent"))
     if isinstance(value, Mapping) and value.get("rotation"):
         raise InputError(Problem("rectangle is turned", where, "rotation 0", f"{value['rotation']}"))
-    told = (result.get("original_height"), result.get("original_width"))
-    if None not in told and told != size:
-        expected = f"{size[1]} x {size[0]} pixels"
-        raise InputError(Problem("boxes of another picture", where, expected, f"{told[1]} x {told[0]}"))
     x, y, width, height = numbers
     across, down = size[1] / 100.0, size[0] / 100.0
     return [x * across, y * down, (x + width) * across, (y + height) * down]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scripts.core.errors import InputError, Problem
+from scripts.core.errors import InputError, Problem, listed
 from scripts.images.drawn.outlines import Outline
 from scripts.images.values import IGNORE
 
@@ -19,17 +19,24 @@ _WHOLE = 0.99
 
 
 def draw_outlines(outlines: Sequence[Outline], size: tuple[int, int]) -> np.ndarray:
-    """Return the mask of some polygons, uint8 (H, W): 1 inside, 255 inside one named "ignore", which wins, else 0.
+    """Return the mask of some outlines, uint8 (H, W): 1 inside, 255 inside one named "ignore", which wins, else 0.
+
+    What a hole takes off, it takes off those before it, of its kind.
 
     Args:
         outlines: what lies outside the image is cut off.
         size: (H, W).
     """
     mask = np.zeros(size, np.uint8)
-    for ignored in (False, True):
-        for outline in outlines:
-            if (outline.name.lower() in IGNORED) is ignored:
-                _fill(mask, outline.rings, IGNORE if ignored else 1)
+    ignored = [outline for outline in outlines if outline.name.lower() in IGNORED]
+    for outline in outlines:
+        if outline.name.lower() not in IGNORED:
+            _fill(mask, outline.rings, 0 if outline.is_hole else 1)
+    if ignored:
+        inside = np.zeros(size, np.uint8)
+        for outline in ignored:
+            _fill(inside, outline.rings, 0 if outline.is_hole else 1)
+        mask[inside == 1] = IGNORE
     return mask
 
 
@@ -83,27 +90,50 @@ def refuse_costly(outlines: Sequence[Outline], size: tuple[int, int], where: str
 
 
 def refuse_outside(outlines: Sequence[Outline], size: tuple[int, int], where: str) -> None:
-    """Raise InputError for a shape of which nothing is in the image, and for fractions of it in place of pixels.
+    """Raise InputError for shapes of which nothing is in the image, and for fractions of it in place of pixels.
 
     Args:
         outlines: of one image.
         size: (H, W) of the image.
         where: file that they come from.
     """
-    if outlines and min(size) > 2 and all((np.concatenate(outline.rings) <= 1.0).all() for outline in outlines):
+    frames = _frames(outlines)
+    if len(frames) and min(size) > 2 and (frames <= 1.0).all():
         cure = "Save it in pixels of the picture."
         expected = f"pixels, up to {size[1]} x {size[0]}"
         raise InputError(Problem("no coordinate is above 1: fractions of the image", where, expected, "0 to 1", cure))
-    for number, outline in enumerate(outlines):
-        points = np.concatenate(outline.rings)
-        low, high = points.min(axis=0), points.max(axis=0)
-        if (high < 0).any() or low[0] > size[1] or low[1] > size[0]:
-            found = f"x {low[0]:.0f} to {high[0]:.0f}, y {low[1]:.0f} to {high[1]:.0f}"
-            cure = "Save it in pixels of the picture, or take the shape out."
-            expected = f"within {size[1]} x {size[0]} pixels"
-            raise InputError(
-                Problem("shape lies outside the image", f"{where} shape {number + 1}", expected, found, cure)
-            )
+    beside = (frames[:, 2:] < 0).any(axis=1) | (frames[:, 0] > size[1]) | (frames[:, 1] > size[0])
+    if beside.any():
+        numbers = listed([str(number + 1) for number in np.flatnonzero(beside)], 5)
+        cure = "Save them in pixels of the picture, or take them out."
+        expected = f"within {size[1]} x {size[0]} pixels"
+        what = f"{_shapes(int(beside.sum()))} outside the picture"
+        found = _extent(frames[beside])
+        raise InputError(Problem(what, f"{where} shape {numbers}", expected, found, cure))
+
+
+def reaching_out(outlines: Sequence[Outline], size: tuple[int, int]) -> str:
+    """Return what to know of shapes of which more than a pixel is cut off at the border of the image; "" for none."""
+    frames = _frames(outlines)
+    out = (frames[:, :2] < -1).any(axis=1) | (frames[:, 2] > size[1] + 1) | (frames[:, 3] > size[0] + 1)
+    if not out.any():
+        return ""
+    return f"{_shapes(int(out.sum()))} partly outside the picture ({_extent(frames[out])}), which is cut off"
+
+
+def _frames(outlines: Sequence[Outline]) -> np.ndarray:
+    """Return (N, 4) float64: lowest x and y, highest x and y of each outline."""
+    points = [np.concatenate(outline.rings) for outline in outlines]
+    return np.array([[*each.min(axis=0), *each.max(axis=0)] for each in points], dtype=np.float64).reshape(-1, 4)
+
+
+def _shapes(count: int) -> str:
+    return f"{count} shapes lie" if count > 1 else "1 shape lies"
+
+
+def _extent(frames: np.ndarray) -> str:
+    (x0, y0), (x1, y1) = frames[:, :2].min(axis=0), frames[:, 2:].max(axis=0)
+    return f"x {x0:.0f}..{x1:.0f}, y {y0:.0f}..{y1:.0f}"
 
 
 def _is_around(outline: Outline, size: tuple[int, int]) -> bool:

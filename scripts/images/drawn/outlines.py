@@ -1,271 +1,151 @@
-"""Outlines drawn elsewhere, read from a file: GeoJSON as QuPath exports it, and the XML of ASAP.
+"""Outlines drawn in other programs: what one is, of which picture, and what all readers of such files need.
 
 Coordinates are pixels of the image, (x, y), with the origin at the outer corner of the first pixel;
-:mod:`scripts.images.drawn.outline_drawing` makes masks of them. A file may hold anything, so what it costs is bounded
-by what is said here, and every number is looked at before it is used.
+:mod:`scripts.images.drawn.outline_drawing` makes masks of them, :mod:`scripts.images.drawn.outline_files` reads files.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-from xml.etree import ElementTree
+from pathlib import PurePosixPath
+from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import numpy as np
 
-from scripts.core.errors import InputError, Problem
+from scripts.core.errors import InputError, Problem, listed
+from scripts.images.reading import image_stem
 
-SUFFIXES = (".geojson", ".json", ".xml")
 FARTHEST_PX = 1e7
 """Of a coordinate from the origin, pixels: no image is larger, and sums of such numbers stay exact."""
-_MOST_BYTES = 16 * 1024**2
-_MOST_SHAPES = 20_000
-_MOST_POINTS = 500_000
-_MOST_VALUES = 5 * _MOST_POINTS  # an x, a y, a height and their brackets, and as much again of other things
-_DEEPEST = 32  # of collections within collections; QuPath writes three
-_MOST_PROBLEMS = 20
-_ASAP = "ASAP_Annotations"
-_LINE = "lines and points have no area; draw polygons"
-_RANGE = f"numbers of at most {FARTHEST_PX:.0f} pixels"
-_RING = f"rings of 3 or more (x, y), {_RANGE}"
+RANGE = f"numbers of at most {FARTHEST_PX:.0f} pixels"
+LINE = "lines and points have no area; draw polygons"
+_FLAT = 0.01  # pixels that the polygon in place of a circle is off at most
+_UPLOADED = re.compile(r"[0-9a-f]{8}-")  # what Label Studio puts before names
+Entry = TypeVar("Entry")
 
 
 @dataclass(frozen=True)
 class Outline:
-    """One polygon.
+    """One shape.
 
     Attributes:
-        rings: arrays (N, 2) float64 of (x, y); the first is the border, the others are holes.
+        rings: arrays (N, 2) float64 of (x, y). A point is inside if an odd number of them is around it: the first is
+            the border, the others are holes; those of a painted mask are its borders in any order.
         name: class that it was given in the drawing program, ``""`` for none.
+        is_hole: what is inside is taken off the shapes before it.
     """
 
     rings: tuple[np.ndarray, ...]
     name: str = ""
+    is_hole: bool = False
 
 
-def read_outlines(path: Path, content: bytes | None = None) -> list[Outline]:
-    """Read the polygons of a GeoJSON or ASAP XML file, told apart by the suffix.
+@dataclass(frozen=True)
+class Picture:
+    """The image that a file is for.
 
-    Args:
-        path: the file.
-        content: its bytes, where they have been read.
-
-    Raises:
-        InputError: the file cannot be read as such, is too large, or holds other shapes than polygons; lists every bad
-            one.
+    Attributes:
+        size: (H, W).
+        names: file names without suffix that it goes by.
     """
-    try:
-        size = path.stat().st_size if content is None else len(content)
-        if size > _MOST_BYTES:
-            found = f"{size} bytes"
-            raise InputError(Problem("file of outlines is too large", path.name, f"at most {_MOST_BYTES} bytes", found))
-        text = (path.read_bytes() if content is None else content).decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(Problem("outlines cannot be read", path.name, "UTF-8 text", str(error))) from error
-    _refuse_dense(path, text)
-    problems: list[Problem] = []
-    outlines = _of_xml(path, text, problems) if path.suffix.lower() == ".xml" else _of_geojson(path, text, problems)
-    if problems:
-        raise InputError(problems)
-    _refuse_many(path, outlines)
-    return outlines
+
+    size: tuple[int, int]
+    names: tuple[str, ...] = ()
 
 
-def _are_enough(problems: list[Problem], path: Path) -> bool:
-    """Tell whether reading may stop, and say so in ``problems``."""
-    if len(problems) < _MOST_PROBLEMS:
-        return False
-    problems.append(Problem("further shapes were not looked at", path.name))
-    return True
+def is_number(value: Any) -> bool:
+    """Tell a number that can be a coordinate from all others, from texts and truth values."""
+    return type(value) in (int, float) and abs(value) <= FARTHEST_PX  # false for NaN as well
 
 
-def _refuse_dense(path: Path, text: str) -> None:
-    """Refuse before parsing what could not be accepted after it: a value of two bytes takes a hundred in memory."""
-    values = sum(map(text.count, ",[{<"))
-    if values > _MOST_VALUES:
-        raise InputError(_too_many(path, f"{values} values"))
+def text_number(text: str | None) -> float:
+    """Return a number in XML. Raises ``ValueError``, also for ``1_0``, which is a number for Python alone."""
+    number = math.nan if text is None or "_" in text else float(text)
+    if not is_number(number):
+        raise ValueError("no number, or one that is too large")
+    return number
 
 
-def _refuse_many(path: Path, outlines: list[Outline]) -> None:
-    points = sum(len(ring) for outline in outlines for ring in outline.rings)
-    if len(outlines) > _MOST_SHAPES or points > _MOST_POINTS:
-        raise InputError(_too_many(path, f"{len(outlines)} shapes with {points} points"))
-
-
-def _too_many(path: Path, found: str) -> Problem:
-    expected = f"at most {_MOST_SHAPES} shapes with {_MOST_POINTS} points"
-    return Problem("too many outlines", path.name, expected, found, "Simplify them, or send a PNG.")
-
-
-# ---- GeoJSON ---------------------------------------------------------------------------------------------------------
-
-
-def _of_geojson(path: Path, text: str, problems: list[Problem]) -> list[Outline]:
-    try:
-        # Whole numbers as floats: one of 400 digits is infinite then, and no error.
-        content = json.loads(text, parse_int=float, object_pairs_hook=each_once)
-        shapes = list(_geometries(content))
-    except (ValueError, RecursionError) as error:
-        problems.append(Problem("not GeoJSON", path.name, found=str(error)))
-        return []
-    outlines = []
-    for number, (geometry, name) in enumerate(shapes):
-        where = f"{path.name} shape {number + 1}"
-        if _are_enough(problems, path):
-            break
-        kind = geometry.get("type") if isinstance(geometry, Mapping) else None
-        parts = geometry.get("coordinates") if isinstance(geometry, Mapping) else None
-        if kind not in ("Polygon", "MultiPolygon") or not isinstance(parts, list):
-            found = kind[:80] if isinstance(kind, str) else "no type"
-            problems.append(Problem("not a polygon", where, "Polygon or MultiPolygon", found, f"{_LINE}."))
-            continue
-        polygons = [_rings(part) for part in ([parts] if kind == "Polygon" else parts)]
-        outlines += [Outline(rings, name) for rings in polygons if rings is not None]
-        if None in polygons:  # said once: a shape may have millions of bad parts
-            problems.append(Problem("coordinates are no outline", where, _RING))
-    return outlines
-
-
-def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object; of a key that stands there twice one value would be lost without a word."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice in one object")
-    return found
-
-
-def _geometries(content: Any) -> Iterator[tuple[Any, str]]:
-    """Yield (geometry, class name) of what GeoJSON nests: collections, features, lists of features.
-
-    Raises:
-        ValueError: it is nested deeper than any program writes it, or a collection has no list of what it holds.
-    """
-    # Open lists, the innermost last. Generators within generators would hand each geometry through all of them.
-    waiting = [(iter([content]), "")]
-    while waiting:
-        parts, name = waiting[-1]
-        for part in parts:
-            inner = _inner(part, name)
-            if inner is None:
-                yield part, name
-            elif len(waiting) > _DEEPEST:
-                raise ValueError(f"collections are nested more than {_DEEPEST} deep")
-            else:
-                waiting.append((iter(inner[0]), inner[1]))
-                break
-        else:
-            waiting.pop()
-
-
-def _inner(content: Any, name: str) -> tuple[list[Any], str] | None:
-    """Return what a collection or a feature holds, and the class name of that; None for a geometry."""
-    kind = content.get("type") if isinstance(content, Mapping) else None
-    if isinstance(content, list):
-        return content, name
-    if kind == "Feature":
-        return [content.get("geometry")], _class_name(content.get("properties"))
-    if kind not in ("FeatureCollection", "GeometryCollection"):
+def ring_of(points: Any) -> np.ndarray | None:
+    """Return the points [x, y, ...] of a ring as (N, 2) float64; None where they are none, or fewer than three."""
+    if not isinstance(points, list) or len(points) < 3 or not all(map(_is_point, points)):
         return None
-    key = "features" if kind == "FeatureCollection" else "geometries"
-    parts = content.get(key)
-    if not parts and not isinstance(parts, list):  # else a half-written file would be an image without foreground
-        raise ValueError(f"a {kind} without a list of {key}")
-    return parts if isinstance(parts, list) else [parts], name
-
-
-def _class_name(properties: Any) -> str:
-    """Return the class of a shape: QuPath writes ``{"name": "a"}``, since 0.5 also ``{"names": ["a", "b"]}``."""
-    found = properties.get("classification") if isinstance(properties, Mapping) else None
-    if isinstance(found, Mapping):
-        found = found.get("name") or found.get("names")
-    if isinstance(found, list) and all(isinstance(name, str) for name in found):
-        found = ": ".join(found)
-    return found.strip() if isinstance(found, str) else ""
-
-
-def _rings(part: Any) -> tuple[np.ndarray, ...] | None:
-    """Return the rings of a polygon, arrays (N, 2) float64; None where they are none.
-
-    Only numbers count: NumPy would take ``"10"`` and ``true`` for some.
-    """
-    if not isinstance(part, list) or not part:
-        return None
-    rings = []
-    for ring in part:
-        if not isinstance(ring, list) or len(ring) < 3 or not all(map(_is_point, ring)):
-            return None
-        rings.append(np.array([point[:2] for point in ring], dtype=np.float64))
-    return tuple(rings)
+    return np.array([point[:2] for point in points], dtype=np.float64)
 
 
 def _is_point(point: Any) -> bool:
-    # The comparison is false for NaN as well.
-    return (
-        isinstance(point, list | tuple)
-        and len(point) >= 2
-        and all(type(value) is float and abs(value) <= FARTHEST_PX for value in point[:2])
-    )
+    return isinstance(point, list | tuple) and len(point) >= 2 and all(map(is_number, point[:2]))
 
 
-# ---- ASAP ------------------------------------------------------------------------------------------------------------
+def rectangle(left: float, top: float, right: float, bottom: float) -> np.ndarray:
+    """Return a rectangle as a ring."""
+    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], dtype=np.float64)
 
 
-def _of_xml(path: Path, text: str, problems: list[Problem]) -> list[Outline]:
-    if "<!DOCTYPE" in text.upper() or "<!ENTITY" in text.upper():  # entities can grow without end
-        problems.append(Problem("XML defines entities", path.name, "plain annotations", "a DOCTYPE or ENTITY"))
-        return []
-    try:
-        root = ElementTree.fromstring(text)
-    except (ElementTree.ParseError, ValueError) as error:
-        problems.append(Problem("not XML", path.name, found=str(error)))
-        return []
-    outlines = []
-    for number, element in enumerate(root.iter("Annotation")):
-        where = f"{path.name} annotation {number + 1}"
-        if _are_enough(problems, path):
-            break
-        kind = element.get("Type", "Polygon")
-        ring = _asap_ring(element)
-        if kind not in ("Polygon", "Rectangle", "Spline"):
-            problems.append(Problem("not a polygon", where, "Polygon, Spline or Rectangle", kind[:80], f"{_LINE}."))
-        elif ring is None:
-            expected = f"3 or more Coordinate with X and Y, {_RANGE}, and no Order or each its own"
-            problems.append(Problem("coordinates are no outline", where, expected))
-        else:
-            outlines.append(Outline((ring,), _asap_name(element)))
-    if not outlines and not problems and root.tag != _ASAP:  # else XML of another program has no foreground
-        expected = f"{_ASAP} with annotations"
-        problems.append(Problem("not annotations of ASAP", path.name, expected, ascii(root.tag[:80])))
-    return outlines
+def ellipse(centre: tuple[float, float], radii: tuple[float, float]) -> np.ndarray:
+    """Return an ellipse as a ring that is off by a hundredth of a pixel at most, of radii up to 10 000 pixels."""
+    count = min(max(16, math.ceil(math.pi * math.sqrt(max(*radii, 1e-9) / (2 * _FLAT)))), 2**12)
+    angles = np.arange(count) * (2 * math.pi / count)
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1) * radii + centre
 
 
-def _asap_ring(element: ElementTree.Element) -> np.ndarray | None:
-    # Not all that is below it: of annotations within annotations each would have the points of all inner ones.
-    coordinates = [*element.findall("Coordinate"), *element.findall("Coordinates/Coordinate")]
-    try:
-        points = [[_asap_number(c.attrib["X"]), _asap_number(c.attrib["Y"])] for c in coordinates]
-        order = [_asap_number(c.attrib["Order"]) for c in coordinates if "Order" in c.attrib]
-    except (KeyError, ValueError):
-        return None
-    if order:
-        # Points whose places are not told, or told twice, could be joined in many ways.
-        if len(set(order)) != len(points) or not all(map(math.isfinite, order)):
-            return None
-        points = [points[at] for at in sorted(range(len(points)), key=order.__getitem__)]
-    return (_rings([points]) or (None,))[0]
+def turned(ring: np.ndarray, degrees: float, about: tuple[float, float]) -> np.ndarray:
+    """Return a ring turned around a point, clockwise as it is seen."""
+    if not degrees:
+        return ring
+    sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
+    turn: np.ndarray = (ring - about) @ np.array([[cosine, sine], [-sine, cosine]]) + about
+    return turn
 
 
-def _asap_number(text: str) -> float:
-    """Return a number in XML. Raises ``ValueError``, also for ``1_0``, which is a number for Python alone."""
-    if "_" in text:
-        raise ValueError("a number with _")
-    return float(text)
+def no_polygon(where: str, found: str, expected: str = "polygons and other shapes with an area") -> Problem:
+    """Say of a shape that it has no area."""
+    return Problem("not a polygon", where, expected, found[:80], f"{LINE}.")
 
 
-def _asap_name(element: ElementTree.Element) -> str:
-    group = (element.get("PartOfGroup") or "").strip()
-    return "" if group.lower() in ("", "none") else group
+def no_outline(where: str, expected: str = "") -> Problem:
+    """Say of the coordinates of a shape that they are none."""
+    return Problem("coordinates are no outline", where, expected or f"3 or more (x, y), {RANGE}")
+
+
+def entry_of(entries: Sequence[tuple[str, Entry]], picture: Picture, where: str) -> Entry:
+    """Return what a file says about one picture: all of it if it is about one only, else by the name.
+
+    Args:
+        entries: (file name, what is said), as the file has them; folders, suffixes, and what Label Studio puts before
+            the name do not count.
+        picture: the one that is looked for.
+        where: the file.
+
+    Raises:
+        InputError: none has the picture's name, or several.
+    """
+    if len(entries) == 1:
+        return entries[0][1]
+    found = [entry for name, entry in entries if _names(name) & set(picture.names)]
+    if len(found) != 1:
+        what = "several images of the file have the picture's name" if found else "no image of the file is the picture"
+        there = f"{len(entries)} images: {listed([name[:80] for name, _ in entries], 5)}" if entries else "no image"
+        cure = "Export the picture's annotations alone, or name its image there as the picture."
+        raise InputError(Problem(what, where, listed(picture.names, 3) or "one image", there, cure))
+    return found[0]
+
+
+def _names(text: str) -> set[str]:
+    name = PurePosixPath(unquote(text).replace("\\", "/").rpartition("?d=")[2]).name
+    return {image_stem(each) for each in (name, PurePosixPath(text).name, _UPLOADED.sub("", name, count=1)) if each}
+
+
+def refuse_other_size(told: Sequence[Any], picture: Picture, where: str) -> None:
+    """Raise InputError where a file tells another (H, W) of its image; None in it is not known."""
+    if None not in told and tuple(told) != picture.size:
+        sizes = (
+            f"{picture.size[1]} x {picture.size[0]} pixels",
+            " x ".join(f"{each:g}" if is_number(each) else f"{each!r:.20}" for each in reversed(told)),
+        )
+        cure = "Draw on the picture that was given out, without resizing."
+        raise InputError(Problem("outlines of another picture", where, *sizes, cure))

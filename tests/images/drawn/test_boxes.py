@@ -11,13 +11,14 @@ import pytest
 
 from scripts.core.errors import InputError
 from scripts.images.drawn.boxes import boxes_of_outlines, read_boxes
-from scripts.images.drawn.outlines import Outline
+from scripts.images.drawn.outlines import Outline, Picture
 
 SIZE = (100, 200)  # height, width
+PICTURE = Picture(SIZE, ("a",))
 
 
 def read(content: Any, suffix: str = ".json") -> np.ndarray | None:
-    return read_boxes(Path(f"a{suffix}"), SIZE, json.dumps(content).encode())
+    return read_boxes(Path(f"a{suffix}"), PICTURE, json.dumps(content).encode())
 
 
 def rectangle(x: float, y: float, width: float, height: float, **more: Any) -> dict[str, Any]:
@@ -73,11 +74,9 @@ class TestLabelStudio:
     @pytest.mark.parametrize(
         ("content", "told"),
         [
-            (task(rectangle(0, 0, 5, 5)) * 2, "several images in one file"),
+            (task(rectangle(0, 0, 5, 5)) * 2, "several images of the file have the picture's name"),
             ([{"annotations": [{"result": []}] * 2}], "not one annotation"),
             ([{"annotations": [{"result": [], "was_cancelled": True}]}], "a skipped one"),
-            (task({"type": "polygonlabels", "value": {}}), "not a rectangle.*polygonlabels"),
-            (task({"type": "brushlabels", "value": {}}), "Export brushes as PNG"),
             (task({"type": "rectanglelabels", "value": {"x": "1"}}), "width and height in percent"),
             (task(rectangle(0, 0, 5, 5, original_width=400)), "another picture"),
         ],
@@ -85,6 +84,16 @@ class TestLabelStudio:
     def test_what_is_no_rectangle_is_refused(self, content: Any, told: str) -> None:
         with pytest.raises(InputError, match=told):
             read(content)
+
+    def test_the_task_of_the_picture_is_found_by_its_name(self) -> None:
+        other = task(rectangle(0, 0, 5, 5))
+        other[0]["data"]["image"] = "/data/upload/1/0123abcd-b.png"
+        np.testing.assert_allclose(read([*other, *task(rectangle(10, 20, 30, 40))]), [[20, 20, 80, 60]])
+
+    @pytest.mark.parametrize("kind", ["polygonlabels", "brushlabels", "ellipselabels", "keypointlabels"])
+    def test_with_one_other_shape_all_are_left_to_outlines(self, kind: str) -> None:
+        assert read(task(rectangle(0, 0, 5, 5), {"type": kind, "value": {}})) is None
+        assert read(task({"type": "choices", "value": {}})) is None
 
     def test_labels_beside_plain_rectangles_are_passed_over(self) -> None:
         plain = {**rectangle(10, 20, 30, 40), "type": "rectangle"}
@@ -98,7 +107,16 @@ class TestLabelStudio:
 
 
 @pytest.mark.parametrize(
-    "content", [{"type": "FeatureCollection", "features": []}, [], 5, "text", {"shapes": []}, [{}]]
+    "content",
+    [
+        {"type": "FeatureCollection", "features": []},
+        [],
+        5,
+        "text",
+        {"shapes": []},
+        [{}],
+        {"images": [], "annotations": []},
+    ],
 )
 def test_other_json_is_left_to_others(content: Any) -> None:
     assert read(content) is None
@@ -106,9 +124,9 @@ def test_other_json_is_left_to_others(content: Any) -> None:
 
 def test_other_files_are_left_to_others() -> None:
     assert read({"boxes": []}, ".geojson") is None
-    assert read_boxes(Path("a.json"), SIZE, b"\xff{") is None
-    assert read_boxes(Path("a.json"), SIZE, b'{"boxes": [], "boxes": [[1, 2, 3, 4]]}') is None
-    assert read_boxes(Path("a.json"), SIZE, b'{"boxes": [' + b"[]," * 1_000_001) is None
+    assert read_boxes(Path("a.json"), PICTURE, b"\xff{") is None
+    assert read_boxes(Path("a.json"), PICTURE, b'{"boxes": [], "boxes": [[1, 2, 3, 4]]}') is None
+    assert read_boxes(Path("a.json"), PICTURE, b'{"boxes": [' + b"[]," * 1_000_001) is None
 
 
 class TestRectanglesOfOutlines:

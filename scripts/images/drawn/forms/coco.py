@@ -1,0 +1,112 @@
+"""Instances of COCO: JSON of many images with polygons, run lengths, or boxes alone.
+
+Run lengths are decoded here, in both ways they are written: the library that COCO gives is compiled, and to read them
+takes a few lines. Parts of an object are joined; COCO's polygons have no holes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from scripts.core.errors import InputError, Problem
+from scripts.images.drawn.outlines import (
+    Outline,
+    Picture,
+    entry_of,
+    is_number,
+    no_outline,
+    no_polygon,
+    rectangle,
+    refuse_other_size,
+    ring_of,
+)
+from scripts.images.drawn.pixel_borders import counted
+
+_FORM = "[[x, y, x, y, ...], ...] of 3 points or more, or run lengths"
+_MOST_ID = 2**53  # larger ones cannot be told apart as floats
+_LONGEST = 7  # characters of a run length
+
+
+def is_form(content: Any) -> bool:
+    """Tell COCO by its lists of images and annotations."""
+    return isinstance(content, Mapping) and all(isinstance(content.get(key), list) for key in ("images", "annotations"))
+
+
+def read(content: Any, picture: Picture) -> Iterator[Outline | Problem]:
+    """Yield the objects of the picture, and what is wrong with others.
+
+    Raises:
+        InputError: the picture is not among the images, or has another size there; annotations are of no image.
+    """
+    images = [image for image in content["images"] if isinstance(image, Mapping) and _is_id(image.get("id"))]
+    if len(images) < len(content["images"]) or len({image["id"] for image in images}) < len(images):
+        raise InputError(Problem("images without an id of their own", "images", "each image with its id"))
+    image = entry_of([(str(each.get("file_name", "")), each) for each in images], picture, "")
+    refuse_other_size((image.get("height"), image.get("width")), picture, "")
+    ids, names = {each["id"] for each in images}, _names(content.get("categories"))
+    for number, each in enumerate(content["annotations"], 1):
+        where = f"annotation {number}"
+        if not isinstance(each, Mapping) or not _is_id(each.get("image_id")) or each["image_id"] not in ids:
+            yield Problem("annotation of no image", where, "image_id of one of the images")
+        elif each["image_id"] == image["id"]:
+            category = each.get("category_id")
+            yield from _of_object(each, where, names.get(category, "") if _is_id(category) else "", picture)
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str) or (type(value) in (int, float) and abs(value) <= _MOST_ID)
+
+
+def _names(categories: Any) -> dict[Any, str]:
+    known = [each for each in categories if isinstance(each, Mapping)] if isinstance(categories, list) else []
+    return {each["id"]: str(each.get("name", "")).strip() for each in known if _is_id(each.get("id"))}
+
+
+def _of_object(found: Mapping[str, Any], where: str, name: str, picture: Picture) -> Iterator[Outline | Problem]:
+    shape, box = found.get("segmentation"), found.get("bbox")
+    if isinstance(shape, Mapping):
+        counts = shape.get("counts")
+        lengths = _lengths(counts) if isinstance(counts, str) else counts
+        outline = counted(lengths, picture.size, name=name, are_columns=True) if _is_whole(shape, picture) else None
+        yield outline or Problem("not run lengths of the picture", where, _sizes(picture))
+    elif shape:
+        parts = shape if isinstance(shape, list) else [shape]
+        rings = [ring_of(_pairs(part)) for part in parts]
+        yield from (Outline((ring,), name) for ring in rings if ring is not None)
+        if any(ring is None for ring in rings):
+            yield no_outline(where, _FORM)
+    elif isinstance(box, list) and len(box) == 4 and all(map(is_number, box)) and min(box[2:]) > 0:
+        yield Outline((rectangle(box[0], box[1], box[0] + box[2], box[1] + box[3]),), name)
+    else:
+        yield no_polygon(where, "keypoints" if found.get("keypoints") else "no segmentation")
+
+
+def _is_whole(shape: Mapping[str, Any], picture: Picture) -> bool:
+    return shape.get("size") == list(picture.size)
+
+
+def _sizes(picture: Picture) -> str:
+    return f"size {list(picture.size)} and counts that fill it"
+
+
+def _pairs(part: Any) -> list[Any] | None:
+    """Return [x, y, x, y, ...] as points; None where a number is over."""
+    return list(zip(part[::2], part[1::2], strict=True)) if isinstance(part, list) and len(part) % 2 == 0 else None
+
+
+def _lengths(text: str) -> list[int] | None:
+    """Return run lengths that stand in a text: five bits a character, from the third on less the last but one."""
+    found: list[int] = []
+    value = digits = 0
+    for char in text:
+        code = ord(char) - 48
+        if not 0 <= code < 64 or digits >= _LONGEST:
+            return None
+        value |= (code & 31) << 5 * digits
+        digits += 1
+        if not code & 32:
+            value -= (code & 16) << 5 * digits - 4 if code & 16 else 0
+            found.append(value + (found[-2] if len(found) > 2 else 0))
+            value = digits = 0
+    return None if digits else found

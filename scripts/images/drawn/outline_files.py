@@ -1,0 +1,142 @@
+"""Outlines from a file of a drawing program, whose form its content tells.
+
+A file may hold anything, so what it costs is bounded by what is said here, and every number is looked at before it is
+used.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from scripts.core.errors import InputError, Problem, listed
+from scripts.images.drawn.forms import asap, coco, cvat, foreign, geojson, imagescope, label_studio, labelme
+from scripts.images.drawn.outlines import Outline, Picture
+
+SUFFIXES = (".geojson", ".json", ".xml")
+FORMS = "GeoJSON, JSON of COCO, LabelMe or Label Studio, XML of CVAT, ASAP or ImageScope"
+MOST_BYTES = 32 * 1024**2  # LabelMe puts the picture into the file
+_MOST_SHAPES = 20_000
+_MOST_POINTS = 500_000
+_MOST_VALUES = 5 * _MOST_POINTS  # an x, a y, a height and their brackets, and as much again of other things
+_MOST_PROBLEMS, _MOST_KINDS = 1000, 20
+_Read = Callable[[Any, Picture], Iterator[Outline | Problem]]
+_JSON: tuple[tuple[Callable[[Any], bool], _Read], ...] = (
+    (coco.is_form, coco.read),
+    (labelme.is_form, labelme.read),
+    (label_studio.is_form, label_studio.read),
+    (geojson.is_form, geojson.read),
+)
+_XML: tuple[tuple[Callable[[ElementTree.Element], bool], _Read], ...] = (
+    (cvat.is_form, cvat.read),
+    (imagescope.is_form, imagescope.read),
+    (asap.is_form, asap.read),
+)
+
+
+def read_outlines(path: Path, picture: Picture, content: bytes | None = None) -> list[Outline]:
+    """Read the outlines of one picture from a file.
+
+    Args:
+        path: the file.
+        picture: the image that it is for.
+        content: its bytes, where they have been read.
+
+    Raises:
+        InputError: the file cannot be read, is of an unknown form, is too large, is about other pictures, or holds
+            shapes without an area; lists every bad one.
+    """
+    text = _text(path, content)
+    outlines: list[Outline] = []
+    problems: list[Problem] = []
+    points = 0
+    try:
+        for found in _found(text, picture):
+            if isinstance(found, Outline):
+                outlines += [found] if found.rings else []  # else a mask that was painted and wiped out
+                points += sum(map(len, found.rings))
+            elif len(problems) < _MOST_PROBLEMS:
+                problems.append(found)
+            else:
+                problems.append(Problem("further shapes were not looked at", ""))
+                break
+            if len(outlines) > _MOST_SHAPES or points > _MOST_POINTS:
+                raise InputError(_too_many("", f"{len(outlines)} shapes with {points} points, or more"))
+    except InputError as error:  # readers do not know the file's name
+        problems = list(error.problems)
+    if problems:
+        raise InputError(_told(problems, path.name))
+    return outlines
+
+
+def _text(path: Path, content: bytes | None) -> str:
+    try:
+        size = path.stat().st_size if content is None else len(content)
+        if size > MOST_BYTES:
+            found = f"{size} bytes"
+            raise InputError(Problem("file of outlines is too large", path.name, f"at most {MOST_BYTES} bytes", found))
+        text = (path.read_bytes() if content is None else content).decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(Problem("outlines cannot be read", path.name, "UTF-8 text", str(error))) from error
+    values = sum(map(text.count, ",[{<="))
+    if values > _MOST_VALUES:  # before it is parsed: a value of two bytes takes a hundred in memory
+        raise InputError(_too_many(path.name, f"{values} values"))
+    return text
+
+
+def _found(text: str, picture: Picture) -> Iterator[Outline | Problem]:
+    is_xml = text.lstrip().startswith("<")
+    content = _xml(text) if is_xml else load_json(text)
+    read = next((read for is_form, read in (_XML if is_xml else _JSON) if is_form(content)), None)
+    if read is None:
+        found, cure = foreign.xml_of(content) if is_xml else foreign.json_of(content)
+        raise InputError(
+            Problem("outlines of an unknown form", "", FORMS, found, cure or "Export one of these, or PNG.")
+        )
+    return read(content, picture)
+
+
+def load_json(text: str) -> Any:
+    """Return what JSON holds, all numbers as floats. Raises ``InputError`` where it is none."""
+    try:
+        # Whole numbers as floats: one of 400 digits is infinite then, and no error.
+        return json.loads(text, parse_int=float, object_pairs_hook=_each_once)
+    except (ValueError, RecursionError) as error:
+        raise InputError(Problem("not JSON", "", found=str(error))) from error
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object; of a key that stands there twice one value would be lost without a word."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return found
+
+
+def _xml(text: str) -> ElementTree.Element:
+    if re.search("<!(DOCTYPE|ENTITY)", text, re.IGNORECASE):  # entities can grow without end
+        raise InputError(Problem("XML defines entities", "", "plain annotations", "a DOCTYPE or ENTITY"))
+    try:
+        return ElementTree.fromstring(text)
+    except (ElementTree.ParseError, ValueError) as error:
+        raise InputError(Problem("not XML", "", found=str(error))) from error
+
+
+def _told(problems: list[Problem], name: str) -> list[Problem]:
+    """Return problems with the name of the file; equal ones of many shapes as one."""
+    places: dict[Problem, list[str]] = {}
+    for problem in problems:
+        places.setdefault(replace(problem, where=""), []).append(problem.where)
+    told = [replace(problem, where=f"{name} {listed(where, 3)}".rstrip()) for problem, where in places.items()]
+    more = len(told) - _MOST_KINDS
+    return told if more <= 0 else [*told[:_MOST_KINDS], Problem(f"has other problems too, {more}", name)]
+
+
+def _too_many(where: str, found: str) -> Problem:
+    expected = f"at most {_MOST_SHAPES} shapes with {_MOST_POINTS} points"
+    return Problem("too many outlines", where, expected, found, "Simplify them, or send a PNG.")
