@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -46,7 +46,7 @@ class UserError(ValueError):
     def __init__(self, problems: Problem | Sequence[Problem]) -> None:
         self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
         head = "" if len(self.problems) == 1 else f"{len(self.problems)} problems:\n  - "
-        super().__init__(head + "\n  - ".join(str(problem) for problem in self.problems))
+        super().__init__(head + "\n  - ".join(str(problem) for problem in told_together(self.problems)))
 
 
 class InputError(UserError):
@@ -55,6 +55,47 @@ class InputError(UserError):
 
 class StateError(UserError):
     """The state of a run cannot be read, or does not belong to what was asked."""
+
+
+_TOLD_SINGLY = 3
+
+
+def told_together(problems: Sequence[Problem]) -> list[Problem]:
+    """Return problems with all of one kind (an equal ``what``) as one, where there are more than three of it.
+
+    It counts them and names three places, first those where different things were found.
+    """
+    kinds: dict[str, list[Problem]] = {}
+    for problem in problems:
+        kinds.setdefault(problem.what, []).append(problem)
+    together = {what: _as_one(kind) for what, kind in kinds.items() if len(kind) > _TOLD_SINGLY}
+    told: list[Problem] = []
+    for problem in problems:
+        one = together.get(problem.what, problem)
+        if one is problem or one not in told:
+            told.append(one)
+    return told
+
+
+def _as_one(kind: Sequence[Problem]) -> Problem:
+    first_of: dict[tuple[str, ...], Problem] = {}
+    for problem in kind:
+        first_of.setdefault((problem.expected, problem.found, problem.cure), problem)
+    different = list(first_of.values())
+    shown = [*different, *(problem for problem in kind if not any(problem is other for other in different[:3]))][:3]
+    left = len(kind) - len(shown)
+
+    def distinct(texts: Iterable[str], between: str = ", ") -> str:
+        return between.join(dict.fromkeys(text for text in texts if text))
+
+    found = distinct(problem.found for problem in shown)
+    return Problem(
+        f"{kind[0].what} ({len(kind)} times)",
+        distinct(problem.where for problem in shown) + f" and {left} more",
+        distinct(problem.expected for problem in shown),
+        found if len(different) <= len(shown) else f"{found} and others",
+        distinct((problem.cure for problem in shown), " "),
+    )
 
 
 def listed(names: Sequence[str], most: int = 10) -> str:

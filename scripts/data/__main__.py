@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from scripts.core.command_line import run
-from scripts.data.commands import cub, folder, folds, glas
+from scripts.data.makers.commands import cub, folder, folds, glas
 
 COMMANDS: dict[str, Callable[..., Any]] = {"folder": folder, "glas": glas, "cub": cub, "folds": folds}
 

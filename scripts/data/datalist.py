@@ -19,12 +19,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from scripts.core.errors import InputError, Problem, listed
+from scripts.core.errors import InputError, Problem
 from scripts.core.files import file_sha256, write_atomic
 from scripts.data.checks import OnRead, check_items, seen_bits, tell, tell_of_drawing
 from scripts.data.entries import Entry, entries_of
 from scripts.data.file_watch import FileWatch, Stamp, stamp_of
-from scripts.data.splits import SPLITS, few_validation_masks, make_split, split_name
+from scripts.data.labels import confusable_names, tell_of_empty_names, unknown_labels, unusable_names, with_class_labels
+from scripts.data.splits import SPLITS, few_validation_masks, make_split, make_split_of_patients, split_name
 from scripts.data.tables import Table, find_table, read_table
 from scripts.images.bit_depth import DEPTHS, FULL
 from scripts.images.masks import NONZERO, MaskRule
@@ -129,16 +130,26 @@ def read_datalist(
     content = read_table(find_table(root, table))
     _refuse_missing_columns(content, split_column, id_column)
     problems: list[Problem] = []
+    content = with_class_labels(content, problems)
+    if problems:
+        raise InputError(problems)
     entries = entries_of(content, root, split_column, id_column, problems)
     names = tuple(sorted(set(classes or (entry.row.get("label") for entry in entries)) - {""}))
-    unlabelled = _unknown_labels(entries, names)
-    problems += unlabelled + _unusable_names(names, content.path)
+    unlabelled = unknown_labels([entry.row for entry in entries], names)
+    problems += unlabelled + unusable_names(names, content.path)
+    if classes is None:
+        problems += confusable_names([entry.row.get("label") for entry in entries], content.path)
+        tell_of_empty_names(names, content.path)
     splits = _read_splits(entries, split_column, problems)
+    in_no_split = splits is not None and "" in splits.values()
     if splits is None:
         tell_of_drawing(content, split_column, seed)
         class_of = {entry.id: entry.row.get("label") for entry in entries}
-        patient_of = {entry.id: entry.row.get("patient_id") or None for entry in entries} if group_by_patient else None
-        splits = make_split(class_of, seed, val_fraction, test_fraction, patient_of)
+        if group_by_patient and not problems:  # else its own problem would hide why no image is left to group
+            patient_of = {entry.id: entry.row.get("patient_id") or None for entry in entries}
+            splits = make_split_of_patients(class_of, patient_of, seed, val_fraction, test_fraction)
+        else:
+            splits = make_split(class_of, seed, val_fraction, test_fraction)
     items = [_item(entry, names, splits.get(entry.id, "")) for entry in entries]
     items = few_validation_masks(items, val_masks_per_class, seed)
     stamps = {path: stamp_of(path) for item in items for path in _paths(item)}
@@ -151,7 +162,7 @@ def read_datalist(
     else:
         quarantined = {}
         problems += [problem for found in bad.values() for problem in found]
-    if not unlabelled:  # else the images with a wrong label may be those that a class lacks
+    if not unlabelled and not in_no_split:  # else the images with a wrong one may be those that a class lacks
         problems += _classes_without_training(items, names, content.path)
     if problems:
         raise InputError(problems)
@@ -199,25 +210,6 @@ def _refuse_missing_columns(table: Table, split_column: str, id_column: str | No
     ]
     if problems:
         raise InputError(problems)
-
-
-def _unknown_labels(entries: Sequence[Entry], names: Sequence[str]) -> list[Problem]:
-    return [
-        Problem(
-            "unknown label", entry.row.where, listed(names), repr(entry.row.get("label")), "Mend the label or classes."
-        )
-        for entry in entries
-        if entry.row.get("label") not in names
-    ]
-
-
-def _unusable_names(names: Sequence[str], path: Path) -> list[Problem]:
-    expected = "printable text of at most 200 bytes"
-    return [
-        Problem("class name cannot be used", str(path), expected, repr(name)[:80])
-        for name in names
-        if not name.isprintable() or len(name.encode()) > 200
-    ]
 
 
 def _read_splits(entries: Sequence[Entry], column: str, problems: list[Problem]) -> dict[str, str] | None:

@@ -26,7 +26,13 @@ class Entry:
 
 
 def entries_of(
-    table: Table, root: Path, split_column: str, id_column: str | None, problems: list[Problem]
+    table: Table,
+    root: Path,
+    split_column: str,
+    id_column: str | None,
+    problems: list[Problem],
+    cure_outside: str = "Give the folder that holds all files as --dataset_dir, and the table's path as --data#table.",
+    with_masks: bool = True,
 ) -> list[Entry]:
     """Return an entry for each row that names an image once; what is wrong with the others goes to ``problems``.
 
@@ -36,6 +42,8 @@ def entries_of(
         split_column: column of the splits, to tell a repeated row from an image in two splits.
         id_column: column of the ids; None takes ``id`` where that column exists, else the file names.
         problems: added to.
+        cure_outside: what to do about a path out of ``root``.
+        with_masks: false: column ``mask`` is not looked at, and no entry has one.
     """
     table_path = Path(os.path.abspath(table.path))
     base = table_path.parent if table_path.is_relative_to(root) else root
@@ -44,9 +52,12 @@ def entries_of(
         if not row.get("image"):
             problems.append(Problem("no image named", row.where, "a path in column image", "nothing"))
             continue
-        image = _file_path(row, "image", base, root, problems)
-        mask = _file_path(row, "mask", base, root, problems) if row.get("mask") else None
-        if image is not None and (mask is not None or not row.get("mask")):
+        faults: list[Problem] = []
+        image = _file_path(row, "image", base, root, cure_outside, faults)
+        has_mask = with_masks and bool(row.get("mask"))
+        mask = _file_path(row, "mask", base, root, cure_outside, faults) if has_mask else None
+        problems += faults
+        if image is not None and not faults:
             paths.append((row, image, mask))
     if id_column is None and "id" in table.columns:
         id_column = "id"
@@ -58,9 +69,9 @@ def entries_of(
     return _unique(entries, split_column, problems)
 
 
-def _file_path(row: Row, column: str, base: Path, root: Path, problems: list[Problem]) -> Path | None:
+def _file_path(row: Row, column: str, base: Path, root: Path, cure: str, problems: list[Problem]) -> Path | None:
     """Return the absolute path of a cell, or None with a problem when no file of a data set can be there."""
-    path = _path_inside(row, column, base, root, problems)
+    path = _path_inside(row, column, base, root, cure, problems)
     if path is not None and path.name.startswith("."):
         cure = "Take the row out: systems keep notes of their own in such files (macOS: ._name)."
         problems.append(
@@ -70,7 +81,7 @@ def _file_path(row: Row, column: str, base: Path, root: Path, problems: list[Pro
     return path
 
 
-def _path_inside(row: Row, column: str, base: Path, root: Path, problems: list[Problem]) -> Path | None:
+def _path_inside(row: Row, column: str, base: Path, root: Path, cure: str, problems: list[Problem]) -> Path | None:
     """Return the absolute path of a cell, or None with a problem when it leads out of ``root``."""
     text = row.get(column).replace("\\", "/")  # tables written on Windows
     path = Path(os.path.abspath(base / text))
@@ -80,9 +91,22 @@ def _path_inside(row: Row, column: str, base: Path, root: Path, problems: list[P
         inside = False
     if inside:
         return path
-    cure = "Give the folder that holds all files as dataset_dir, and the table's path as table."
-    problems.append(Problem(f"{column} lies outside the data set", row.where, f"a path in {root}", repr(text), cure))
+    link = None if "\0" in text else _link_out(path, root)
+    if link is not None:
+        cure = f"Put the files themselves in the place of the link, or: {cure[0].lower()}{cure[1:]}"
+    found = repr(text) if link is None else f"{text!r}, where {link} is a link to {os.path.realpath(link)}"
+    problems.append(Problem(f"{column} lies outside the data set", row.where, f"a path in {root}", found, cure))
     return None
+
+
+def _link_out(path: Path, root: Path) -> Path | None:
+    """Return the first link on the way from ``root`` to ``path``; None where the path is outside by its name."""
+    if not path.is_relative_to(root):
+        return None
+    way = [path, *path.parents]
+    return next(
+        (step for step in reversed(way) if step != root and step.is_relative_to(root) and step.is_symlink()), None
+    )
 
 
 def image_ids(images: Sequence[Path], root: Path) -> list[str]:

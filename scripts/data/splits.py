@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from scripts.core.errors import InputError, Problem
+from scripts.core.errors import InputError, Problem, listed
 from scripts.core.seeds import derive_seed
 
 SPLITS = ("train", "val", "test")
@@ -62,6 +62,37 @@ def make_split(
     rest = {key: name for key, name in class_of.items() if key not in test}
     val = hold_out(rest, fraction_per_class(rest, val_fraction), seed, "val", patient_of)
     return {key: "test" if key in test else "val" if key in val else "train" for key in class_of}
+
+
+def make_split_of_patients(
+    class_of: Mapping[str, str],
+    patient_of: Mapping[str, str | None],
+    seed: int = 0,
+    val_fraction: float = 0.2,
+    test_fraction: float = 0.2,
+) -> dict[str, str]:
+    """Draw a split as :func:`make_split` that keeps patients whole, and refuse one that this leaves without a part.
+
+    Raises:
+        InputError: no image names a patient, the patients are too few for validation and test images that fractions
+            above 0 ask for, or a fraction is outside [0, 1).
+    """
+    patients = sorted({patient for patient in patient_of.values() if patient is not None})
+    otherwise = "or leave group_by_patient out (false)"
+    if not patients:
+        cure = f"Name the patient of each image in column patient_id, {otherwise}."
+        raise InputError(
+            Problem("no patient to group by", "group_by_patient", "column patient_id", f"none in {len(class_of)}", cure)
+        )
+    drawn = make_split(class_of, seed, val_fraction, test_fraction, patient_of)
+    alone = make_split(class_of, seed, val_fraction, test_fraction)
+    missing = [name for name in SPLITS if name in alone.values() and name not in drawn.values()]
+    if missing:
+        found = f"{len(patients)} patients with {len(class_of)} images: {listed(patients)}"
+        cure = f"Name splits in column split, or ask for fewer parts (test_fraction 0), {otherwise}."
+        what = f"grouping by patient leaves no image for {' and '.join(missing)}"
+        raise InputError(Problem(what, "group_by_patient", "patients for each part and class", found, cure))
+    return drawn
 
 
 def fraction_per_class(class_of: Mapping[str, str], fraction: float) -> dict[str, int]:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from scripts.core.errors import InputError, Problem
 from scripts.data.entries import entries_of
-from scripts.data.makers import MASK_ENDINGS
-from scripts.data.tables import TABLE_NAMES, read_table
+from scripts.data.makers.folder import MASK_ENDINGS
+from scripts.data.tables import TABLE_NAMES, TABLE_SUFFIXES, read_table
 from scripts.images.reading import FORMATS, NIFTI_SUFFIXES, image_stem, image_suffix, is_image_file
 
 logger = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ def list_images(dataset_dir: str | Path, output_dir: str | Path | None = None) -
             logger.info("images are those of the table %s", table)
             return _of_table(table)
         return _of_folder(root, output)
-    if root.suffix.lower() in (".csv", ".json") and root.is_file():
+    if root.suffix.lower() in TABLE_SUFFIXES and root.is_file():
         return _of_table(root)
     if root.is_file() and image_suffix(root):
         return [ListedImage(image_stem(root), root, readable(root.name))]
@@ -120,7 +120,12 @@ def _of_table(path: Path) -> list[ListedImage]:
         raise InputError(Problem("column is missing", str(path), "image", ", ".join(table.columns) or "none"))
     problems: list[Problem] = []
     has_ids = "id" in table.columns
-    entries = entries_of(table, path.parent, "split", "id" if has_ids else "image", problems)
+    cure = (
+        "Put the table into the folder that holds all images, or name that folder with --dataset_dir, without a table."
+    )
+    entries = entries_of(
+        table, path.parent, "split", "id" if has_ids else "image", problems, cure_outside=cure, with_masks=False
+    )
     if problems:
         raise InputError(problems)
     listed = _listed([entry.image for entry in entries], path.parent)

@@ -318,3 +318,29 @@ def test_class_names_that_could_spoil_a_report(folder: Path, name: str) -> None:
     text = (folder / "data.csv").read_text().replace("0.png,b,", f'0.png,"{name}",')
     (folder / "data.csv").write_text(text)
     assert faults(folder) == ["class name cannot be used"]
+
+
+def test_classes_that_differ_only_in_case_are_refused(folder: Path) -> None:
+    edit(folder, "images/0.png,b", "images/0.png,B")
+    with pytest.raises(InputError, match="classes differ only in case"):
+        read(folder)
+
+
+def test_a_split_of_no_known_name_is_one_problem(folder: Path) -> None:
+    rows = [f"images/{i}.png,{'ab'[i % 2]},all" for i in range(2)]
+    (folder / "data.csv").write_text("\n".join(["image,label,split", *rows]))
+    with pytest.raises(InputError) as caught:
+        read(folder)
+    assert {problem.what for problem in caught.value.problems} == {"unknown split"}
+
+
+def test_a_list_for_segmentation_is_read_where_it_has_classes(folder: Path) -> None:
+    entries = [
+        {"image": f"images/{i}.png", "label": f"masks/{i}.png", "class": "ab"[i % 2], "fold": 0} for i in range(2)
+    ]
+    (folder / "list.json").write_text(json.dumps({"training": entries, "testing": []}))
+    items = read(folder, table="list.json").items
+    assert [(Path(item["mask"]).name, item["label"]) for item in items] == [("0.png", 0), ("1.png", 1)]
+    (folder / "list.json").write_text(json.dumps({"training": [{**entry, "class": None} for entry in entries]}))
+    with pytest.raises(InputError, match="labels are files of masks, not classes"):
+        read(folder, table="list.json")

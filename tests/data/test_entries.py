@@ -90,3 +90,39 @@ def test_ids_that_could_climb_out_of_a_folder(tmp_path: Path, key: str) -> None:
 @pytest.mark.parametrize("key", ["a", "a/b", "..a", "ä 1", "001.Albatross/x_1"])
 def test_ids_that_are_fine(tmp_path: Path, key: str) -> None:
     assert ids(read(tmp_path, {"image": "a.png", "id": key}, id_column="id")[0]) == [key]
+
+
+def problem_of(root: Path, text: str, **settings) -> Problem:
+    problems: list[Problem] = []
+    table = Table(root / "t.csv", ("image",), (Row("line 1", {"image": text}),))
+    entries_of(table, root, "split", None, problems, **settings)
+    (problem,) = problems
+    return problem
+
+
+def test_a_link_out_of_the_data_set_is_named_with_its_target(tmp_path: Path) -> None:
+    root, outside = tmp_path / "data", tmp_path / "outside"
+    root.mkdir()
+    outside.mkdir()
+    (root / "a.png").symlink_to(outside / "a.png")
+    (root / "folder").symlink_to(outside)
+    (root / "again").symlink_to(root / "folder")
+    for text, link, target in (
+        ("a.png", "a.png", outside / "a.png"), ("folder/b.png", "folder", outside), ("again/b.png", "again", outside),
+    ):  # fmt: skip
+        found = problem_of(root, text).found
+        assert found == f"{text!r}, where {root / link} is a link to {target}"
+    assert problem_of(root, "../outside/a.png").found == "'../outside/a.png'"
+    assert "link" not in problem_of(root, "../outside/a.png").cure
+
+
+def test_the_cure_is_that_of_the_command(tmp_path: Path) -> None:
+    assert "--data#table" in problem_of(tmp_path, "../a.png").cure
+    assert problem_of(tmp_path, "../a.png", cure_outside="Move the table.").cure == "Move the table."
+
+
+def test_masks_that_nobody_asks_for_are_not_looked_at(tmp_path: Path) -> None:
+    table = Table(tmp_path / "t.csv", ("image", "mask"), (Row("line 1", {"image": "a.png", "mask": "/x/a.png"}),))
+    problems: list[Problem] = []
+    (entry,) = entries_of(table, tmp_path, "split", None, problems, with_masks=False)
+    assert entry.mask is None and problems == []

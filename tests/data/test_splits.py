@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import ClassVar
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scripts.core.errors import InputError
+from scripts.core.errors import InputError, Problem
 from scripts.data.splits import (
     few_validation_masks,
     fraction_per_class,
     hold_out,
     make_split,
+    make_split_of_patients,
     patients_in_several_splits,
     split_name,
 )
@@ -137,3 +139,33 @@ class TestFewValidationMasks:
         assert few_validation_masks(self.ITEMS, None, 0) == self.ITEMS
         with pytest.raises(InputError, match="val_masks_per_class"):
             few_validation_masks(self.ITEMS, 0, 0)
+
+
+class TestSplitOfPatients:
+    class_of: ClassVar = {str(i): "xy"[i % 2] for i in range(24)}
+
+    def refused(self, patient_of: dict[str, str | None], **settings) -> Problem:
+        with pytest.raises(InputError) as caught:
+            make_split_of_patients(self.class_of, patient_of, **settings)
+        (problem,) = caught.value.problems
+        return problem
+
+    def test_one_patient_of_all_images_is_named_as_the_reason(self) -> None:
+        problem = self.refused(dict.fromkeys(self.class_of, "P1"))
+        assert problem.what == "grouping by patient leaves no image for val and test"
+        assert problem.found == "1 patients with 24 images: P1"
+
+    def test_two_patients_are_enough_for_two_parts(self) -> None:
+        patient_of = {key: f"P{int(key) // 12}" for key in self.class_of}
+        assert self.refused(patient_of).what == "grouping by patient leaves no image for val"
+        split = make_split_of_patients(self.class_of, patient_of, test_fraction=0)
+        assert set(split.values()) == {"train", "val"}
+
+    def test_no_patient_at_all(self) -> None:
+        assert self.refused(dict.fromkeys(self.class_of)).what == "no patient to group by"
+
+    def test_enough_patients_are_split_as_ever(self) -> None:
+        patient_of = {key: f"P{int(key) // 2}" for key in self.class_of}
+        split = make_split_of_patients(self.class_of, patient_of, 3)
+        assert split == make_split(self.class_of, 3, patient_of=patient_of)
+        assert set(split.values()) == {"train", "val", "test"}

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from scripts.data.datalist import read_datalist
-from scripts.data.makers import glas_items
+from scripts.data.makers.glas import glas_items
 from tests.support.tiny_runs import make_images
 
 SIZES = {"train": 8, "val": 2, "test": 2}

@@ -21,7 +21,9 @@ from PIL import Image
 from scripts.core.errors import UserError
 from scripts.core.run_config import RunConfig
 from scripts.data.datalist import read_datalist
-from scripts.data.makers import cub_items, folder_items, glas_items
+from scripts.data.makers.cub import cub_items
+from scripts.data.makers.folder import folder_items
+from scripts.data.makers.glas import glas_items
 from scripts.images import reading
 from scripts.images.masks import NONZERO, read_mask
 from scripts.images.png import mask_to_png, png_to_mask

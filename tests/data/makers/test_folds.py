@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scripts.core.errors import InputError
-from scripts.data.folds import add_folds, fold_splits, patient_folds
+from scripts.data.makers.folds import add_folds, fold_splits, patient_folds
 from tests.conftest import SHARED
 
 Case = tuple[dict[str, str], dict[str, str]]

@@ -11,14 +11,15 @@ from PIL import Image
 from scripts.core.command_line import run
 from scripts.data.__main__ import COMMANDS
 from scripts.data.datalist import read_datalist
-from tests.data.test_makers import cub_tree, glas_tree
+from tests.data.makers.test_cub import cub_tree
+from tests.data.makers.test_glas import glas_tree
 
 
 def main(words: list[str]) -> None:
     run("python -m scripts.data", COMMANDS, words)
 
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def fill(root: Path) -> None:

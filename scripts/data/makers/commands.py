@@ -7,8 +7,11 @@ from collections import Counter
 from pathlib import Path
 
 from scripts.data.datalist import write_table
-from scripts.data.folds import PREFIX, add_folds
-from scripts.data.makers import Made, cub_items, folder_items, glas_items
+from scripts.data.makers.cub import cub_items
+from scripts.data.makers.folder import folder_items
+from scripts.data.makers.folds import PREFIX, add_folds
+from scripts.data.makers.given import Made
+from scripts.data.makers.glas import glas_items
 from scripts.data.splits import SPLITS
 
 logger = logging.getLogger(__name__)
