@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from scripts.annotation.commands import export, restore, skip, status, unskip
+from scripts.annotation.commands import restore, skip, status, unskip
+from scripts.annotation.export import export
 from scripts.core.command_line import run
 
 COMMANDS: dict[str, Callable[..., Any]] = {

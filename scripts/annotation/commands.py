@@ -1,6 +1,6 @@
-"""Command line of the desk: what a run waits for, what cannot be drawn, and all masks as files.
+"""Command line of the desk: what a run waits for, and what cannot be drawn.
 
-``python -m scripts.annotation status|skip|unskip|export|restore RUN``, RUN being the folder of a run such as
+``python -m scripts.annotation status|skip|unskip|restore RUN``, RUN being the folder of a run such as
 ``runs/mine/label_prop_seed0``.
 """
 
@@ -9,34 +9,12 @@ from __future__ import annotations
 import getpass
 import logging
 import time
-from pathlib import Path
-
-import numpy as np
 
 from scripts.core.errors import InputError, Problem
-from scripts.core.files import file_stem, make_folder, write_atomic
-from scripts.core.result_files import Record, csv_bytes
-from scripts.evaluation.agreement import consensus
-from scripts.images.png import mask_to_png, png_to_mask
-from scripts.images.values import FOREGROUND, IGNORE
 from scripts.state.desk import Desk
 from scripts.state.reader import StateReader
 
 logger = logging.getLogger(__name__)
-
-COLUMNS = (
-    "image",
-    "version",
-    "annotator",
-    "round",
-    "at",
-    "seconds",
-    "pixels",
-    "border_pixels",
-    "said",
-    "origin",
-    "file",
-)
 
 
 def status(run: str) -> None:
@@ -75,33 +53,6 @@ def unskip(run: str, image: str) -> None:
     logger.info("%s: asked for again; %s had said: %s", image, before.user, before.reason or "nothing")
 
 
-def export(run: str, out: str) -> None:
-    """Write every mask that was taken, the majority of each image, and a table of who drew what and when.
-
-    Args:
-        run: folder of the run.
-        out: folder to write ``masks/<image>.png`` (0, 255 inside, 128 where annotators are even), all versions as
-            ``versions/<image>_v<N>.png``, and ``annotations.csv``.
-    """
-    folder = Path(out)
-    for name in ("masks", "versions"):
-        make_folder(folder / name)
-    rows: list[Record] = []
-    with StateReader.open(run) as state:
-        for row in state.labels():
-            file = f"versions/{file_stem(row.id)}_v{row.version}.png"
-            write_atomic(folder / file, mask_to_png(_grey(png_to_mask(state.read_blob(row.blob)))))
-            values = (row.id, row.version, row.user, row.round, row.at, row.seconds, row.cost_px, row.boundary_px,
-                      row.said, row.origin, file)  # fmt: skip
-            rows.append(dict(zip(COLUMNS, values, strict=True)))
-        last = max((row.round for row in state.labels() if row.round is not None), default=-1)
-        for key, labels in state.drawn(last).items():
-            mask = consensus([png_to_mask(state.read_blob(row.blob)) for row in labels])
-            write_atomic(folder / "masks" / f"{file_stem(key)}.png", mask_to_png(_grey(mask)))
-    write_atomic(folder / "annotations.csv", csv_bytes(rows, COLUMNS))
-    logger.info("written: %d masks in %s", len(rows), folder)
-
-
 def restore(run: str) -> None:
     """Take in again the drawn masks that an older state, brought back from a copy, does not know."""
     rows = Desk.restore(run)
@@ -109,8 +60,3 @@ def restore(run: str) -> None:
         logger.info("taken in again: %s, version %d, drawn by %s, %s", row.id, row.version, row.user, row.at)
     logger.info("%d masks taken in again. What was skipped since is asked for again; the next start goes on from here.",
                 len(rows))  # fmt: skip
-
-
-def _grey(mask: np.ndarray) -> np.ndarray:
-    """A mask with 0, 1, 255 as people look at it: 0, 255, and 128 for pixels that are ignored."""
-    return np.select([mask == FOREGROUND, mask == IGNORE], [255, 128], 0).astype(np.uint8)

@@ -46,12 +46,13 @@ class FolderOracle(DeskOracle):
     def ask(self, run_dir: Path, index: int, asked: Sequence[AskedImage], propose: Propose) -> str:
         """Write the folder of the round, and return what people should do with it."""
         folder = write_round(run_dir, index, asked, propose, self.gate.boxes)
+        boxes = ", boxes as JSON" if self.gate.takes_boxes else ""
         how = "it goes on by itself" if self.poll_seconds else "start the same command again"
         return (
             f"1. Open {pages_to_open(folder)} in a browser and draw, or draw the pictures in {folder / 'images'}\n"
             "     with any program.\n"
             f"  2. Put the masks into {folder / 'masks'}, named as their pictures\n"
-            f"     (PNG, NIfTI, GeoJSON, {'boxes as JSON, ' if self.gate.takes_boxes else ''}or a zip of them).\n"
+            f"     (PNG, NIfTI, outlines as JSON or XML{boxes}, or a zip of them).\n"
             f"  3. When all are there, {how}. {folder / 'README.txt'} says more."
         )
 

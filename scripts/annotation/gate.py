@@ -61,7 +61,7 @@ class Gate:
         empty_classes: names of the classes whose images may have no foreground.
         accept_unasked: also take masks of images that nobody was asked to draw.
         box_model: makes masks of boxes; None refuses boxes.
-        rectangles: what GeoJSON means that holds nothing but rectangles along the axes: ``"outlines"`` or ``"boxes"``.
+        rectangles: what outlines mean that are all rectangles along the axes: ``"outlines"`` or ``"boxes"``.
         accept_full_border: take masks that cover most of their border where no mask on disk covers half of it; else
             they are refused, since an inverted mask looks so.
         accept_boxes: take the masks of boxes without a look at them; else the folder of the round shows them first, and
@@ -107,7 +107,7 @@ class Gate:
 
         Args:
             key: id of the image.
-            path: PNG, BMP, TIFF, JPEG, NIfTI, GeoJSON, ASAP XML or JSON of boxes; the suffix says which.
+            path: PNG, BMP, TIFF, JPEG or NIfTI by its suffix; outlines or boxes as JSON or XML.
             was_asked: tells whether anybody was asked for the mask of an image.
             said: class that came with it by other means; ``""`` for none.
             content: bytes of the file, where they have been read.

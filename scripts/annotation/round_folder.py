@@ -27,9 +27,9 @@ _README = """\
 
 {pages}
   With a program: draw on the pictures in the folder images, and put each mask into the folder masks:
-                  PNG (black: background, white: inside), NIfTI, or GeoJSON as QuPath exports it. The mask has the size
-                  and the name of its picture. The folder start holds proposals to begin with, the folder cam shows
-                  where the classifier looked.
+                  PNG (black: background, white: inside), NIfTI, or outlines: GeoJSON of QuPath, JSON of COCO, LabelMe
+                  or Label Studio, XML of CVAT, ASAP or ImageScope. The mask has the size and the name of its picture.
+                  The folder start holds proposals to begin with, the folder cam shows where the classifier looked.
 {boxes}
 A picture that is dark around a yellow frame: draw what lies inside of the frame, and nothing else. If there is nothing
 in it, hand in an empty mask.

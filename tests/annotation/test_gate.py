@@ -121,12 +121,12 @@ class TestFiles:
     def test_shapes_that_reach_out_are_cut_with_a_note(self, gate: Gate, tmp_path: Path) -> None:
         path = tmp_path / "m.geojson"
         notes = []
-        for x in (40.0, 44.5):  # over the border by a part of a pixel, and by more
+        for x in (40.0, 45.5):  # over the border by a part of a pixel, and by more
             square = [[x, 5], [x + 20.5, 5], [x + 20.5, 15], [x, 15]]
             path.write_text(json.dumps({"type": "Polygon", "coordinates": [square]}))
             notes.append(gate.admit("train_00", path, yes).notes)
         assert notes[0] == ()
-        assert notes[1] == ("1 shape lies partly outside the picture (x 44..65, y 5..15), which is cut off",)
+        assert notes[1] == ("1 shape lies partly outside the picture (x 46..66, y 5..15), which is cut off",)
 
     @pytest.mark.parametrize(
         ("name", "content", "message"),
@@ -134,7 +134,7 @@ class TestFiles:
             ("m.png", b"", "file is empty"),
             ("m.png", b"not a png", "the content is no image"),
             ("m.png", None, "file is missing"),
-            ("m.geojson", b"{", "not JSON"),
+            ("m.geojson", b"{", "outlines are not JSON"),
             ("m.xml", b"<a>", "not XML"),
             ("m.exe", b"MZ", "not a format of masks.*[.]png.*[.]geojson"),
         ],

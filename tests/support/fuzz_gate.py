@@ -27,6 +27,7 @@ from scripts.annotation.gate import Gate
 from scripts.core.run_names import RunFile
 from scripts.images.png import png_to_mask
 from scripts.state.reader import StateReader
+from tests.support import fuzz_forms
 from tests.support.fuzz_archives import spoiled_archive
 from tests.support.fuzz_cases import Case, spoiled_bytes
 from tests.support.fuzz_geojson import spoiled_geojson
@@ -37,7 +38,7 @@ from tests.support.tiny_runs import make_images, open_tiny
 
 MOST_BYTES = 2**30
 """What a case may take in memory."""
-KINDS = {"geojson": 6, "json": 2, "xml": 6, "zip": 6, "skip": 1, "mask": 4}
+KINDS = {"geojson": 4, "json": 4, "xml": 6, "zip": 6, "skip": 1, "mask": 4}
 """Kind -> how often it comes."""
 IDS = tuple(f"train_{number:02d}" for number in range(4))
 IN_NIFTI = IDS[3]
@@ -73,9 +74,9 @@ def make_case(seed: int, number: int) -> Case:
 def spoiled_file(suffix: str, rng: random.Random) -> tuple[bytes, str]:
     """Return the bytes of a spoiled file, and what was done to it."""
     if suffix in ("geojson", "json"):
-        return spoiled_geojson(rng)
+        return spoiled_geojson(rng, fuzz_forms.whole_json() if suffix == "json" else ())
     if suffix == "xml":
-        return spoiled_xml(rng)
+        return spoiled_xml(rng, fuzz_forms.whole_xml() if rng.random() < 0.5 else ())
     if suffix == "zip":
         return spoiled_archive(rng, IDS[:3], spoiled_file)
     if suffix == "skip":

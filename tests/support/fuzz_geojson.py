@@ -1,4 +1,4 @@
-"""GeoJSON as drawing programs write it, and ways to spoil it: in what it says, in how it is nested, in its bytes.
+"""GeoJSON as drawing programs write it, and ways to spoil it or other JSON: what it says, how it nests, its bytes.
 
 Values are changed in a tree, where a mark stands for what is odd until the tree is written.
 """
@@ -9,7 +9,7 @@ import copy
 import json
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tests.support.fuzz_outlines import DEPTHS, NUMBERS, TEXTS, as_bytes, square
@@ -39,9 +39,9 @@ def whole_geojson() -> list[Any]:
     ]
 
 
-def spoiled_geojson(rng: random.Random) -> tuple[bytes, str]:
-    """Return the bytes of a GeoJSON file, spoiled, and what was done to it."""
-    contents = whole_geojson()
+def spoiled_geojson(rng: random.Random, others: Sequence[Any] = ()) -> tuple[bytes, str]:
+    """Return the bytes of a GeoJSON file, or of one of the other contents, spoiled, and what was done to it."""
+    contents = [*others] or whole_geojson()
     number = rng.randrange(len(contents))
     content, odd, done = contents[number], "null", [f"outline {number}"]
     for _ in range(rng.choice((0, 1, 1, 2, 3))):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+from collections.abc import Sequence
 from xml.etree import ElementTree
 
 from tests.support.fuzz_outlines import DEPTHS, NUMBERS, TEXTS, as_bytes, square
@@ -25,11 +26,11 @@ def whole_xml() -> list[str]:
     return found
 
 
-def spoiled_xml(rng: random.Random) -> tuple[bytes, str]:
-    """Return the bytes of an ASAP file, spoiled, and what was done to it."""
-    texts = whole_xml()
+def spoiled_xml(rng: random.Random, others: Sequence[str] = ()) -> tuple[bytes, str]:
+    """Return the bytes of an ASAP file, or of one of the other texts, spoiled, and what was done to it."""
+    texts = [*others] or whole_xml()
     number = rng.randrange(len(texts))
-    head, done = texts[number].partition("<ASAP")[0], [f"outline {number}"]
+    head, done = "".join(texts[number].partition("?>\n")[:2]) * texts[number].startswith("<?"), [f"outline {number}"]
     root = ElementTree.fromstring(texts[number])
     for _ in range(rng.choice((0, 1, 1, 2, 3))):
         way = rng.choice(

@@ -22,7 +22,7 @@ from PIL import Image
 from scripts.core.errors import InputError
 from scripts.data.datalist import read_datalist
 from scripts.images.reading import image_size, read_image
-from tests.support import fuzz, fuzz_gate
+from tests.support import fuzz, fuzz_forms, fuzz_gate
 from tests.support.fuzz import FILES, GATE, Fuzzer, summary
 from tests.support.fuzz_archives import whole_archive
 from tests.support.fuzz_cases import IMAGES, MODELS, TABLES, Case, make_case, whole_files
@@ -62,7 +62,8 @@ class TestGate:
     def test_files_that_are_spoiled_are_whole_before(self, tmp_path: Path) -> None:
         fuzz_gate.prepare(tmp_path)
         whole = [("geojson", json.dumps(content).encode()) for content in whole_geojson()]
-        whole += [("xml", text.encode()) for text in whole_xml()]
+        whole += [("json", json.dumps(content).encode()) for content in fuzz_forms.whole_json()]
+        whole += [("xml", text.encode()) for text in (*whole_xml(), *fuzz_forms.whole_xml())]
         whole += [(suffix, data) for suffix in SUFFIXES for _, data in whole_masks(suffix)]
         whole += [("zip", whole_archive(fuzz_gate.IDS[0], data)) for _, data in whole_masks("png")]
         for number, (suffix, data) in enumerate(whole):

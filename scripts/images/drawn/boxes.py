@@ -17,8 +17,7 @@ import numpy as np
 from scripts.core.errors import InputError, Problem
 from scripts.images.drawn.forms import label_studio
 from scripts.images.drawn.outline_drawing import IGNORED
-from scripts.images.drawn.outline_files import load_json
-from scripts.images.drawn.outlines import Outline, Picture
+from scripts.images.drawn.outlines import Outline, Picture, load_json
 
 _MOST_BYTES = 16 * 1024**2
 _MOST_BOXES = 2_000  # each takes a tenth of a second

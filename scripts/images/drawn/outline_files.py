@@ -6,7 +6,6 @@ used.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,7 +15,7 @@ from xml.etree import ElementTree
 
 from scripts.core.errors import InputError, Problem, listed
 from scripts.images.drawn.forms import asap, coco, cvat, foreign, geojson, imagescope, label_studio, labelme
-from scripts.images.drawn.outlines import Outline, Picture
+from scripts.images.drawn.outlines import Outline, Picture, load_json
 
 SUFFIXES = (".geojson", ".json", ".xml")
 FORMS = "GeoJSON, JSON of COCO, LabelMe or Label Studio, XML of CVAT, ASAP or ImageScope"
@@ -99,23 +98,6 @@ def _found(text: str, picture: Picture) -> Iterator[Outline | Problem]:
             Problem("outlines of an unknown form", "", FORMS, found, cure or "Export one of these, or PNG.")
         )
     return read(content, picture)
-
-
-def load_json(text: str) -> Any:
-    """Return what JSON holds, all numbers as floats. Raises ``InputError`` where it is none."""
-    try:
-        # Whole numbers as floats: one of 400 digits is infinite then, and no error.
-        return json.loads(text, parse_int=float, object_pairs_hook=_each_once)
-    except (ValueError, RecursionError) as error:
-        raise InputError(Problem("not JSON", "", found=str(error))) from error
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object; of a key that stands there twice one value would be lost without a word."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice in one object")
-    return found
 
 
 def _xml(text: str) -> ElementTree.Element:

@@ -6,6 +6,7 @@ Coordinates are pixels of the image, (x, y), with the origin at the outer corner
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -55,6 +56,23 @@ class Picture:
 
     size: tuple[int, int]
     names: tuple[str, ...] = ()
+
+
+def load_json(text: str) -> Any:
+    """Return what JSON holds, all numbers as floats. Raises ``InputError`` where it is none."""
+    try:
+        # Whole numbers as floats: one of 400 digits is infinite then, and no error.
+        return json.loads(text, parse_int=float, object_pairs_hook=_each_once)
+    except (ValueError, RecursionError) as error:
+        raise InputError(Problem("outlines are not JSON", "", found=str(error))) from error
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object; of a key that stands there twice one value would be lost without a word."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return found
 
 
 def is_number(value: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from scripts.images.drawn.outlines import Outline
 
@@ -138,3 +139,29 @@ def counted(
     ends = np.cumsum(numbers.astype(np.int64))
     spans = np.stack([ends[: len(ends) // 2 * 2 : 2], ends[1::2]], axis=1)
     return painted(runs_of_spans(spans[spans[:, 1] > spans[:, 0]], size[are_columns - 1]), corner, name, are_columns)
+
+
+def objects(mask: np.ndarray) -> list[tuple[np.ndarray, ...]]:
+    """Return the objects of a mask (H, W), its foreground that hangs together by sides of pixels: border, then holes.
+
+    Rings are as those of :func:`borders`; objects are in the order of their first pixel.
+    """
+    labels, _ = ndimage.label(np.asarray(mask) != 0)
+    found: dict[int, list[np.ndarray]] = {}
+    holes: list[tuple[int, np.ndarray]] = []
+    for ring, is_border in borders(runs_of_mask(mask)):
+        x, y = ring[0].astype(int)
+        if is_border:
+            found[int(labels[y, x])] = [ring]
+        else:  # to the left of the first pixel of a hole is what is around it
+            holes.append((int(labels[y, x - 1]), ring))
+    for label, ring in holes:
+        found[label].append(ring)
+    return [tuple(rings) for rings in found.values()]
+
+
+def counts_of(mask: np.ndarray) -> list[int]:
+    """Return a mask (N,) as lengths of its runs: of background and foreground in turn, background first."""
+    edges = np.flatnonzero(np.diff(mask != 0, prepend=False)).tolist()
+    counts: list[int] = np.diff([0, *edges, len(mask)]).tolist()
+    return counts

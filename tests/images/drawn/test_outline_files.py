@@ -19,15 +19,15 @@ FILES = "scripts.images.drawn.outline_files"
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "not JSON"),
-        ("[" * 100_000, "not JSON"),
+        ("{", "outlines are not JSON"),
+        ("[" * 100_000, "outlines are not JSON"),
         ('{"type": "FeatureCollection", "features": [1], "features": []}', "a key stands twice"),
         ("<a>", "not XML"),
-        ("", "not JSON"),
+        ("", "outlines are not JSON"),
     ],
 )
 def test_what_cannot_be_parsed(content: str, message: str) -> None:
-    with pytest.raises(InputError, match=rf"a\.(json|xml): (not JSON.*)?{message}"):
+    with pytest.raises(InputError, match=rf"a\.(json|xml): (outlines are not JSON.*)?{message}"):
         read(content)
 
 
@@ -91,7 +91,7 @@ def test_too_many_shapes_and_points(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("content", ["[" + "0," * 2_500_001, "[" + "[]," * 1_300_000, "[" + "{}," * 1_300_000])
 def test_values_that_cannot_be_accepted_are_not_even_parsed(content: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two bytes each, 16 MiB of them would take half a gigabyte and 20 seconds."""
-    monkeypatch.setattr(f"{FILES}.json.loads", None)
+    monkeypatch.setattr("scripts.images.drawn.outlines.json.loads", None)
     with pytest.raises(InputError, match=r"too many outlines.*values"):
         read(content)
 

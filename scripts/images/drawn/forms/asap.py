@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from xml.etree import ElementTree
 
 import numpy as np
 
 from scripts.core.errors import Problem
+from scripts.images.drawn.drawings import Drawing, joined
 from scripts.images.drawn.outlines import RANGE, Outline, Picture, no_outline, no_polygon, ring_of, text_number
 
 _ROOT = "ASAP_Annotations"
@@ -55,3 +56,19 @@ def _ring(element: ElementTree.Element) -> np.ndarray | None:
 def _name(element: ElementTree.Element) -> str:
     group = (element.get("PartOfGroup") or "").strip()
     return "" if group.lower() in ("", "none") else group
+
+
+def write(drawings: Sequence[Drawing]) -> str:
+    """Return the objects of one picture; a hole is joined to its border by a cut without a width."""
+    root = ElementTree.Element(_ROOT)
+    shapes = ElementTree.SubElement(root, "Annotations")
+    outlines = [outline for drawing in drawings for outline in drawing.outlines]
+    for number, outline in enumerate(outlines):
+        told = {"Name": f"Annotation {number}", "Type": "Polygon", "PartOfGroup": outline.name, "Color": "#00AA00"}
+        points = ElementTree.SubElement(ElementTree.SubElement(shapes, "Annotation", told), "Coordinates")
+        for at, (x, y) in enumerate(joined(outline.rings)):
+            ElementTree.SubElement(points, "Coordinate", {"Order": f"{at}", "X": f"{x:.0f}", "Y": f"{y:.0f}"})
+    groups = ElementTree.SubElement(root, "AnnotationGroups")
+    for name in sorted({outline.name for outline in outlines}):
+        ElementTree.SubElement(groups, "Group", {"Name": name, "PartOfGroup": "None", "Color": "#00AA00"})
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True)

@@ -6,10 +6,12 @@ takes a few lines. Parts of an object are joined; COCO's polygons have no holes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from scripts.core.errors import InputError, Problem
+from scripts.images.drawn.drawings import Drawing, drawn, frame
 from scripts.images.drawn.outlines import (
     Outline,
     Picture,
@@ -21,7 +23,7 @@ from scripts.images.drawn.outlines import (
     refuse_other_size,
     ring_of,
 )
-from scripts.images.drawn.pixel_borders import counted
+from scripts.images.drawn.pixel_borders import counted, counts_of
 
 _FORM = "[[x, y, x, y, ...], ...] of 3 points or more, or run lengths"
 _MOST_ID = 2**53  # larger ones cannot be told apart as floats
@@ -110,3 +112,25 @@ def _lengths(text: str) -> list[int] | None:
             found.append(value + (found[-2] if len(found) > 2 else 0))
             value = digits = 0
     return None if digits else found
+
+
+def write(drawings: Sequence[Drawing]) -> str:
+    """Return the objects of all pictures: polygons, and run lengths of those with holes."""
+    names = sorted({outline.name for drawing in drawings for outline in drawing.outlines})
+    images: list[dict[str, Any]] = []
+    objects: list[dict[str, Any]] = []
+    for image_id, drawing in enumerate(drawings, 1):
+        height, width = drawing.size
+        images.append({"id": image_id, "file_name": drawing.file, "width": width, "height": height})
+        for outline in drawing.outlines:
+            left, top, right, bottom = frame(outline)
+            mask = drawn(outline, drawing.size)
+            has_holes = len(outline.rings) > 1
+            shape = {"size": [height, width], "counts": counts_of(mask.ravel(order="F"))} if has_holes else None
+            objects.append({
+                "id": len(objects) + 1, "image_id": image_id, "category_id": names.index(outline.name) + 1,
+                "segmentation": shape or [outline.rings[0].ravel().tolist()], "area": int(mask.sum()),
+                "bbox": [left, top, right - left, bottom - top], "iscrowd": int(has_holes),
+            })  # fmt: skip
+    categories = [{"id": at, "name": name, "supercategory": ""} for at, name in enumerate(names, 1)]
+    return json.dumps({"images": images, "annotations": objects, "categories": categories})

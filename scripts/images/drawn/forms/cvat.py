@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, SubElement, tostring
 
 import numpy as np
 
 from scripts.core.errors import Problem
+from scripts.images.drawn.drawings import Drawing, drawn, frame
 from scripts.images.drawn.outlines import (
     Outline,
     Picture,
@@ -22,7 +23,7 @@ from scripts.images.drawn.outlines import (
     text_number,
     turned,
 )
-from scripts.images.drawn.pixel_borders import counted
+from scripts.images.drawn.pixel_borders import counted, counts_of
 
 _BESIDE = ("tag", "attribute")  # what CVAT tells of an image besides shapes
 _FORM = {
@@ -93,3 +94,23 @@ def _mask(shape: Element, name: str, picture: Picture) -> Outline | None:
         return None
     counts = [text_number(each) for each in (shape.get("rle") or "").split(",")]
     return counted(counts, (int(height), int(width)), (int(left), int(top)), name)
+
+
+def write(drawings: Sequence[Drawing]) -> str:
+    """Return the objects of all pictures: polygons, and masks of those with holes."""
+    root = Element("annotations")
+    SubElement(root, "version").text = "1.1"
+    for number, drawing in enumerate(drawings):
+        size = {"width": f"{drawing.size[1]}", "height": f"{drawing.size[0]}"}
+        image = SubElement(root, "image", {"id": f"{number}", "name": drawing.file, **size})
+        for outline in drawing.outlines:
+            told = {"label": outline.name, "source": "manual", "occluded": "0"}
+            if len(outline.rings) == 1:
+                points = ";".join(f"{x:.2f},{y:.2f}" for x, y in outline.rings[0])
+                SubElement(image, "polygon", {**told, "points": points, "z_order": "0"})
+                continue
+            left, top, right, bottom = frame(outline)
+            counts = counts_of(drawn(outline, drawing.size)[top:bottom, left:right].ravel())
+            box = {"left": f"{left}", "top": f"{top}", "width": f"{right - left}", "height": f"{bottom - top}"}
+            SubElement(image, "mask", {**told, "rle": ", ".join(map(str, counts)), **box, "z_order": "0"})
+    return tostring(root, encoding="unicode", xml_declaration=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from scripts.core.errors import InputError, Problem
+from scripts.images.drawn.drawings import Drawing, closed
 from scripts.images.drawn.outlines import RANGE, Outline, Picture, no_outline, no_polygon, ring_of
 
 _DEEPEST = 32  # of collections within collections; QuPath writes three
@@ -93,3 +95,17 @@ def _rings(part: Any) -> tuple[np.ndarray, ...] | None:
             return None
         rings.append(ring)
     return tuple(rings) or None
+
+
+def write(drawings: Sequence[Drawing]) -> str:
+    """Return the objects of one picture as QuPath exports annotations."""
+    features = [
+        {
+            "type": "Feature",
+            "geometry": {"type": "Polygon", "coordinates": [closed(ring).tolist() for ring in outline.rings]},
+            "properties": {"objectType": "annotation", "classification": {"name": outline.name}},
+        }
+        for drawing in drawings
+        for outline in drawing.outlines
+    ]
+    return json.dumps({"type": "FeatureCollection", "features": features})

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from xml.etree.ElementTree import Element
+from collections.abc import Iterator, Sequence
+from xml.etree.ElementTree import Element, SubElement, tostring
 
 import numpy as np
 
 from scripts.core.errors import Problem
+from scripts.images.drawn.drawings import Drawing
 from scripts.images.drawn.outlines import (
     Outline,
     Picture,
@@ -78,3 +79,19 @@ def _ring(region: Element, kind: str) -> np.ndarray | None:
 def _area(ring: np.ndarray) -> float:
     x, y = (ring - ring[0]).T
     return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2.0
+
+
+def write(drawings: Sequence[Drawing]) -> str:
+    """Return the objects of one picture, a layer for each class; holes are negative regions."""
+    root = Element("Annotations")
+    outlines = [outline for drawing in drawings for outline in drawing.outlines]
+    for layer_id, name in enumerate(sorted({outline.name for outline in outlines}), 1):
+        layer = SubElement(root, "Annotation", {"Id": f"{layer_id}", "Name": name, "Type": "4", "LineColor": "65280"})
+        regions = SubElement(layer, "Regions")
+        rings = [(ring, at > 0) for each in outlines if each.name == name for at, ring in enumerate(each.rings)]
+        for number, (ring, is_hole) in enumerate(rings, 1):
+            told = {"Id": f"{number}", "Type": _POLYGON, "NegativeROA": f"{int(is_hole)}", "Text": ""}
+            vertices = SubElement(SubElement(regions, "Region", told), "Vertices")
+            for x, y in ring:
+                SubElement(vertices, "Vertex", {"X": f"{x:.0f}", "Y": f"{y:.0f}", "Z": "0"})
+    return tostring(root, encoding="unicode", xml_declaration=True)

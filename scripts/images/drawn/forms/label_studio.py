@@ -5,12 +5,14 @@ Coordinates are percents of the picture. Strokes are run lengths of its four cha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from scripts.core.errors import InputError, Problem
+from scripts.images.drawn.drawings import Drawing, drawn
 from scripts.images.drawn.outlines import (
     Outline,
     Picture,
@@ -24,7 +26,7 @@ from scripts.images.drawn.outlines import (
     ring_of,
     turned,
 )
-from scripts.images.drawn.pixel_borders import painted, runs_of_spans
+from scripts.images.drawn.pixel_borders import counts_of, painted, runs_of_spans
 
 BESIDE = ("choices", "taxonomy", "rating", "textarea", "labels")
 """What an annotation tells besides shapes."""
@@ -185,3 +187,40 @@ class _Bits:
         bits = np.unpackbits(self._data[begin // 8 : (self._at + 7) // 8])[begin % 8 :][: count * size]
         words = np.pad(bits, (0, count * size - len(bits))).reshape(count, size)
         return np.asarray(words.any(axis=1))
+
+
+def write(drawings: Sequence[Drawing]) -> str:
+    """Return a task for each picture: polygons, and brush strokes of objects with holes."""
+    tasks = []
+    for number, drawing in enumerate(drawings, 1):
+        results = [_result(outline, drawing, f"r{at}") for at, outline in enumerate(drawing.outlines)]
+        annotation = {"id": number, "result": results, "was_cancelled": False}
+        tasks.append({"id": number, "data": {"image": drawing.file}, "annotations": [annotation]})
+    return json.dumps(tasks)
+
+
+def _result(outline: Outline, drawing: Drawing, name: str) -> dict[str, Any]:
+    if len(outline.rings) > 1:
+        kind = "brushlabels"
+        value: dict[str, Any] = {"format": "rle", "rle": _painted(drawn(outline, drawing.size))}
+    else:
+        percent = outline.rings[0] * 100.0 / (drawing.size[1], drawing.size[0])
+        kind, value = "polygonlabels", {"points": percent.tolist(), "closed": True}
+    return {
+        "id": name, "type": kind, "from_name": "label", "to_name": "image", "origin": "manual", "image_rotation": 0,
+        "original_width": drawing.size[1], "original_height": drawing.size[0], "value": {**value, kind: [outline.name]},
+    }  # fmt: skip
+
+
+def _painted(mask: np.ndarray) -> list[int]:
+    """Return a mask as strokes: runs of equal values alone, all of them with the longest of the four lengths."""
+    text = f"{_CHANNELS * mask.size:032b}" + "00111" + "0010001101111111"
+    longest, value = 2**16, 0
+    for count in counts_of(mask.ravel()):
+        left = count * _CHANNELS
+        while left:
+            text += f"111{min(left, longest) - 1:016b}{value:08b}"
+            left -= min(left, longest)
+        value ^= 255
+    text += "0" * (-len(text) % 8)
+    return [int(text[at : at + 8], 2) for at in range(0, len(text), 8)]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from scripts.core.errors import InputError, Problem
+from scripts.images.drawn.drawings import Drawing, drawn, frame
 from scripts.images.drawn.outlines import (
     Outline,
     Picture,
@@ -23,6 +25,7 @@ from scripts.images.drawn.outlines import (
     ring_of,
 )
 from scripts.images.drawn.pixel_borders import painted, runs_of_mask
+from scripts.images.png import mask_to_png
 from scripts.images.reading import opened_picture
 
 _KINDS = "polygon, rectangle, circle or mask"
@@ -91,3 +94,24 @@ def _painted(data: Any, box: tuple[float, ...], name: str, where: str, picture: 
     except (InputError, binascii.Error, ValueError):
         return no_outline(where, _MASK)
     return painted(runs_of_mask(mask), (left, top), name)
+
+
+def write(drawings: Sequence[Drawing]) -> str:
+    """Return the objects of one picture: polygons, and masks of those with holes."""
+    (drawing,) = drawings
+    shapes = []
+    for outline in drawing.outlines:
+        told: dict[str, Any] = {"shape_type": "polygon", "points": outline.rings[0].tolist(), "mask": None}
+        if len(outline.rings) > 1:
+            left, top, right, bottom = frame(outline)
+            png = mask_to_png(drawn(outline, drawing.size)[top:bottom, left:right] * 255)
+            told = {
+                "shape_type": "mask",
+                "points": [[left, top], [right - 1, bottom - 1]],
+                "mask": base64.b64encode(png).decode(),
+            }
+        shapes.append({"label": outline.name, "group_id": None, "description": "", "flags": {}, **told})
+    return json.dumps(
+        {"version": "5.4.1", "flags": {}, "shapes": shapes, "imagePath": drawing.file, "imageData": None,
+         "imageHeight": drawing.size[0], "imageWidth": drawing.size[1]}
+    )  # fmt: skip
