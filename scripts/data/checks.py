@@ -18,7 +18,8 @@ from tqdm import tqdm
 from scripts.core.errors import InputError, Problem, listed
 from scripts.data.splits import patients_in_several_splits
 from scripts.data.tables import Table
-from scripts.images.masks import MaskRule, read_mask_and_notes
+from scripts.images.mask_files import mask_paths, read_whole_mask_and_notes
+from scripts.images.masks import MaskRule
 from scripts.images.reading import read_image
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ def check_items(
         image = _collect(partial(read_image, item["image"]), found)
         mask = None
         if item.get("mask"):
-            read = _collect(partial(read_mask_and_notes, item["mask"], rule), found)
+            read = _collect(partial(read_whole_mask_and_notes, item["mask"], rule), found)
             mask = None if read is None else read[0]
             for note in [] if read is None else read[1]:
                 notes.setdefault(note, []).append(str(item["id"]))
@@ -96,6 +97,7 @@ def tell(
         quarantined: id -> why the image was left out.
     """
     _warn_of_quarantine(quarantined)
+    _tell_of_joined_masks(items)
     _warn_of_patients(items)
     _warn_of_small_classes(items, names)
     _warn_of_copies(items, image_sha256)
@@ -156,6 +158,12 @@ def _warn_of_quarantine(quarantined: Mapping[str, str]) -> None:
     if quarantined:
         lines = "\n  - ".join(f"{key}: {reason}" for key, reason in list(quarantined.items())[:20])
         logger.warning("%d images are left out, as on_bad_image says:\n  - %s", len(quarantined), lines)
+
+
+def _tell_of_joined_masks(items: Sequence[Item]) -> None:
+    several = [item["id"] for item in items if item["mask"] and len(mask_paths(item["mask"])) > 1]
+    if several:
+        logger.info("%d images have several files of masks, which are joined: %s", len(several), listed(several))
 
 
 def _warn_of_patients(items: Sequence[Item]) -> None:
