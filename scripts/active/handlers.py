@@ -15,18 +15,18 @@ from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
-from ignite.engine import Engine, EventEnum
+from ignite.engine import Engine
 
 from scripts.active.oracles import Answer, WindowOracle
 from scripts.active.pseudo.chain import pseudo_target
 from scripts.active.regions import best_windows
-from scripts.active.round_context import RoundContext, round_state
+from scripts.active.round_context import RoundContext, RoundEvents, round_state
 from scripts.active.strategies.per_class import initial_query, query_pool, select_per_class, spare_images
 from scripts.active.strategies.pool import Pool
 from scripts.annotation.asked_windows import asked_windows, windows_json
 from scripts.annotation.person_oracle import PersonOracle, asked_images
 from scripts.core.errors import listed
-from scripts.core.run_names import TEST_DICE, WINDOWS, Metric, Phase, Stage, selection_metric, weights_artifact
+from scripts.core.run_names import TEST_DICE, WINDOWS, Metric, Stage, selection_metric, weights_artifact
 from scripts.core.seeds import python_generator
 from scripts.images.png import mask_to_png
 from scripts.images.windows import Window, drawn_cost
@@ -35,19 +35,6 @@ from scripts.state.rows import OUTLINE, LabelRow, PseudoRow
 from scripts.training.model_metrics import evaluate, pseudo_quality
 
 logger = logging.getLogger(__name__)
-
-
-class RoundEvents(EventEnum):
-    """Events of a round, in the order in which Algorithm 1 needs them."""
-
-    QUERY = Phase.QUERY.value
-    ORACLE = Phase.ORACLE.value
-    CYCLE_0 = Phase.CYCLE_0.value
-    PSEUDO_LABEL = Phase.PSEUDO_LABEL.value
-    CYCLE_1 = Phase.CYCLE_1.value
-    EVALUATE = Phase.EVALUATE.value
-    REFRESH = Phase.REFRESH.value
-    REPORT = Phase.REPORT.value
 
 
 class PhaseHandler(ABC):

@@ -13,7 +13,8 @@ from scripts.core.errors import InputError, Problem
 from scripts.core.seeds import numpy_generator
 from scripts.data.run_data import RunData
 from scripts.images.drawn.boxes import BoxModel
-from scripts.images.masks import NONZERO, MaskRule, read_instances
+from scripts.images.mask_files.several import read_numbered_objects
+from scripts.images.masks import NONZERO, MaskRule
 from scripts.images.regions import component_boxes, object_boxes
 from scripts.images.values import FOREGROUND
 from scripts.images.windows import Window, cut_out, drawn_cost
@@ -142,7 +143,7 @@ class SimulatedOracle:
             InputError: the mask cannot be read.
         """
         path = next(item["mask"] for item in self.data.datalist.items if item["id"] == key)
-        numbers, mask = read_instances(path, self.rule), self.data.store.true_mask(key)
+        numbers, mask = read_numbered_objects(path, self.rule), self.data.store.true_mask(key)
         if numbers is not None or mask is None:
             return object_boxes(np.zeros((0, 0)) if numbers is None else numbers)
         return component_boxes(mask == FOREGROUND)

@@ -8,8 +8,7 @@ from pathlib import Path
 from ignite.engine import Engine
 from torch.utils.tensorboard import SummaryWriter
 
-from scripts.active.handlers import RoundEvents
-from scripts.active.round_context import RoundContext, round_state
+from scripts.active.round_context import RoundContext, RoundEvents, round_state
 from scripts.core.files import file_stem, temporary_folder, write_atomic
 from scripts.core.run_names import Metric, RunFile, Stage, round_name
 from scripts.evaluation.metrics import dice

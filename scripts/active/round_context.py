@@ -11,7 +11,7 @@ from functools import cached_property, partial
 from typing import Any, cast
 
 import numpy as np
-from ignite.engine import Engine, State
+from ignite.engine import Engine, EventEnum, State
 
 from scripts.active.methods import Method
 from scripts.active.neighbours import NeighbourGraph, neighbour_graph
@@ -23,7 +23,7 @@ from scripts.active.strategies.at_random import random_order
 from scripts.active.strategies.pool import Pool, Strategy
 from scripts.annotation.asked_windows import asked_windows, asks, windows_of_round
 from scripts.annotation.person_oracle import PersonOracle, Proposal
-from scripts.core.run_names import Metric, Stage
+from scripts.core.run_names import Metric, Phase, Stage
 from scripts.data.run_data import RunData
 from scripts.evaluation.agreement import consensus
 from scripts.images.png import png_to_mask
@@ -38,6 +38,19 @@ from scripts.state.run_state import RunState
 from scripts.trained.run_models import weights_of_round
 from scripts.training.learner import Learner
 from scripts.training.losses import BACKGROUND, LABELLED, PSEUDO
+
+
+class RoundEvents(EventEnum):
+    """Events of a round, in the order in which Algorithm 1 needs them."""
+
+    QUERY = Phase.QUERY.value
+    ORACLE = Phase.ORACLE.value
+    CYCLE_0 = Phase.CYCLE_0.value
+    PSEUDO_LABEL = Phase.PSEUDO_LABEL.value
+    CYCLE_1 = Phase.CYCLE_1.value
+    EVALUATE = Phase.EVALUATE.value
+    REFRESH = Phase.REFRESH.value
+    REPORT = Phase.REPORT.value
 
 
 @dataclass

@@ -16,12 +16,11 @@ from scripts.active.handlers import (
     PhaseHandler,
     PseudoLabelHandler,
     QueryHandler,
-    RoundEvents,
 )
 from scripts.active.methods import Method
 from scripts.active.oracles import Oracle
 from scripts.active.report_handler import ReportHandler
-from scripts.active.round_context import RoundContext, Run, round_state
+from scripts.active.round_context import RoundContext, RoundEvents, Run, round_state
 from scripts.active.run_checks import refuse_impossible, tell_oddities, tell_of_empty_classes, tell_other_precision
 from scripts.active.run_record import (
     HARMLESS,

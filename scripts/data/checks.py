@@ -22,7 +22,9 @@ from scripts.data.tables import Table
 from scripts.images.bit_depth import FULL, depth_of
 from scripts.images.mask_files.doubts import FULL_BORDER, border_share
 from scripts.images.mask_files.fitting import fitting_rule, spelling
-from scripts.images.masks import MaskRule, read_mask_and_notes
+from scripts.images.mask_files.names import mask_paths
+from scripts.images.mask_files.several import read_whole_mask_and_notes
+from scripts.images.masks import MaskRule
 from scripts.images.reading import highest_value, read_image
 from scripts.images.values import BACKGROUND, FOREGROUND
 
@@ -57,7 +59,7 @@ def check_items(
         image = _collect(partial(read_image, item["image"], bits), found)
         mask = None
         if item.get("mask"):
-            read = _collect(partial(read_mask_and_notes, item["mask"], rule), found)
+            read = _collect(partial(read_whole_mask_and_notes, item["mask"], rule), found)
             mask = None if read is None else read[0]
             for note in [] if read is None else read[1]:
                 notes.setdefault(note, []).append(str(item["id"]))
@@ -139,14 +141,14 @@ def refuse_hopeless_masks(mask_of: Mapping[str, str], shapes: Mapping[str, MaskS
     """Raise InputError where all masks are empty, or all full: nothing could be learned; log where they look inverted.
 
     Args:
-        mask_of: id -> mask file, of images of classes that have foreground.
+        mask_of: id -> mask file, or files, of images of classes that have foreground.
         shapes: id -> what the mask looks like under ``rule``.
         rule: which values are foreground.
     """
     known = [shapes[key] for key in mask_of if key in shapes]
     if not known:
         return
-    paths = [path for key, path in mask_of.items() if key in shapes]
+    paths = [mask_paths(path)[0] for key, path in mask_of.items() if key in shapes]
     for what, is_met in (
         ("no mask has foreground", not any(shape.has_foreground for shape in known)),
         ("no mask has background", not any(shape.has_background for shape in known)),
@@ -180,6 +182,7 @@ def tell(
         quarantined: id -> why the image was left out.
     """
     _warn_of_quarantine(quarantined)
+    _tell_of_joined_masks(items)
     _warn_of_patients(items)
     _warn_of_small_classes(items, names)
     _warn_of_copies(items, image_sha256)
@@ -240,6 +243,12 @@ def _warn_of_quarantine(quarantined: Mapping[str, str]) -> None:
     if quarantined:
         lines = "\n  - ".join(f"{key}: {reason}" for key, reason in list(quarantined.items())[:20])
         logger.warning("%d images are left out, as on_bad_image says:\n  - %s", len(quarantined), lines)
+
+
+def _tell_of_joined_masks(items: Sequence[Item]) -> None:
+    several = [item["id"] for item in items if item["mask"] and len(mask_paths(item["mask"])) > 1]
+    if several:
+        logger.info("%d images have several files of masks, which are joined: %s", len(several), listed(several))
 
 
 def _warn_of_patients(items: Sequence[Item]) -> None:

@@ -1,8 +1,8 @@
 """Lists of images with labels, masks and splits: read, checked and hashed before anything else happens.
 
 An item is a plain dict, as MONAI's data lists have it: ``id`` (str), ``image`` (absolute path), ``label`` (index into
-the sorted class names), ``mask`` (absolute path or None), ``split`` (``"train"``, ``"val"`` or ``"test"``) and
-``patient_id`` (str or None). ``python -m scripts.data`` makes such lists.
+the sorted class names), ``mask`` (absolute path or None; several as in :mod:`scripts.images.mask_files`), ``split``
+(``"train"``, ``"val"`` or ``"test"``) and ``patient_id`` (str or None). ``python -m scripts.data`` makes such lists.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from scripts.data.labels import confusable_names, tell_of_empty_names, unknown_l
 from scripts.data.splits import SPLITS, few_validation_masks, make_split, make_split_of_patients, split_name
 from scripts.data.tables import Table, find_table, read_table
 from scripts.images.bit_depth import DEPTHS, FULL
+from scripts.images.mask_files.names import SEPARATOR, mask_paths
 from scripts.images.masks import NONZERO, MaskRule
 
 Item = dict[str, Any]
@@ -166,9 +167,14 @@ def read_datalist(
         problems += _classes_without_training(items, names, content.path)
     if problems:
         raise InputError(problems)
-    image_sha256, mask_sha256, sha256 = _hashes(items, names)
+    of_file = _file_hashes(items)
+    image_sha256 = {item["id"]: of_file[item["image"]] for item in items}
+    mask_sha256 = {
+        item["id"]: _joined([of_file[p] for p in mask_paths(item["mask"])]) for item in items if item["mask"]
+    }
+    sha256 = _list_hash(items, names, image_sha256, mask_sha256)
     tell(items, names, image_sha256, quarantined)
-    watch = _watched(items, image_sha256, mask_sha256, stamps)
+    watch = _watched(items, of_file, stamps)
     return DataList(tuple(items), names, sha256, image_sha256, root, mask_sha256, quarantined, bits, watch)
 
 
@@ -185,9 +191,12 @@ def write_table(items: Iterable[Mapping[str, Any]], path: str | Path, classes: S
             return ""
         if column == "label":
             return classes[value]
-        if column in ("image", "mask") and Path(value).is_relative_to(folder):
-            return Path(value).relative_to(folder).as_posix()
+        if column in ("image", "mask"):
+            return SEPARATOR.join(map(within, mask_paths(str(value)) if column == "mask" else [str(value)]))
         return str(value)
+
+    def within(path: str) -> str:
+        return Path(path).relative_to(folder).as_posix() if Path(path).is_relative_to(folder) else path
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -231,7 +240,7 @@ def _item(entry: Entry, names: Sequence[str], split: str) -> Item:
         "id": entry.id,
         "image": str(entry.image),
         "label": names.index(label) if label in names else -1,  # told of, and never returned
-        "mask": None if entry.mask is None else str(entry.mask),
+        "mask": entry.mask,
         "split": split,
         "patient_id": entry.row.get("patient_id") or None,
     }
@@ -247,12 +256,10 @@ def _classes_without_training(items: Sequence[Item], names: Sequence[str], path:
 
 
 def _paths(item: Item) -> list[str]:
-    return [path for path in (item["image"], item["mask"]) if path]
+    return [item["image"], *(mask_paths(item["mask"]) if item["mask"] else ())]
 
 
-def _watched(
-    items: Sequence[Item], images: Mapping[str, str], masks: Mapping[str, str], stamps: Mapping[str, Stamp | None]
-) -> FileWatch:
+def _watched(items: Sequence[Item], sha256: Mapping[str, str], stamps: Mapping[str, Stamp | None]) -> FileWatch:
     """Return a watch over all files.
 
     Raises:
@@ -261,8 +268,8 @@ def _watched(
     watch = FileWatch()
     problems = []
     for item in items:
-        for path, kind, hashes in zip(_paths(item), ("image", "mask"), (images, masks), strict=False):
-            watch.add(f"{kind} of {item['id']}", path, hashes[item["id"]], stamps[path])
+        for position, path in enumerate(_paths(item)):
+            watch.add(f"{'mask' if position else 'image'} of {item['id']}", path, sha256[path], stamps[path])
             if stamp_of(path) != stamps[path]:
                 cure = "Run the same command again when nothing writes the data any more."
                 problems.append(Problem("file changed while it was read", path, cure=cure))
@@ -271,25 +278,31 @@ def _watched(
     return watch
 
 
-def _hashes(items: Sequence[Item], names: Sequence[str]) -> tuple[dict[str, str], dict[str, str], str]:
-    """Return id -> SHA-256 of the image, id -> that of the mask where there is one, and the hash of the whole list.
+def _file_hashes(items: Sequence[Item]) -> dict[str, str]:
+    """Return path -> SHA-256 of every file.
 
     Raises:
         InputError: listing every file that cannot be read.
     """
-    images: dict[str, str] = {}
-    masks: dict[str, str] = {}
-    lines: list[str] = []
+    found: dict[str, str] = {}
     problems: list[Problem] = []
-    for item in items:
-        key = item["id"]
+    for path in dict.fromkeys(path for item in items for path in _paths(item)):
         try:
-            images[key] = file_sha256(item["image"])
-            if item["mask"]:
-                masks[key] = file_sha256(item["mask"])
-            lines.append(json.dumps([key, names[item["label"]], item["split"], images[key], masks.get(key)]))
+            found[path] = file_sha256(path)
         except InputError as error:
             problems.extend(error.problems)
     if problems:
         raise InputError(problems)
-    return images, masks, hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+    return found
+
+
+def _joined(hashes: Sequence[str]) -> str:
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+
+def _list_hash(items: Sequence[Item], names: Sequence[str], images: Mapping[str, str], masks: Mapping[str, str]) -> str:
+    """Return the hash of the whole list, whose rows may come in any order."""
+    rows = [
+        (item["id"], names[item["label"]], item["split"], images[item["id"]], masks.get(item["id"])) for item in items
+    ]
+    return hashlib.sha256("\n".join(sorted(json.dumps(row) for row in rows)).encode()).hexdigest()

@@ -10,6 +10,7 @@ from pathlib import Path
 from scripts.core.errors import Problem
 from scripts.data.splits import split_name
 from scripts.data.tables import Row, Table
+from scripts.images.mask_files.names import SEPARATOR, mask_paths
 from scripts.images.reading import image_stem
 
 _LONGEST_ID = 200  # bytes; with a suffix it must be the name of a file
@@ -17,12 +18,15 @@ _LONGEST_ID = 200  # bytes; with a suffix it must be the name of a file
 
 @dataclass(frozen=True)
 class Entry:
-    """A row with its paths resolved: ``image`` and ``mask`` are absolute and inside the data set."""
+    """A row with its paths resolved: ``image`` and ``mask`` are absolute and inside the data set.
+
+    ``mask`` may hold several paths, see :func:`scripts.images.mask_files.names.mask_paths`.
+    """
 
     id: str
     row: Row
     image: Path
-    mask: Path | None
+    mask: str | None
 
 
 def entries_of(
@@ -47,18 +51,19 @@ def entries_of(
     """
     table_path = Path(os.path.abspath(table.path))
     base = table_path.parent if table_path.is_relative_to(root) else root
-    paths: list[tuple[Row, Path, Path | None]] = []
+    place = _Place(base, root, cure_outside)
+    paths: list[tuple[Row, Path, str | None]] = []
     for row in table.rows:
         if not row.get("image"):
             problems.append(Problem("no image named", row.where, "a path in column image", "nothing"))
             continue
         faults: list[Problem] = []
-        image = _file_path(row, "image", base, root, cure_outside, faults)
-        has_mask = with_masks and bool(row.get("mask"))
-        mask = _file_path(row, "mask", base, root, cure_outside, faults) if has_mask else None
+        image = place.file(row.where, "image", row.get("image"), faults)
+        cells = mask_paths(row.get("mask"), base) if with_masks and row.get("mask") else []
+        masks = [place.file(row.where, "mask", cell, faults) for cell in cells]
         problems += faults
         if image is not None and not faults:
-            paths.append((row, image, mask))
+            paths.append((row, image, SEPARATOR.join(map(str, masks)) or None))
     if id_column is None and "id" in table.columns:
         id_column = "id"
     if id_column is None:
@@ -69,34 +74,40 @@ def entries_of(
     return _unique(entries, split_column, problems)
 
 
-def _file_path(row: Row, column: str, base: Path, root: Path, cure: str, problems: list[Problem]) -> Path | None:
-    """Return the absolute path of a cell, or None with a problem when no file of a data set can be there."""
-    path = _path_inside(row, column, base, root, cure, problems)
-    if path is not None and path.name.startswith("."):
-        cure = "Take the row out: systems keep notes of their own in such files (macOS: ._name)."
-        problems.append(
-            Problem(f"{column} is a hidden file", row.where, "a name without a leading dot", path.name, cure)
-        )
-        return None
-    return path
+@dataclass(frozen=True)
+class _Place:
+    """Where paths of a table begin, which folder they may not leave, and what to do about one that does."""
 
+    base: Path
+    root: Path
+    cure: str
 
-def _path_inside(row: Row, column: str, base: Path, root: Path, cure: str, problems: list[Problem]) -> Path | None:
-    """Return the absolute path of a cell, or None with a problem when it leads out of ``root``."""
-    text = row.get(column).replace("\\", "/")  # tables written on Windows
-    path = Path(os.path.abspath(base / text))
-    try:
-        inside = "\0" not in text and path.resolve().is_relative_to(root.resolve())
-    except (OSError, RuntimeError):  # a loop of symbolic links
-        inside = False
-    if inside:
+    def file(self, where: str, column: str, text: str, problems: list[Problem]) -> Path | None:
+        """Return the absolute path of a cell's text, or None with a problem when no file of a data set can be there."""
+        path = self._inside(where, column, text.replace("\\", "/"), problems)  # tables written on Windows
+        if path is not None and path.name.startswith("."):
+            cure = "Take the row out: systems keep notes of their own in such files (macOS: ._name)."
+            expected = "a name without a leading dot"
+            problems.append(Problem(f"{column} is a hidden file", where, expected, path.name, cure))
+            return None
         return path
-    link = None if "\0" in text else _link_out(path, root)
-    if link is not None:
-        cure = f"Put the files themselves in the place of the link, or: {cure[0].lower()}{cure[1:]}"
-    found = repr(text) if link is None else f"{text!r}, where {link} is a link to {os.path.realpath(link)}"
-    problems.append(Problem(f"{column} lies outside the data set", row.where, f"a path in {root}", found, cure))
-    return None
+
+    def _inside(self, where: str, column: str, text: str, problems: list[Problem]) -> Path | None:
+        path = Path(os.path.abspath(self.base / text))
+        try:
+            inside = "\0" not in text and path.resolve().is_relative_to(self.root.resolve())
+        except (OSError, RuntimeError):  # a loop of symbolic links
+            inside = False
+        if inside:
+            return path
+        found, cure = repr(text), self.cure
+        link = None if "\0" in text else _link_out(path, self.root)
+        if link is not None:
+            found = f"{text!r}, where {link} is a link to {os.path.realpath(link)}"
+            cure = f"Put the files themselves in the place of the link, or: {cure[0].lower()}{cure[1:]}"
+        what = f"{column} lies outside the data set"
+        problems.append(Problem(what, where, f"a path in {self.root}", found, cure))
+        return None
 
 
 def _link_out(path: Path, root: Path) -> Path | None:

@@ -22,7 +22,8 @@ from scripts.data.run_data import RunData
 from scripts.evaluation.image_measures import ImageMeasures, measure_image
 from scripts.evaluation.set_metrics import ImageSet
 from scripts.evaluation.tables import Resampling, confusion_rows, image_rows, nested, summary_rows, terminal_table
-from scripts.images.masks import MaskRule, read_instances
+from scripts.images.mask_files.several import read_numbered_objects
+from scripts.images.masks import MaskRule
 from scripts.images.regions import UNCLEANED, Cleaning
 from scripts.networks.interface import joint_network
 from scripts.networks.model_file import TrainedModel
@@ -41,7 +42,8 @@ class ImageMeasurer:
         model: threshold, pooling and stride.
         mask_rule: how mask files are read.
         instances: true objects: ``"auto"`` takes the numbers of a mask file that has them
-            (:func:`scripts.images.masks.read_instances`), else connected components; ``"components"`` always those.
+            (:func:`scripts.images.mask_files.several.read_numbered_objects`), else connected components;
+            ``"components"`` always those.
         cleaning: of predicted masks.
         geometry: the way from the network's input back to the image.
 
@@ -79,7 +81,7 @@ class ImageMeasurer:
         found, truth = found.gated(background.gated), store.true_mask(key)
         objects = None
         if truth is not None and item["mask"] and self.instances == "auto":
-            objects = read_instances(item["mask"], self.mask_rule)
+            objects = read_numbered_objects(item["mask"], self.mask_rule)
             self.numbered += objects is not None
         return measure_image(
             item, found, truth, objects, info.threshold, info.mask_from, self.cleaning, background.labels

@@ -11,13 +11,13 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from scripts.core.errors import InputError, Problem
+from scripts.core.errors import InputError, Problem, listed
 from scripts.data.entries import entries_of
-from scripts.data.makers.folder import MASK_ENDINGS
-from scripts.data.tables import TABLE_NAMES, TABLE_SUFFIXES, read_table
+from scripts.data.mask_names import MASK_ENDINGS, MASK_FOLDERS, masks_among, other_forms
+from scripts.data.tables import TABLE_NAMES, TABLE_SUFFIXES, Row, read_table
 from scripts.images.reading import FORMATS, NIFTI_SUFFIXES, image_stem, image_suffix, is_image_file
 
 logger = logging.getLogger(__name__)
@@ -25,7 +25,6 @@ logger = logging.getLogger(__name__)
 MARK = ".predicted"
 """File that marks a folder of results: such a folder is never searched for images."""
 RESULT_FOLDERS = ("masks", "probabilities", "cams", "overlays", "explanations")
-MASK_FOLDERS = ("masks", "mask", "annotations", "segmentations")
 
 
 @dataclass(frozen=True)
@@ -92,24 +91,27 @@ def readable(name: str) -> str:
 
 def _of_folder(root: Path, output: Path | None) -> list[ListedImage]:
     found: list[Path] = []
-    masks = 0
+    others: list[Path] = []
+    masks: list[str] = []
     for parent, folders, names in os.walk(root):
         folder = Path(parent)
         kept = [name for name in sorted(folders) if not _is_closed(folder / name, output)]
         folders[:] = [name for name in kept if name.lower() not in MASK_FOLDERS]
-        masks += len(kept) - len(folders)
-        for name in sorted(names):
-            if is_image_file(name) and (folder / name).is_file():
-                if image_stem(name).lower().endswith(MASK_ENDINGS):
-                    masks += 1
-                else:
-                    found.append(folder / name)
+        masks += [f"folder {name}" for name in kept if name not in folders]
+        images = [folder / name for name in sorted(names) if is_image_file(name) and (folder / name).is_file()]
+        named = {path for path in images if image_stem(path).lower().endswith(MASK_ENDINGS)}
+        named |= set(masks_among(images, folder))
+        masks += [path.name for path in images if path in named]
+        found += [path for path in images if path not in named]
+        others += [folder / name for name in sorted(names)]
     if masks:
-        endings = ", ".join(f"*{ending}" for ending in MASK_ENDINGS)
-        logger.info("left out as masks: %d files %s and folders %s", masks, endings, ", ".join(MASK_FOLDERS))
+        logger.info("left out as masks: %d, such as %s", len(masks), listed(masks, 3))
+    told = other_forms(others)
+    if told:
+        logger.warning("left out, in no form that can be read: %s", told)
     if not found:
         cure = "Check the folder; masks and results of earlier predictions do not count as images."
-        raise InputError(Problem("no image in the folder", str(root), _accepted(), "none", cure))
+        raise InputError(Problem("no image in the folder", str(root), _accepted(), told or "none", cure))
     found.sort(key=lambda path: path.relative_to(root).as_posix())
     return _listed(found, root)
 
@@ -120,18 +122,17 @@ def _of_table(path: Path) -> list[ListedImage]:
         raise InputError(Problem("column is missing", str(path), "image", ", ".join(table.columns) or "none"))
     problems: list[Problem] = []
     has_ids = "id" in table.columns
-    cure = (
-        "Put the table into the folder that holds all images, or name that folder with --dataset_dir, without a table."
-    )
-    entries = entries_of(
-        table, path.parent, "split", "id" if has_ids else "image", problems, cure_outside=cure, with_masks=False
-    )
+    if not has_ids:  # names of the results are made below; no image is refused for its own
+        numbered = (Row(row.where, {**row.values, "id": str(n)}) for n, row in enumerate(table.rows))
+        table = replace(table, rows=tuple(numbered))
+    cure = "Put the table into the folder that holds all images, or name that folder itself with --dataset_dir."
+    entries = entries_of(table, path.parent, "split", "id", problems, cure_outside=cure, with_masks=False)
     if problems:
         raise InputError(problems)
-    listed = _listed([entry.image for entry in entries], path.parent)
+    images = _listed([entry.image for entry in entries], path.parent)
     if not has_ids:
-        return listed
-    return [ListedImage(entry.id, image.path, image.name) for entry, image in zip(entries, listed, strict=True)]
+        return images
+    return [ListedImage(entry.id, image.path, image.name) for entry, image in zip(entries, images, strict=True)]
 
 
 def _listed(paths: Sequence[Path], root: Path) -> list[ListedImage]:

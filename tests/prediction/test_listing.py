@@ -33,7 +33,24 @@ class TestFolder:
         )
         with caplog.at_level(logging.INFO):
             assert names(tmp_path) == ["a.png", "mask.png"]
-        assert "left out as masks: 5" in caplog.text
+        assert "left out as masks: 5, such as folder Annotations" in caplog.text
+
+    def test_files_that_look_like_masks_of_others_are_none(self, tmp_path: Path, caplog) -> None:
+        touch(tmp_path, "x.png", "x_mask_1.png", "mask_x.png", "X-Labels.tif", "labels/x.png")
+        touch(tmp_path, "x_2.png", "mask_of_what.png")
+        with caplog.at_level(logging.INFO):
+            assert names(tmp_path) == ["mask_of_what.png", "x.png", "x_2.png"]
+        assert "left out as masks: 4" in caplog.text
+
+    def test_files_of_other_forms_are_counted_and_named(self, tmp_path: Path, caplog) -> None:
+        touch(tmp_path, "a.png", "b.webp", "c/d.jfif", "c/e.jp2", "f.gif", "g.dcm", "h.dcm", "notes.txt", "t.csv")
+        assert names(tmp_path) == ["a.png"]
+        told = "1 *.gif (f.gif), 1 *.jfif (d.jfif), 1 *.jp2 (e.jp2), 1 *.webp (b.webp)"
+        assert f"no form that can be read: 2 *.dcm (g.dcm, h.dcm), {told}" in caplog.text
+        for name in ("a.png", "b.webp"):
+            (tmp_path / name).unlink()
+        with pytest.raises(InputError, match=r"no image in the folder.*found 2 \*\.dcm"):
+            list_images(tmp_path)
 
     def test_results_are_no_images(self, tmp_path: Path) -> None:
         touch(tmp_path, "a.png", "out/overlays/a.png", "old/overlays/a.png", f"old/{MARK}", ".cache/a.png")
@@ -123,3 +140,19 @@ class TestNames:
     def test_never_collide(self, files: list[str], expected: list[str]) -> None:
         root = Path("/data")
         assert image_names([root / name for name in files], root) == expected
+
+
+class TestTableElsewhere:
+    def test_masks_are_not_looked_at(self, tmp_path: Path) -> None:
+        touch(tmp_path, "a.png")
+        (tmp_path / "data.csv").write_text("image,mask\na.png,/elsewhere/m.png\n")
+        assert names(tmp_path) == ["a.png"]
+
+    def test_the_cure_is_one_that_predictions_have(self, tmp_path: Path) -> None:
+        touch(tmp_path, "images/a.png", "tables/t.csv")
+        (tmp_path / "tables/t.csv").write_text(f"image\n{tmp_path / 'images/a.png'}\n")
+        with pytest.raises(InputError, match="Put the table into the folder that holds all images") as caught:
+            list_images(tmp_path / "tables/t.csv")
+        assert "data#table" not in str(caught.value)
+        (tmp_path / "tables/t.csv").rename(tmp_path / "t.tsv")
+        assert names(tmp_path / "t.tsv") == ["images/a.png"]

@@ -19,29 +19,31 @@ logger = logging.getLogger(__name__)
 
 def folder(
     images: str,
-    labels: str,
+    labels: str | None = None,
     masks: str | None = None,
     out: str = "data.csv",
     seed: int = 0,
     val_fraction: float = 0.2,
     test_fraction: float = 0.2,
     group_by_patient: bool = False,
+    mask_pattern: str | None = None,
 ) -> None:
     """Make the table of a folder of images.
 
     Args:
         images: folder of images; folders below it are searched too.
-        labels: CSV with columns image,label[,split][,patient_id].
-        masks: folder of masks named as their images, or as them with _mask, _anno, _seg ... behind.
+        labels: CSV with columns image,label[,split][,patient_id]; else folders are classes (benign/a.png).
+        masks: folder of masks named as their images, perhaps with mask, anno, seg ... before or behind, and numbers.
         out: CSV to write.
         seed: of the split, where the labels name none.
         val_fraction: of the images of each class left without test.
         test_fraction: of the images of each class.
         group_by_patient: keep each patient within one split.
+        mask_pattern: how a mask is named, such as '{image}_roi*'; * stands for any text.
     """
     made = folder_items(
-        str(images), str(labels), None if masks is None else str(masks), seed, val_fraction, test_fraction,
-        group_by_patient,
+        str(images), None if labels is None else str(labels), None if masks is None else str(masks), seed, val_fraction,
+        test_fraction, group_by_patient, None if mask_pattern is None else str(mask_pattern),
     )  # fmt: skip
     _write(made, Path(str(out)))
 
