@@ -20,6 +20,7 @@ from scripts.core.files import remove_leftovers
 from scripts.core.lock import held
 from scripts.core.run_config import APART, LATER, RunConfig
 from scripts.data.run_data import RunData
+from scripts.images.bit_depth import FULL
 from scripts.networks.theta0 import Theta0, read_theta0, write_theta0
 from scripts.training.checkpoints import CheckpointFile
 from scripts.training.losses import UNLABELLED
@@ -96,6 +97,7 @@ def stage0_settings(config: RunConfig, data: RunData, overrides: Mapping[str, An
         "data": data.datalist.sha256,
         "classes": list(data.classes),
         "seed": seed,
+        **({} if data.datalist.bits == FULL else {"bits": data.datalist.bits}),  # theta0 of earlier versions is found
         "overrides": dict(overrides),
         **changed.with_references(SECTIONS, APART),
     }

@@ -361,7 +361,7 @@ def test_several_masks_of_an_image_are_one(folder: Path, caplog: pytest.LogCaptu
     assert (again.items, again.sha256) == (data.items, data.sha256)
     picture(folder / "masks/1.png", 99)
     assert read(folder).mask_sha256["0"] != data.mask_sha256["0"]
-    assert "mask of 0" in str([problem.where for problem in data.watch.changed()])
+    assert "masks/1.png" in str([problem.where for problem in data.watch.changed()])
 
 
 def test_each_of_several_masks_is_checked(folder: Path) -> None:
