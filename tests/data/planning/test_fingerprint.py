@@ -1,0 +1,68 @@
+"""What is seen of a data set, against how its images were drawn."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scripts.data.datalist import read_datalist
+from scripts.data.planning.fingerprint import fingerprint_of
+from scripts.data.planning.plan import Fingerprint
+from scripts.images.masks import NONZERO, MaskRule
+from tests.support.tiny_runs import make_images
+
+
+def look(folder: Path, rule: MaskRule = NONZERO) -> Fingerprint:
+    return fingerprint_of(read_datalist(folder, check=False, progress=False), rule, has_split=True)
+
+
+def test_counts_sizes_and_objects(tmp_path: Path) -> None:
+    found = look(make_images(tmp_path, {"train": 6, "val": 2, "test": 2}))
+    assert found.images == {"a": 3, "b": 3}
+    assert found.size == found.smallest == found.largest == (64, 64)
+    areas = [(np.asarray(Image.open(path)) > 0).sum() for path in tmp_path.glob("train_*_mask.png")]
+    assert found.object_px == pytest.approx(np.sqrt(4 / np.pi * np.quantile(areas, 0.1)))
+    assert (found.empty_classes, found.rule, found.has_patients) == ((), None, False)
+
+
+def test_images_of_several_sizes(tmp_path: Path) -> None:
+    folder = make_images(tmp_path, {"train": 5, "val": 2, "test": 2})
+    for name, size in (("train_00", (50, 40)), ("train_01", (200, 90))):
+        for path in (folder / f"{name}.png", folder / f"{name}_mask.png"):
+            Image.open(path).resize(size, Image.Resampling.NEAREST).save(path)
+    found = look(folder)
+    assert (found.smallest, found.size, found.largest) == ((40, 50), (64, 64), (90, 200))
+
+
+def test_classes_of_empty_masks_and_specks(tmp_path: Path) -> None:
+    folder = make_images(tmp_path, {"train": 4, "val": 2, "test": 2}, normal={"train": 2, "val": 1, "test": 1})
+    before = look(folder)
+    assert before.empty_classes == ("n",)
+    for path in folder.glob("train_*_mask.png"):
+        mask = np.array(Image.open(path))
+        if mask.any():
+            mask[0, 0] = 1  # one pixel is no object
+            Image.fromarray(mask).save(path)
+    assert look(folder).object_px == before.object_px
+
+
+def test_a_rule_that_does_not_fit_is_seen(tmp_path: Path) -> None:
+    folder = make_images(tmp_path, {"train": 4, "val": 2, "test": 2})
+    assert look(folder, MaskRule("over:127.5")).rule == "--mask_rule#foreground nonzero"
+    assert look(folder, MaskRule("over:127.5")).empty_classes == ()
+
+
+def test_without_masks_and_with_patients(tmp_path: Path) -> None:
+    folder = make_images(tmp_path, {"train": 4, "val": 2, "test": 2})
+    with open(folder / "data.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    with open(folder / "data.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, [*rows[0], "patient_id"])
+        writer.writeheader()
+        writer.writerows({**row, "mask": "", "patient_id": f"p{i // 2}"} for i, row in enumerate(rows))
+    found = look(folder)
+    assert (found.object_px, found.has_patients) == (None, True)
