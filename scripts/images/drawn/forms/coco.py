@@ -10,8 +10,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from scripts.core.errors import InputError, Problem
-from scripts.images.drawn.drawings import Drawing, drawn, frame
+from scripts.images.drawn.drawings import Drawing, counts_within, cut_out, frame
 from scripts.images.drawn.outlines import (
     Outline,
     Picture,
@@ -23,7 +25,7 @@ from scripts.images.drawn.outlines import (
     refuse_other_size,
     ring_of,
 )
-from scripts.images.drawn.pixel_borders import counted, counts_of
+from scripts.images.drawn.pixel_borders import counted
 
 _FORM = "[[x, y, x, y, ...], ...] of 3 points or more, or run lengths"
 _MOST_ID = 2**53  # larger ones cannot be told apart as floats
@@ -54,6 +56,17 @@ def read(content: Any, picture: Picture) -> Iterator[Outline | Problem]:
         elif each["image_id"] == image["id"]:
             category = each.get("category_id")
             yield from _of_object(each, where, names.get(category, "") if _is_id(category) else "", picture)
+
+
+def names(content: Any) -> list[str]:
+    """Return the file names of the images that have annotations."""
+    drawn_on = {
+        each.get("image_id")
+        for each in content["annotations"]
+        if isinstance(each, Mapping) and _is_id(each.get("image_id"))
+    }
+    images = [each for each in content["images"] if isinstance(each, Mapping) and _is_id(each.get("id"))]
+    return [str(each.get("file_name", "")) for each in images if each["id"] in drawn_on]
 
 
 def _is_id(value: Any) -> bool:
@@ -124,9 +137,11 @@ def write(drawings: Sequence[Drawing]) -> str:
         images.append({"id": image_id, "file_name": drawing.file, "width": width, "height": height})
         for outline in drawing.outlines:
             left, top, right, bottom = frame(outline)
-            mask = drawn(outline, drawing.size)
+            mask = cut_out(outline)
             has_holes = len(outline.rings) > 1
-            shape = {"size": [height, width], "counts": counts_of(mask.ravel(order="F"))} if has_holes else None
+            columns = np.pad(mask, ((top, height - bottom), (0, 0))).ravel(order="F")
+            counts = counts_within(columns, left * height, (width - right) * height) if has_holes else []
+            shape = {"size": [height, width], "counts": counts} if has_holes else None
             objects.append({
                 "id": len(objects) + 1, "image_id": image_id, "category_id": names.index(outline.name) + 1,
                 "segmentation": shape or [outline.rings[0].ravel().tolist()], "area": int(mask.sum()),
