@@ -111,20 +111,21 @@ def _pairs(part: Any) -> list[Any] | None:
 
 
 def _lengths(text: str) -> list[int] | None:
-    """Return run lengths that stand in a text: five bits a character, from the third on less the last but one."""
-    found: list[int] = []
-    value = digits = 0
-    for char in text:
-        code = ord(char) - 48
-        if not 0 <= code < 64 or digits >= _LONGEST:
-            return None
-        value |= (code & 31) << 5 * digits
-        digits += 1
-        if not code & 32:
-            value -= (code & 16) << 5 * digits - 4 if code & 16 else 0
-            found.append(value + (found[-2] if len(found) > 2 else 0))
-            value = digits = 0
-    return None if digits else found
+    """Return run lengths that stand in a text: five bits a character, from the fourth on less the last but one."""
+    if not text.isascii():
+        return None
+    codes = np.frombuffer(text.encode(), np.uint8).astype(np.int64) - 48
+    ends = np.flatnonzero(codes & 32 == 0) + 1
+    digits = np.diff(ends, prepend=0)
+    if not len(ends) or ends[-1] != len(codes) or not ((codes >= 0) & (codes < 64)).all() or digits.max() > _LONGEST:
+        return None
+    begins = ends - digits
+    places = np.arange(len(codes)) - np.repeat(begins, digits)
+    values = np.add.reduceat((codes & 31) << 5 * places, begins)
+    values -= (codes[ends - 1] >> 4 & 1) << 5 * digits  # of numbers below zero
+    values[1::2], values[2::2] = np.cumsum(values[1::2]), np.cumsum(values[2::2])
+    lengths: list[int] = values.tolist()
+    return lengths
 
 
 def write(drawings: Sequence[Drawing]) -> str:
