@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from scripts.annotation.round_folder import pages_to_open, write_round
 from scripts.annotation.shown_boxes import is_shown, show, shown
 from scripts.annotation.submission import Submission, content_of, drawn_by, remember_refusal, take_in
 from scripts.core.errors import InputError, Problem
-from scripts.core.files import file_sha256
+from scripts.core.files import file_sha256, file_stem
 from scripts.core.run_names import RunFile
 from scripts.images.drawn.outline_files import SUFFIXES
 from scripts.images.windows import Window
@@ -68,7 +68,7 @@ class FolderOracle(DeskOracle):
             seen = set()
             for folder in sorted(base.glob("round_*/masks")):
                 prefix, windows = folder.relative_to(base).as_posix(), _windows_of(desk, folder.parent)
-                for found in found_files(folder, refused):
+                for found in self._for_images(found_files(folder, refused)):
                     origin = f"{prefix}/{found.origin}"
                     seen.add(origin)
                     try:
@@ -82,6 +82,14 @@ class FolderOracle(DeskOracle):
             self._give_back(desk, seen, base)
         self._tell(refused)
         return are_new
+
+    def _for_images(self, files: Iterable[Found]) -> Iterator[Found]:
+        """Yield each file once, but a file of outlines about several images once for each of them."""
+        for found in files:
+            images = self.gate.images_in(found.key, found.path)
+            yield from [replace(found, image=key, origin=f"{found.origin}/{file_stem(key)}") for key in images] or [
+                found
+            ]
 
     def _shows(self, desk: Desk, found: Found, origin: str, folder: Path, window: Window | None) -> bool | None:
         """Show the mask of boxes; return whether it is new, None for a file that is no boxes to be looked at."""

@@ -53,16 +53,18 @@ class Found:
         path: where its content can be read while the iteration stands at it.
         origin: where it lies, relative to the folder; members of an archive behind its name.
         user: annotator by the sub-folder it lies in, ``""`` for none.
+        image: id of the image that it is for, where its content tells; ``""`` where its name does.
     """
 
     path: Path
     origin: str
     user: str
+    image: str = ""
 
     @property
     def key(self) -> str:
-        """Id of the image that it is for, by its name."""
-        return key_of(PurePosixPath(self.origin).name)
+        """Id of the image that it is for."""
+        return self.image or key_of(PurePosixPath(self.origin).name)
 
     @property
     def is_skip(self) -> bool:

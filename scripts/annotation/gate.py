@@ -23,8 +23,8 @@ from scripts.images.drawn.outline_drawing import (
     refuse_outside,
     spoken_class,
 )
-from scripts.images.drawn.outline_files import SUFFIXES, read_outlines
-from scripts.images.drawn.outlines import Picture
+from scripts.images.drawn.outline_files import SUFFIXES, named_in, read_outlines
+from scripts.images.drawn.outlines import Picture, stems_of
 from scripts.images.mask_files.doubts import FULL_BORDER, border_share
 from scripts.images.mask_grid import on_grid_of_image, refuse_other_size
 from scripts.images.masks import NONZERO, MaskRule, read_mask
@@ -158,6 +158,14 @@ class Gate:
         self.refuse_image(key, was_asked)
         return self._of_boxes(key, path.name, boxes, "", window)
 
+    def images_in(self, key: str, path: Path) -> list[str]:
+        """Return the ids of the images that a file of outlines names, if it has no image's name itself; else none."""
+        if key in self._items or path.suffix.lower() not in SUFFIXES:
+            return []
+        stems: set[str] = set().union(*map(stems_of, named_in(path)))
+        known = [each for each, item in self._items.items() if item["split"] == "train"] if stems else []
+        return [each for each in known if not stems.isdisjoint(self._names(each))]
+
     @property
     def boxes(self) -> str:
         """What becomes of boxes: ``"shown"`` first, ``"accepted"`` at once, or ``""`` where they are not taken."""
@@ -216,10 +224,12 @@ class Gate:
         mask = (self.box_model.foreground(key, image, boxes) >= 0.5).astype(np.uint8)
         return replace(self._judged(key, where, mask, said or named, window), objects=len(boxes))
 
-    def _picture(self, key: str) -> Picture:
+    def _names(self, key: str) -> tuple[str, ...]:
         """Return how files may call an image: as its own file, or as the picture that was given out."""
-        names = dict.fromkeys((image_stem(self._items[key]["image"]), file_stem(key), key))
-        return Picture(self.data.store.original_size(key), tuple(names))
+        return tuple(dict.fromkeys((image_stem(self._items[key]["image"]), file_stem(key), key)))
+
+    def _picture(self, key: str) -> Picture:
+        return Picture(self.data.store.original_size(key), self._names(key))
 
     def _read(self, key: str, path: Path, content: bytes | None) -> tuple[np.ndarray, str, str]:
         """Return the mask in a file of an image of the run, the class it names, and what may surprise of it."""

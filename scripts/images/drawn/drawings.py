@@ -9,7 +9,7 @@ import numpy as np
 
 from scripts.images.drawn.outline_drawing import draw_outlines
 from scripts.images.drawn.outlines import Outline
-from scripts.images.drawn.pixel_borders import objects
+from scripts.images.drawn.pixel_borders import counts_of, objects
 from scripts.images.values import FOREGROUND, IGNORE
 
 FOREGROUND_NAME, IGNORE_NAME = "foreground", "Ignore"
@@ -37,9 +37,18 @@ def drawing_of(file: str, mask: np.ndarray) -> Drawing:
     return Drawing(file, (mask.shape[0], mask.shape[1]), tuple(outlines))
 
 
-def drawn(outline: Outline, size: tuple[int, int]) -> np.ndarray:
-    """Return the mask of one outline, uint8 ``size`` in {0, 1}, whatever its name."""
-    return draw_outlines([Outline(outline.rings)], size)
+def cut_out(outline: Outline) -> np.ndarray:
+    """Return the mask of one outline within its :func:`frame`, uint8 in {0, 1}, whatever its name."""
+    left, top, right, bottom = frame(outline)
+    rings = tuple(ring - (left, top) for ring in outline.rings)
+    return draw_outlines([Outline(rings)], (bottom - top, right - left))
+
+
+def counts_within(mask: np.ndarray, before: int, after: int) -> list[int]:
+    """Return a mask (N,), with so much background before and after it, as lengths of its runs, background first."""
+    counts = counts_of(mask)
+    counts[0] += before
+    return [*counts[:-1], counts[-1] + after] if len(counts) % 2 else [*counts, after]
 
 
 def frame(outline: Outline) -> tuple[int, int, int, int]:

@@ -7,7 +7,7 @@ used.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,18 +24,9 @@ _MOST_SHAPES = 20_000
 _MOST_POINTS = 500_000
 _MOST_VALUES = 5 * _MOST_POINTS  # an x, a y, a height and their brackets, and as much again of other things
 _MOST_PROBLEMS, _MOST_KINDS = 1000, 20
-_Read = Callable[[Any, Picture], Iterator[Outline | Problem]]
-_JSON: tuple[tuple[Callable[[Any], bool], _Read], ...] = (
-    (coco.is_form, coco.read),
-    (labelme.is_form, labelme.read),
-    (label_studio.is_form, label_studio.read),
-    (geojson.is_form, geojson.read),
-)
-_XML: tuple[tuple[Callable[[ElementTree.Element], bool], _Read], ...] = (
-    (cvat.is_form, cvat.read),
-    (imagescope.is_form, imagescope.read),
-    (asap.is_form, asap.read),
-)
+_JSON: tuple[Any, ...] = (coco, labelme, label_studio, geojson)
+_XML: tuple[Any, ...] = (cvat, imagescope, asap)
+_NAMED: tuple[Any, ...] = (coco, label_studio, cvat)  # those that name their images
 
 
 def read_outlines(path: Path, picture: Picture, content: bytes | None = None) -> list[Outline]:
@@ -73,6 +64,17 @@ def read_outlines(path: Path, picture: Picture, content: bytes | None = None) ->
     return outlines
 
 
+def named_in(path: Path, content: bytes | None = None) -> list[str]:
+    """Return the file names of the images that a file has shapes of; none where it does not say, or cannot be read."""
+    try:
+        text = _text(path, content)
+        found, forms = _parsed(text)
+    except InputError:
+        return []
+    names = next((form.names for form in forms if form in _NAMED and form.is_form(found)), None)
+    return [] if names is None else names(found)
+
+
 def _text(path: Path, content: bytes | None) -> str:
     try:
         size = path.stat().st_size if content is None else len(content)
@@ -89,15 +91,20 @@ def _text(path: Path, content: bytes | None) -> str:
 
 
 def _found(text: str, picture: Picture) -> Iterator[Outline | Problem]:
-    is_xml = text.lstrip().startswith("<")
-    content = _xml(text) if is_xml else load_json(text)
-    read = next((read for is_form, read in (_XML if is_xml else _JSON) if is_form(content)), None)
-    if read is None:
-        found, cure = foreign.xml_of(content) if is_xml else foreign.json_of(content)
+    content, forms = _parsed(text)
+    form = next((form for form in forms if form.is_form(content)), None)
+    if form is None:
+        found, cure = foreign.xml_of(content) if forms is _XML else foreign.json_of(content)
         raise InputError(
             Problem("outlines of an unknown form", "", FORMS, found, cure or "Export one of these, or PNG.")
         )
-    return read(content, picture)
+    outlines: Iterator[Outline | Problem] = form.read(content, picture)
+    return outlines
+
+
+def _parsed(text: str) -> tuple[Any, tuple[Any, ...]]:
+    """Return what a text holds, and the forms that it may be of."""
+    return (_xml(text), _XML) if text.lstrip().startswith("<") else (load_json(text), _JSON)
 
 
 def _xml(text: str) -> ElementTree.Element:

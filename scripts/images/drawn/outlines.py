@@ -134,8 +134,7 @@ def entry_of(entries: Sequence[tuple[str, Entry]], picture: Picture, where: str)
     """Return what a file says about one picture: all of it if it is about one only, else by the name.
 
     Args:
-        entries: (file name, what is said), as the file has them; folders, suffixes, and what Label Studio puts before
-            the name do not count.
+        entries: (file name, what is said), as the file has them; see :func:`stems_of`.
         picture: the one that is looked for.
         where: the file.
 
@@ -144,7 +143,7 @@ def entry_of(entries: Sequence[tuple[str, Entry]], picture: Picture, where: str)
     """
     if len(entries) == 1:
         return entries[0][1]
-    found = [entry for name, entry in entries if _names(name) & set(picture.names)]
+    found = [entry for name, entry in entries if not stems_of(name).isdisjoint(picture.names)]
     if len(found) != 1:
         what = "several images of the file have the picture's name" if found else "no image of the file is the picture"
         there = f"{len(entries)} images: {listed([name[:80] for name, _ in entries], 5)}" if entries else "no image"
@@ -153,9 +152,10 @@ def entry_of(entries: Sequence[tuple[str, Entry]], picture: Picture, where: str)
     return found[0]
 
 
-def _names(text: str) -> set[str]:
-    name = PurePosixPath(unquote(text).replace("\\", "/").rpartition("?d=")[2]).name
-    return {image_stem(each) for each in (name, PurePosixPath(text).name, _UPLOADED.sub("", name, count=1)) if each}
+def stems_of(name: str) -> set[str]:
+    """Return what a picture may be called that a file names so: without folder, suffix, and what stands before it."""
+    last = PurePosixPath(unquote(name).replace("\\", "/").rpartition("?d=")[2]).name
+    return {image_stem(each) for each in (last, PurePosixPath(name).name, _UPLOADED.sub("", last, count=1)) if each}
 
 
 def refuse_other_size(told: Sequence[Any], picture: Picture, where: str) -> None:

@@ -10,8 +10,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from scripts.core.errors import InputError, Problem
-from scripts.images.drawn.drawings import Drawing, drawn, frame
+from scripts.images.drawn.drawings import Drawing, counts_within, cut_out, frame
 from scripts.images.drawn.outlines import (
     Outline,
     Picture,
@@ -23,7 +25,7 @@ from scripts.images.drawn.outlines import (
     refuse_other_size,
     ring_of,
 )
-from scripts.images.drawn.pixel_borders import counted, counts_of
+from scripts.images.drawn.pixel_borders import counted
 
 _FORM = "[[x, y, x, y, ...], ...] of 3 points or more, or run lengths"
 _MOST_ID = 2**53  # larger ones cannot be told apart as floats
@@ -54,6 +56,17 @@ def read(content: Any, picture: Picture) -> Iterator[Outline | Problem]:
         elif each["image_id"] == image["id"]:
             category = each.get("category_id")
             yield from _of_object(each, where, names.get(category, "") if _is_id(category) else "", picture)
+
+
+def names(content: Any) -> list[str]:
+    """Return the file names of the images that have annotations."""
+    drawn_on = {
+        each.get("image_id")
+        for each in content["annotations"]
+        if isinstance(each, Mapping) and _is_id(each.get("image_id"))
+    }
+    images = [each for each in content["images"] if isinstance(each, Mapping) and _is_id(each.get("id"))]
+    return [str(each.get("file_name", "")) for each in images if each["id"] in drawn_on]
 
 
 def _is_id(value: Any) -> bool:
@@ -98,20 +111,21 @@ def _pairs(part: Any) -> list[Any] | None:
 
 
 def _lengths(text: str) -> list[int] | None:
-    """Return run lengths that stand in a text: five bits a character, from the third on less the last but one."""
-    found: list[int] = []
-    value = digits = 0
-    for char in text:
-        code = ord(char) - 48
-        if not 0 <= code < 64 or digits >= _LONGEST:
-            return None
-        value |= (code & 31) << 5 * digits
-        digits += 1
-        if not code & 32:
-            value -= (code & 16) << 5 * digits - 4 if code & 16 else 0
-            found.append(value + (found[-2] if len(found) > 2 else 0))
-            value = digits = 0
-    return None if digits else found
+    """Return run lengths that stand in a text: five bits a character, from the fourth on less the last but one."""
+    if not text.isascii():
+        return None
+    codes = np.frombuffer(text.encode(), np.uint8).astype(np.int64) - 48
+    ends = np.flatnonzero(codes & 32 == 0) + 1
+    digits = np.diff(ends, prepend=0)
+    if not len(ends) or ends[-1] != len(codes) or not ((codes >= 0) & (codes < 64)).all() or digits.max() > _LONGEST:
+        return None
+    begins = ends - digits
+    places = np.arange(len(codes)) - np.repeat(begins, digits)
+    values = np.add.reduceat((codes & 31) << 5 * places, begins)
+    values -= (codes[ends - 1] >> 4 & 1) << 5 * digits  # of numbers below zero
+    values[1::2], values[2::2] = np.cumsum(values[1::2]), np.cumsum(values[2::2])
+    lengths: list[int] = values.tolist()
+    return lengths
 
 
 def write(drawings: Sequence[Drawing]) -> str:
@@ -124,9 +138,11 @@ def write(drawings: Sequence[Drawing]) -> str:
         images.append({"id": image_id, "file_name": drawing.file, "width": width, "height": height})
         for outline in drawing.outlines:
             left, top, right, bottom = frame(outline)
-            mask = drawn(outline, drawing.size)
+            mask = cut_out(outline)
             has_holes = len(outline.rings) > 1
-            shape = {"size": [height, width], "counts": counts_of(mask.ravel(order="F"))} if has_holes else None
+            columns = np.pad(mask, ((top, height - bottom), (0, 0))).ravel(order="F")
+            counts = counts_within(columns, left * height, (width - right) * height) if has_holes else []
+            shape = {"size": [height, width], "counts": counts} if has_holes else None
             objects.append({
                 "id": len(objects) + 1, "image_id": image_id, "category_id": names.index(outline.name) + 1,
                 "segmentation": shape or [outline.rings[0].ravel().tolist()], "area": int(mask.sum()),

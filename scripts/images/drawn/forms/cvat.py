@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 import numpy as np
 
 from scripts.core.errors import Problem
-from scripts.images.drawn.drawings import Drawing, drawn, frame
+from scripts.images.drawn.drawings import Drawing, cut_out, frame
 from scripts.images.drawn.outlines import (
     Outline,
     Picture,
@@ -57,6 +57,11 @@ def read(root: Element, picture: Picture) -> Iterator[Outline | Problem]:
         except ValueError:
             outline = None
         yield outline or no_outline(where, _FORM[shape.tag])
+
+
+def names(root: Element) -> list[str]:
+    """Return the file names of the images that have shapes."""
+    return [each.get("name", "") for each in root.findall("image") if any(shape.tag not in _BESIDE for shape in each)]
 
 
 def _number_or_text(text: str | None) -> Any:
@@ -110,7 +115,7 @@ def write(drawings: Sequence[Drawing]) -> str:
                 SubElement(image, "polygon", {**told, "points": points, "z_order": "0"})
                 continue
             left, top, right, bottom = frame(outline)
-            counts = counts_of(drawn(outline, drawing.size)[top:bottom, left:right].ravel())
+            counts = counts_of(cut_out(outline).ravel())
             box = {"left": f"{left}", "top": f"{top}", "width": f"{right - left}", "height": f"{bottom - top}"}
             SubElement(image, "mask", {**told, "rle": ", ".join(map(str, counts)), **box, "z_order": "0"})
     return tostring(root, encoding="unicode", xml_declaration=True)

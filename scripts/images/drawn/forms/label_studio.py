@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from scripts.core.errors import InputError, Problem
-from scripts.images.drawn.drawings import Drawing, drawn
+from scripts.images.drawn.drawings import Drawing, counts_within, cut_out, frame
 from scripts.images.drawn.outlines import (
     Outline,
     Picture,
@@ -26,7 +26,7 @@ from scripts.images.drawn.outlines import (
     ring_of,
     turned,
 )
-from scripts.images.drawn.pixel_borders import counts_of, painted, runs_of_spans
+from scripts.images.drawn.pixel_borders import painted, runs_of_spans
 
 BESIDE = ("choices", "taxonomy", "rating", "textarea", "labels")
 """What an annotation tells besides shapes."""
@@ -76,6 +76,16 @@ def results_of(content: Any, picture: Picture) -> list[Mapping[str, Any]]:
                 Problem("picture was turned", "", "image_rotation 0", f"{each['image_rotation']}"[:40], cure)
             )
     return [{**each, "label": _label(each) or labels.get(_text(each.get("id")), "")} for each in shapes]
+
+
+def names(content: Any) -> list[str]:
+    """Return the file names of the pictures whose tasks have shapes."""
+    tasks = content if isinstance(content, list) else [content]
+    return [_name(task) for task in tasks if any(map(_has_shapes, task["annotations"]))]
+
+
+def _has_shapes(annotation: Mapping[str, Any]) -> bool:
+    return any(isinstance(each, Mapping) and each.get("type") not in BESIDE for each in annotation["result"])
 
 
 def _name(task: Mapping[str, Any]) -> str:
@@ -138,30 +148,32 @@ def _strokes(rle: Any, picture: Picture) -> np.ndarray | None:
     length less one. Then runs: 1 bit whether its values are equal, 2 bits which of the four lengths it has, its length
     less one, and the value or the values.
     """
-    if not isinstance(rle, list) or not all(type(each) in (int, float) and each in range(256) for each in rle):
+    if not isinstance(rle, list) or not all(map(_is_byte, rle)):
         return None
     bits = _Bits(np.array(rle).astype(np.uint8))
     total, word = bits.read(32), bits.read(5) + 1
     sizes = [bits.read(4) + 1 for _ in range(4)]
     if total != _CHANNELS * picture.size[0] * picture.size[1]:
         return None
-    spans: list[np.ndarray] = []
+    spans: list[tuple[int, int]] = []
     at = 0
     while at < total:
         are_equal, size = bits.read(1), sizes[bits.read(2)]
         end = at + 1 + bits.read(size)
-        values = bits.words(1 if are_equal else end - at, word)
+        first, last = -((3 - at) // _CHANNELS), (end - 4) // _CHANNELS + 1  # the channel of pixel p is value 4 p + 3
+        if are_equal:
+            spans += [(first, last)] if bits.read(word) and last > first else []
+        else:
+            painted_there = bits.words(end - at, word)[_CHANNELS * first + 3 - at :: _CHANNELS]
+            spans += [(first + each, first + each + 1) for each in np.flatnonzero(painted_there).tolist()]
         if end > total or bits.is_over or len(spans) > _MOST_RUNS:
             return None
-        # The last channel of pixel p is value 4 p + 3.
-        first, last = -((3 - at) // _CHANNELS), (end - 4) // _CHANNELS + 1
-        if are_equal and values[0] and last > first:
-            spans.append(np.array([[first, last]]))
-        elif not are_equal:
-            pixels = first + np.flatnonzero(values[_CHANNELS * first + 3 - at :: _CHANNELS])
-            spans.append(np.stack([pixels, pixels + 1], axis=1))
         at = end
-    return np.concatenate([np.zeros((0, 2), np.int64), *spans])
+    return np.array(spans, dtype=np.int64).reshape(-1, 2)
+
+
+def _is_byte(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value < 256 and value == int(value)
 
 
 class _Bits:
@@ -202,7 +214,7 @@ def write(drawings: Sequence[Drawing]) -> str:
 def _result(outline: Outline, drawing: Drawing, name: str) -> dict[str, Any]:
     if len(outline.rings) > 1:
         kind = "brushlabels"
-        value: dict[str, Any] = {"format": "rle", "rle": _painted(drawn(outline, drawing.size))}
+        value: dict[str, Any] = {"format": "rle", "rle": _painted(outline, drawing.size)}
     else:
         percent = outline.rings[0] * 100.0 / (drawing.size[1], drawing.size[0])
         kind, value = "polygonlabels", {"points": percent.tolist(), "closed": True}
@@ -212,15 +224,16 @@ def _result(outline: Outline, drawing: Drawing, name: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _painted(mask: np.ndarray) -> list[int]:
-    """Return a mask as strokes: runs of equal values alone, all of them with the longest of the four lengths."""
-    text = f"{_CHANNELS * mask.size:032b}" + "00111" + "0010001101111111"
+def _painted(outline: Outline, size: tuple[int, int]) -> list[int]:
+    """Return an outline as strokes: runs of equal values alone, all of them with the longest of the four lengths."""
+    left, top, right, bottom = frame(outline)
+    rows = np.pad(cut_out(outline), ((0, 0), (left, size[1] - right))).ravel()
     longest, value = 2**16, 0
-    for count in counts_of(mask.ravel()):
-        left = count * _CHANNELS
-        while left:
-            text += f"111{min(left, longest) - 1:016b}{value:08b}"
-            left -= min(left, longest)
+    parts = [f"{_CHANNELS * size[0] * size[1]:032b}", "00111", "0010001101111111"]
+    for count in counts_within(rows, top * size[1], (size[0] - bottom) * size[1]):
+        whole, rest = divmod(count * _CHANNELS, longest)
+        parts += [f"111{length - 1:016b}{value:08b}" for length in [longest] * whole + [rest] if length]
         value ^= 255
+    text = "".join(parts)
     text += "0" * (-len(text) % 8)
     return [int(text[at : at + 8], 2) for at in range(0, len(text), 8)]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from scripts.core.errors import InputError, Problem
-from scripts.images.drawn.drawings import Drawing, drawn, frame
+from scripts.images.drawn.drawings import Drawing, cut_out, frame
 from scripts.images.drawn.outlines import (
     Outline,
     Picture,
@@ -104,7 +104,7 @@ def write(drawings: Sequence[Drawing]) -> str:
         told: dict[str, Any] = {"shape_type": "polygon", "points": outline.rings[0].tolist(), "mask": None}
         if len(outline.rings) > 1:
             left, top, right, bottom = frame(outline)
-            png = mask_to_png(drawn(outline, drawing.size)[top:bottom, left:right] * 255)
+            png = mask_to_png(cut_out(outline) * 255)
             told = {
                 "shape_type": "mask",
                 "points": [[left, top], [right - 1, bottom - 1]],
