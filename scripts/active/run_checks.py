@@ -43,6 +43,7 @@ def refuse_impossible(
         found = f"{len(data.classes)} classes in the data: {listed(data.classes)}"
         cure = f"Add --num_classes {len(data.classes)} to the command, or to an overlay."
         problems.append(Problem("network and data differ in their classes", "num_classes", f"{outputs}", found, cure))
+    problems += _size_problems(config, data)
     validation = data.items("val")
     if not validation:
         cure = "Name some in the table; they choose the weights of every training."
@@ -67,6 +68,19 @@ def refuse_impossible(
         raise InputError(problems)
     for part in (*method.chain, oracle):
         getattr(part, "require", lambda: None)()
+
+
+def _size_problems(config: RunConfig, data: RunData) -> list[Problem]:
+    """Name images of several sizes that would meet in a batch: nothing crops or resizes them before."""
+    sizes = {data.store.working_size(item["id"]) for item in data.items("train")}
+    parser = config.parser()
+    if len(sizes) < 2 or parser.get_parsed_content("batch_size") == 1 or config.get("train#random_transforms"):
+        return []
+    if parser.get_parsed_content("geometry").training_transforms():
+        return []
+    told = listed([f"{height} x {width}" for height, width in sorted(sizes)], 3)
+    cure = 'Add --image_size "[H,W]", to which all are resized, or --batch_size 1.'
+    return [Problem("images of several sizes in one batch", "image_size", "one size", told, cure)]
 
 
 def tell_oddities(data: RunData, method: Method, oracle: Oracle | PersonOracle, initial_per_class: int) -> None:

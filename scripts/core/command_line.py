@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from pydoc import locate
-from typing import Any
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 import fire
+from fire.decorators import SetParseFns
 
-from scripts.core.errors import UserError, exit_code
+from scripts.core.config.words import as_fire_splits
+from scripts.core.errors import InputError, Problem, UserError, exit_code, name_problem_of
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +36,31 @@ def run(name: str, commands: Mapping[str, Callable[..., Any] | str], arguments: 
     chosen = {words[0]: commands[words[0]]} if words and words[0] in commands else commands
     functions = {key: locate(value) if isinstance(value, str) else value for key, value in chosen.items()}
     try:
+        if inspect.isfunction(named := functions.get(words[0]) if words else None):
+            _keep_texts(named, words[1:])
         # What a command returns is not printed; the table itself, where none was named, becomes the help.
         fire.Fire(functions, command=words, name=name, serialize=lambda found: found if found is functions else None)
     except UserError as error:
         logger.error("%s", error)
         raise SystemExit(exit_code(error)) from None
+    except UnicodeError as error:
+        problem = name_problem_of(error)
+        if problem is None:
+            raise
+        logger.error("%s", problem)
+        raise SystemExit(exit_code(InputError(problem))) from None
+
+
+def _keep_texts(function: Callable[..., Any], words: Sequence[str]) -> None:
+    """Let Fire hand over texts and paths as they were typed: it would read ``2024_11_29`` as a number.
+
+    Raises:
+        InputError: one has no value, which Fire takes for True.
+    """
+    hints = {name: get_args(hint) or (hint,) for name, hint in get_type_hints(function).items() if name != "return"}
+    texts = [name for name, kinds in hints.items() if set(kinds) <= {str, Path, NoneType}]
+    _, named = as_fire_splits(words)
+    empty = [name for name in texts if named.get(name, "") is None]
+    if empty:
+        raise InputError([Problem("no value follows", f"--{name}", "a text", cure="Give one.") for name in empty])
+    SetParseFns(**dict.fromkeys(texts, str))(function)

@@ -1,185 +1,177 @@
-"""What can be said of a config before anything is built from it: ids that nothing reads, values that cannot work."""
+"""What can be said of a config before anything is built from it: ids without effect, values that cannot work or arrive.
+
+Every config of the bundle calls :func:`check_config` in its ``initialize``, before anything is read or written.
+"""
 
 from __future__ import annotations
 
-import difflib
-import json
-import re
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 
+from scripts.core.config.ids import (
+    ABSENT,
+    entrances,
+    ids_read_by,
+    is_among,
+    is_indirect,
+    similar_id,
+    unread_ids,
+    value_at,
+)
+from scripts.core.config.paths import path_problems, text_problems
+from scripts.core.config.rules import NAMES, OBJECTS, PATHS, RULES
+from scripts.core.config.words import CommandLine, is_read_otherwise, monai_command_line, read_value, spelling
 from scripts.core.errors import InputError, Problem
 from scripts.core.optional import TRACKER, needed, quiet_mlflow
 from scripts.core.run_config import RunConfig
 
-_REFERENCE = re.compile(r"[@%]([A-Za-z_]\w*(?:(?:#|::)\w+)*)")
-_READ_BY_CODE = ("active#stage0#overrides", "max_epochs", "epoch_length", "batch_size")
-"""Ids without a reference that Python reads, the last three in ``active/run_record.py``."""
 _CONSTANTS = {"true": "True", "false": "False", "null": "$None", "none": "$None"}
 _OVERRIDES = "active#stage0#overrides"
+_OF_CONFIGS = {
+    "evaluate": "train.json, then evaluate.json",
+    "study": "train.json, then study.json",
+    "training": "train.json",
+    "predict": "inference.json",
+    "explain": "inference.json",
+    "slide": "slide.json",
+}
 
 
-def _is_whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_size(value: Any) -> bool:
-    return isinstance(value, list | tuple) and len(value) == 2 and all(_is_whole(side, 1) for side in value)
-
-
-def _is_names(value: Any) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)
-
-
-_Rule = tuple[str, Callable[[Any], bool]]
-_POSITIVE: _Rule = ("a whole number from 1", lambda value: _is_whole(value, 1))
-_COUNT: _Rule = ("a whole number from 0", lambda value: _is_whole(value, 0))
-_TEXT: _Rule = ("a path", lambda value: isinstance(value, str))
-_INTEGER: _Rule = ("a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool))
-
-RULES: dict[str, _Rule] = {
-    **dict.fromkeys(("batch_size", "max_epochs", "epoch_length", "val_interval", "num_classes"), _POSITIVE),
-    "pass_size": _POSITIVE,
-    **dict.fromkeys(("active#rounds", "active#initial_per_class", "active#query_per_class"), _POSITIVE),
-    **dict.fromkeys(("num_workers", "active#max_overlays"), _COUNT),
-    **dict.fromkeys(("active#seed", "active#stage0#seed", "data#seed"), _INTEGER),
-    **dict.fromkeys(("dataset_dir", "output_dir", "ckpt_dir", "bundle_root", "active#stage0#dir"), _TEXT),
-    "data#val_masks_per_class": ("null or a whole number from 1", lambda value: value is None or _is_whole(value, 1)),
-    "active#budget": ("null or a whole number from 1", lambda value: value is None or _is_whole(value, 1)),
-    "variants": ("null or a whole number from 0", lambda value: value is None or _is_whole(value, 0)),
-    "image_size": ("null or [height, width]", lambda value: value is None or _is_size(value)),
-    "lr": ("a number above 0", lambda value: _is_number(value) and value > 0),
-    "scale_seg_u": ("a number from 0", lambda value: _is_number(value) and value >= 0),
-    "scale_seg_b": ("a number from 0", lambda value: _is_number(value) and value >= 0),
-    "background_share": ("a number between 0 and 1", lambda value: _is_number(value) and 0 < value < 1),
-    "background_gate": ("true or false", lambda value: isinstance(value, bool)),
-    "data#background_classes": ("a list of class names", _is_names),
-    "active#checkpoint_seconds": ("a number from 0", lambda value: _is_number(value) and value >= 0),
-    "labelled_share": (
-        "null or a number between 0 and 1", lambda value: value is None or (_is_number(value) and 0 < value < 1),
-    ),
-    "selection": ("dice, accuracy or joint", lambda value: value in ("dice", "accuracy", "joint")),
-    "on_bad_image": ("stop or skip", lambda value: value in ("stop", "skip")),
-    "threads": ("auto or a whole number from 1", lambda value: value == "auto" or _is_whole(value, 1)),
-    "engine": ("torch or openvino", lambda value: value in ("torch", "openvino")),
-    "amp": ("true, false or auto", lambda value: isinstance(value, bool) or value == "auto"),
-}  # fmt: skip
-"""Id -> what its value must be, in words and as a test. Expressions and references are not looked at."""
-
-
-def check_config(config: RunConfig) -> None:
+def check_config(config: RunConfig, typed: CommandLine | None = None) -> None:
     """Refuse a config with ids that nothing reads, values out of range, or a device or package that is not there.
 
-    The bundle's ``initialize`` calls it, so that a slip of the keyboard ends a run before its first step.
+    So a slip of the keyboard ends a command before its first step, and so does a value that would not arrive as it was
+    typed. Each id is told once.
 
     Args:
         config: before anything is built from it.
+        typed: what a user asked for; None for the command line of the process.
 
     Raises:
         InputError: with all of them.
     """
+    typed = monai_command_line() if typed is None else typed
     content = config.content
-    problems = [
-        Problem("nothing in the config reads this id", name, _similar(name, content), cure="Correct or remove it.")
-        for name in unread_ids(content)
-    ]
-    problems += _bad_values(config)
-    problems += _misspelt_constants(content)
-    device = content.get("device")
-    if isinstance(device, str) and not _is_indirect(device):
-        problems += _device_problems(device)
-    if problems:
-        raise InputError(problems)
+    told: dict[str, Problem] = {}
+    for found in (
+        _typed_problems(typed, content), _bad_values(content, typed), _misspelt_constants(content, typed),
+        text_problems(content, typed), _device_problems(content.get("device")),
+    ):  # fmt: skip
+        for problem in found:
+            told.setdefault(problem.where, problem)
+    for problem in path_problems(config, told):
+        told.setdefault(problem.where, problem)
+    if not told.keys() & OBJECTS.keys():  # else all ids below would be told
+        for problem in _ids_without_effect(content, typed):
+            told.setdefault(problem.where, problem)
+    if told:
+        raise InputError(list(told.values()))
     if content.get("engine") == "openvino":
         needed("openvino")
     if config.uses_handler(TRACKER):
         quiet_mlflow()
 
 
-def unread_ids(content: Mapping[str, Any]) -> list[str]:
-    """Return the ids of plain values that no reference, object or expression of the config uses: they have no effect.
-
-    Args:
-        content: raw config. Ids that begin with ``_`` are notes; arguments of a ``_target_`` are that object's matter.
-    """
-    text = json.dumps(content, default=str)
-    read = {match.replace("::", "#") for match in _REFERENCE.findall(text)}
-
-    def visit(prefix: str, section: Mapping[str, Any]) -> Iterator[str]:
-        for key, value in section.items():
-            name = f"{prefix}#{key}" if prefix else str(key)
-            if str(key).startswith("_") or name in read or name in _READ_BY_CODE:
-                continue
-            if isinstance(value, Mapping):
-                if "_target_" not in value:
-                    yield from visit(name, value)
-            elif _is_plain(value):
-                yield name
-
-    return list(visit("", content))
+def _typed_problems(typed: CommandLine, content: Mapping[str, Any]) -> Iterator[Problem]:
+    """What of the command line did not arrive as it was typed."""
+    for key, text in typed.texts.items():
+        is_text = key in PATHS or key in NAMES
+        value = read_value(text)
+        if text is None and is_text:
+            yield Problem("no value follows", key, RULES[key][0], cure=f"Give one, or leave out --{key}.")
+        elif text is not None and value is None:
+            cure = f"Leave out --{key} for the value of the config."
+            if key not in RULES or RULES[key][1](None):
+                cure += f" A None of your own is written --{key} '$None'."
+            yield Problem("MONAI passes over a plain None, so this would have no effect", key, found=text, cure=cure)
+        elif text is not None and (is_read_otherwise(text) or (is_text and not isinstance(value, str))):
+            cure = f"Write {spelling(key, text, path=key in PATHS)}."
+            found = repr(value) if isinstance(value, str) else f"{value!r}, a {type(value).__name__}"
+            yield Problem("the command line reads this otherwise", key, text, found, cure)
+        elif key in PATHS and is_indirect(text) and os.path.lexists(str(text)):
+            cure = f"Write {spelling(key, str(text), path=True)} for the file or folder, or rename it."
+            yield Problem("both a path that is there and an expression or reference", key, found=text or "", cure=cure)
 
 
-def _bad_values(config: RunConfig) -> list[Problem]:
-    found = []
+def _bad_values(content: Mapping[str, Any], typed: CommandLine) -> Iterator[Problem]:
     for name, (expected, accepts) in RULES.items():
         for key in (name, f"{_OVERRIDES}#{name}"):
-            value = config.get(key, _ABSENT)
-            if value is not _ABSENT and not _is_indirect(value) and not accepts(value):
-                found.append(Problem("value cannot be used", key, expected, repr(value)))
-    return found
+            value = value_at(content, key)
+            if value is not ABSENT and not is_indirect(value) and not accepts(value):
+                yield _refused(key, expected, value, typed)
 
 
-def _misspelt_constants(content: Mapping[str, Any], prefix: str = "") -> list[Problem]:
+def _refused(key: str, expected: str, value: Any, typed: CommandLine) -> Problem:
+    """Say what a value must be, in the words of the place it comes from."""
+    text = typed.texts.get(key)
+    if text is None:
+        return Problem("value cannot be used", key, expected, repr(value))
+    for of_json, of_python in (("null", "'$None'"), ("true", "True"), ("false", "False")):
+        expected = expected.replace(f"{of_json} or", f"{of_python} or").replace(f"or {of_json}", f"or {of_python}")
+        expected = expected.replace(f"{of_json},", f"{of_python},")
+    meant = {"true": "True", "false": "False", "null": "None", "none": "None"}.get(text.lower())
+    cure = ""
+    if meant and RULES[key][1](read_value(meant)):
+        cure = f"Write --{key} '$None'." if meant == "None" else f"Write --{key} {meant}."
+    if key == "mask_rule#foreground" and isinstance(value, int | float):
+        cure = f'Write --{key} "[{text}]".'
+    return Problem("value cannot be used", key, expected, text, cure)
+
+
+def _misspelt_constants(content: Mapping[str, Any], typed: CommandLine, prefix: str = "") -> Iterator[Problem]:
     """Name ``true``, ``false``, ``null`` that the command line took for text, which would count as true."""
-    found = []
     for key, value in content.items():
         name = f"{prefix}#{key}" if prefix else str(key)
         if isinstance(value, Mapping):
-            found += _misspelt_constants(value, name)
+            yield from _misspelt_constants(value, typed, name)
         elif isinstance(value, str) and value in _CONSTANTS:
-            cure = "On the command line values are written as in Python, but None, which MONAI passes over, as $None."
-            found.append(Problem("text where a constant seems to be meant", name, _CONSTANTS[value], repr(value), cure))
-    return found
+            right = _CONSTANTS[value]
+            told = f"--{name} {right}" if not right.startswith("$") else f"--{name} '{right}'"
+            cure = f"Write {told}." if name in typed.texts else "Write it without quotation marks."
+            yield Problem("text where a constant seems to be meant", name, right, repr(value), cure)
 
 
-def _device_problems(name: str) -> list[Problem]:
+def _device_problems(device: Any) -> Sequence[Problem]:
+    if not isinstance(device, str) or is_indirect(device):
+        return []
     there = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    expected, cure = " or ".join(there), "Write --device cpu, or leave it out."
     try:
-        device = torch.device(name)
+        found = torch.device(device)
     except RuntimeError:
-        return [Problem("no such device", "device", " or ".join(there), repr(name))]
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        return [Problem("this machine has no such device", "device", " or ".join(there), repr(name))]
+        return [Problem("no such device", "device", expected, device, cure)]
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        return [Problem("this machine has no such device", "device", expected, device, cure)]
     return []
 
 
-def _similar(name: str, content: Mapping[str, Any]) -> str:
-    """Return the id that was probably meant, ``""`` where none is near."""
-    parent, _, last = name.rpartition("#")
-    siblings: Any = content
-    for key in parent.split("#") if parent else ():
-        siblings = siblings[key]
-    unread = unread_ids(content)
-    known = [str(key) for key in siblings if f"{parent}#{key}".strip("#") not in unread]
-    near = difflib.get_close_matches(last, known, n=1, cutoff=0.6)
-    return f"{parent}#{near[0]}".strip("#") if near else ""
+def _ids_without_effect(content: Mapping[str, Any], typed: CommandLine) -> Iterator[Problem]:
+    """Ids that nothing reads; of those that a user set also what another entrance reads; an entrance that is none."""
+    for name in unread_ids(content):
+        yield _without_effect("nothing in the config reads this id", name, similar_id(name, content), typed)
+    run_id = typed.run_id
+    if not run_id:
+        return
+    known = entrances(content)
+    if run_id.partition("#")[0].partition("::")[0] not in content:
+        files = _OF_CONFIGS.get(run_id)
+        cure = f"Name in --config_file: {files}." if files else "Write one of these behind run."
+        yield Problem("config has nothing of this name to run", run_id, " or ".join(known), cure=cure)
+        return
+    read = ids_read_by(content, run_id.replace("::", "#"))
+    for name in typed.ids:
+        if not is_among(name, read):
+            meant = similar_id(name, content, read)
+            others = [other for other in known if is_among(name, ids_read_by(content, other))]
+            what = f"{run_id} does not read this id" + (f", but {' and '.join(others)}" if others else "")
+            yield _without_effect(what, name, meant, typed)
 
 
-def _is_plain(value: Any) -> bool:
-    """Tell values from what can be run: expressions, and lists of them or of objects."""
-    if isinstance(value, list | tuple):
-        return bool(value) and all(_is_plain(each) for each in value)
-    return not (_is_indirect(value) or isinstance(value, Mapping))
-
-
-def _is_indirect(value: Any) -> bool:
-    return isinstance(value, str) and value[:1] in ("$", "@", "%")
-
-
-_ABSENT = object()
+def _without_effect(what: str, name: str, meant: str, typed: CommandLine) -> Problem:
+    text = typed.texts.get(name)
+    if meant and text is not None:
+        return Problem(what, name, meant, cure=f"Write --{meant} {text}, or leave it out.")
+    return Problem(what, name, meant, cure="Correct or remove it.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -110,6 +111,19 @@ def user_error_of(error: BaseException | None) -> UserError | None:
     while error is not None and id(error) not in seen:
         if isinstance(error, UserError):
             return error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def name_problem_of(error: BaseException | None) -> Problem | None:
+    """Return that names cannot be read or written in the locale of the process, where that is what ended it."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, UnicodeError) and sys.getfilesystemencoding().lower() not in ("utf-8", "utf8"):
+            cure = "Put PYTHONUTF8=1 before the command, or choose a locale of UTF-8."
+            what = "names that are not ASCII cannot be read or written here"
+            return Problem(what, "locale", "UTF-8", sys.getfilesystemencoding(), cure)
         seen.add(id(error))
         error = error.__cause__ or error.__context__
     return None

@@ -8,6 +8,7 @@ fault of the program and is left alone.
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import sys
@@ -17,7 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 
-from scripts.core.errors import InputError, Problem, UserError, exit_code, user_error_of
+from scripts.core.errors import InputError, Problem, UserError, exit_code, name_problem_of, user_error_of
 
 _COMPONENT = re.compile(r"Failed to instantiate component '(?P<name>[^']*)'")
 _EXPRESSION = re.compile(r"Failed to evaluate ConfigExpression:\s*(?P<text>.*)", re.DOTALL)
@@ -96,11 +97,14 @@ def show_user_errors_plainly() -> None:
     and all do under ``python -X dev``. For programs, so it is called by the bundle's ``initialize``.
     """
     usual = sys.excepthook
+    for stream in (sys.stdout, sys.stderr):  # a name that a terminal cannot show must not break what is logged
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
     def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
         found: BaseException = user_error_of(error) or error
         if found is error and isinstance(error, Exception):
-            problem = config_problem_of(error)
+            problem = name_problem_of(error) or config_problem_of(error)
             found = error if problem is None else InputError(problem)
         if sys.flags.dev_mode:
             usual(kind, error, traceback)

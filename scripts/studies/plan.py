@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from scripts.core.config.words import as_kept
 from scripts.core.config_checks import check_config
 from scripts.core.errors import InputError, Problem, listed
 from scripts.core.files import plain_file, write_atomic
@@ -137,6 +138,7 @@ def write_configs(config: RunConfig, runs: Sequence[StudyRun], shared: Mapping[s
     study, root = runs[0].study, _bundle_root(config)
     content = RunConfig({key: value for key, value in config.content.items() if key not in _OWN})
     places = {**shared, "bundle_root": str(root), "active#stage0#dir": str(study / OutputFile.STAGE_0)}
+    places = {key: as_kept(value) if isinstance(value, str) else value for key, value in places.items()}
     whole = content.parser(places).get()
     write_atomic(study / "config.json", _json(whole))
     for name in _BESIDE:
@@ -144,7 +146,12 @@ def write_configs(config: RunConfig, runs: Sequence[StudyRun], shared: Mapping[s
         if found:
             write_atomic(study / name, found[0].read_bytes())
     for run in runs:
-        own = {**run.changes, "output_dir": str(run.output_dir), "active#method": run.method, "active#seed": run.seed}
+        own = {
+            **run.changes,
+            "output_dir": as_kept(str(run.output_dir)),
+            "active#method": run.method,
+            "active#seed": run.seed,
+        }
         RunConfig(whole).parser(own)
         write_atomic(run.config, _json(own))
 

@@ -18,6 +18,7 @@ import torch
 from monai.transforms import Compose, Transform
 from torch.utils.data import Dataset, Sampler
 
+from scripts.core.errors import InputError, Problem, listed
 from scripts.core.seeds import derive_seed
 from scripts.images.store import ImageStore
 from scripts.images.targets import FULL
@@ -193,14 +194,13 @@ def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     Images and masks of deferred samples are lists of tensors: they are stacked where they are kept.
 
     Raises:
-        ValueError: images of different sizes.
+        InputError: images of different sizes.
     """
     sizes = {tuple(sample["image" if "image" in sample else "mask"].shape) for sample in samples}
     if len(sizes) > 1:
-        raise ValueError(
-            f"images of one batch differ in size: {sorted(sizes)}. Set image_size to one (H, W), or add a random crop "
-            "to train#random_transforms."
-        )
+        found = listed([" x ".join(map(str, size[-2:])) for size in sorted(sizes)], 3)
+        cure = 'Add --image_size "[H,W]" or --batch_size 1, or a random crop to train#random_transforms.'
+        raise InputError(Problem("images of several sizes in one batch", "image_size", "one size", found, cure))
     batch: dict[str, Any] = {}
     apart = ("image", "mask") if "seed" in samples[0] else ()
     for name, value in samples[0].items():

@@ -61,6 +61,18 @@ class TestRefused:
         told = faults(open_tiny(folder), tmp_path, "entropy_region", oracle="desk")
         assert told == ["oracle draws whole images only"]
 
+    def test_images_of_several_sizes_in_a_batch(self, folder: Path, tmp_path: Path) -> None:
+        for name in ("train_01.png", "train_01_mask.png"):
+            with Image.open(folder / name) as picture:
+                picture.crop((0, 0, 48, 40)).save(folder / name)
+        free = {"image_size": None, "geometry": {"_target_": "scripts.networks.outputs.PlainGeometry"}}
+        told = faults(open_data(str(folder)), tmp_path, **free)
+        assert told == ["images of several sizes in one batch"]
+        tiny_loop(open_data(str(folder)), tmp_path, **free, batch_size=1)
+        tiny_loop(open_tiny(folder), tmp_path)
+        cropped = {"_target_": "scripts.images.published_geometry.PublishedGeometry", "min_side": 64, "crop": 48}
+        tiny_loop(open_data(str(folder)), tmp_path, **{**free, "geometry": cropped})
+
     def test_without_validation_images(self, folder: Path, tmp_path: Path) -> None:
         data = open_tiny(listed(folder, lambda row: None if row["split"] == "val" else row))
         assert faults(data, tmp_path) == ["no validation image"]

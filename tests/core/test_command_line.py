@@ -117,3 +117,27 @@ def test_as_a_process(words: str, code: int, text: str, tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
     assert text in done.stderr and "Traceback" not in done.stderr
+
+
+class TestTexts:
+    """Paths and names arrive as they were typed, numbers as numbers."""
+
+    @pytest.mark.parametrize("text", ["2024_11_29", "Study #2", "(a)", "[a]", "a,2", "None", "0x10", "$x", "'a'"])
+    def test_as_typed(self, text: str) -> None:
+        given: list[tuple[Any, ...]] = []
+
+        def command(images: str, out: str | None = None, seed: int = 0) -> None:
+            given.append((images, out, seed))
+
+        run("program", {"command": command}, ["command", text, "--out", text, "--seed", "3"])
+        run("program", {"command": command}, ["command", f"--images={text}"])
+        assert given == [(text, text, 3), (text, None, 0)]
+
+    def test_a_text_without_a_value_is_refused(self, caplog: pytest.LogCaptureFixture) -> None:
+        def command(images: str, out: str = "", fast: bool = False) -> None:
+            raise AssertionError
+
+        with pytest.raises(SystemExit) as caught:
+            run("program", {"command": command}, ["command", "a", "--out", "--fast"])
+        assert caught.value.code == 2
+        assert "--out: no value follows" in caplog.text

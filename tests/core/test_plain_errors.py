@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import Any
@@ -103,6 +104,17 @@ def test_only_other_errors_show_a_traceback(error: str, code: int) -> None:
     assert done.returncode == code
     assert ("Traceback" in done.stderr) is (code == 1)
     assert ("error: a.png: empty" in done.stderr) is (code != 1)
+
+
+@pytest.mark.parametrize("raised", ["'\\xe4'.encode('ascii')", "open('\\xe4')", "b'\\xc3'.decode('ascii')"])
+def test_names_that_the_locale_does_not_have(raised: str) -> None:
+    handled = f"try:\n    {raised}\nexcept Exception as e:\n    raise RuntimeError('x') from e"
+    program = f"{IMPORTS}show_user_errors_plainly()\n{handled}"
+    for locale, code, words in (({"LC_ALL": "C", "PYTHONUTF8": "0"}, 2, "PYTHONUTF8=1"), ({"PYTHONUTF8": "1"}, 1, "x")):
+        environment = {**os.environ, "PYTHONCOERCECLOCALE": "0", **locale}
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        assert (done.returncode, words in done.stderr, "Traceback" in done.stderr) == (code, True, code == 1)
 
 
 def test_developers_see_every_traceback() -> None:

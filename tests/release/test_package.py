@@ -17,7 +17,7 @@ from scripts.networks.model_file import read_model
 from scripts.release.__main__ import COMMANDS
 from scripts.release.package import ROOT, contents, folder_name, package, zipped
 from tests.conftest import SHARED
-from tests.support.tiny_runs import SMALL
+from tests.support.tiny_runs import SMALL, words_of
 
 CHECKS = (
     "files", "version", "requirements", "large_files", "metadata", "network", "export", "load", "train_properties",
@@ -151,7 +151,7 @@ def trained(unpacked: Unpacked, shapes_folder: Path) -> Path:
     """The folder of a run of one tiny round."""
     out = unpacked.elsewhere / "runs"
     small = {**SMALL, "active#rounds": 1, "dataset_dir": str(shapes_folder), "output_dir": str(out)}
-    unpacked.bundle_run("training", unpacked.config("train.json"), *(f"--{key}={small[key]}" for key in small))
+    unpacked.bundle_run("training", unpacked.config("train.json"), *words_of(small))
     return out
 
 
@@ -199,7 +199,7 @@ class TestUnpacked:
     def test_evaluation(self, trained: Path, unpacked: Unpacked, shapes_folder: Path) -> None:
         configs = str([unpacked.config("train.json"), unpacked.config("evaluate.json")])
         small = {**SMALL, "dataset_dir": shapes_folder, "output_dir": trained, "evaluate#resamples": 20}
-        unpacked.bundle_run("evaluate", configs, *(f"--{key}={value}" for key, value in small.items()))
+        unpacked.bundle_run("evaluate", configs, *words_of(small, "evaluate", "train.json", "evaluate.json"))
         summary = json.loads((trained / "evaluation" / "summary.json").read_text())
         assert summary["model"]["provenance"]["method"] == "label_prop"
 

@@ -25,7 +25,7 @@ from scripts.report.tracking import PARENT_TAG, SELECTED, Tracking, run_identity
 from scripts.state.reader import StateReader
 from scripts.state.run_state import RunState
 from tests.support.small_runs import make_run
-from tests.support.tiny_runs import CONFIGS, SMALL, tiny_config
+from tests.support.tiny_runs import CONFIGS, SMALL, tiny_config, words_of
 
 ROOT = CONFIGS.parents[1]
 DICES = [0.5, 0.7, 0.8]
@@ -240,7 +240,7 @@ class TestConfig:
 
 def train(folder: Path, output: Path, *arguments: str, run_id: str = "training") -> subprocess.CompletedProcess[str]:
     small: Mapping[str, Any] = {**SMALL, "dataset_dir": folder, "output_dir": output, "ckpt_dir": output / "models"}
-    steps = [f"--{key}={value}" for key, value in small.items()]
+    steps = words_of(small, run_id)
     command = [sys.executable, "-m", "monai.bundle", "run", run_id, "--config_file", str(CONFIGS / "train.json")]
     return subprocess.run(
         [*command, *steps, *arguments], cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""},

@@ -15,6 +15,7 @@ from monai.bundle import ConfigParser
 from PIL import Image
 
 from scripts.active.rounds import ActiveLearning
+from scripts.core.config.ids import ids_read_by, is_among
 from scripts.core.run_config import RunConfig
 from scripts.data.run_data import RunData, open_data
 from scripts.networks.outputs import ImageMaps, Prediction
@@ -43,6 +44,13 @@ SMALL: dict[str, Any] = {
     "active#stage0#overrides#max_epochs": 1,
     "active#stage0#overrides#epoch_length": 2,
 }
+
+
+def words_of(values: Mapping[str, Any], run_id: str = "training", *files: str) -> list[str]:
+    """The values as words of a command line, without those that running ``run_id`` of some configs does not read."""
+    content = ConfigParser.load_config_files([CONFIGS / name for name in files or ("train.json",)])
+    read = ids_read_by(content, run_id if run_id in content else "training")
+    return [f"--{key}={value}" for key, value in values.items() if value is not None and is_among(key, read)]
 
 
 def make_images(

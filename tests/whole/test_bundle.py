@@ -26,7 +26,7 @@ from scripts.core.errors import InputError, user_error_of
 from scripts.data.__main__ import COMMANDS
 from scripts.data.datalist import read_datalist
 from scripts.images.masks import MaskRule
-from tests.support.tiny_runs import CONFIGS, SMALL, tiny_config, what_happened
+from tests.support.tiny_runs import CONFIGS, SMALL, tiny_config, what_happened, words_of
 
 BUNDLE = CONFIGS.parent
 ROOT = BUNDLE.parent
@@ -42,7 +42,6 @@ PUBLISHED_RATES: dict[str, tuple[dict[str, Any], int]] = {
     "cub_WSL": ({"optimizer#lr": 0.01, "lr_scheduler#milestones": "$list(range(11, 91, 10))"}, 90),
 }
 """Phase of the published code -> what it changes in published.json, which is that of GlaS, and its epochs."""
-STEPS = [f"--{key}={value}" for key, value in SMALL.items()]
 
 
 def merged(*names: str) -> ConfigParser:
@@ -184,7 +183,17 @@ class TestTensorRT:
 def monai_run(run_id: str, folder: Path, config: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """``python -m monai.bundle run``, in tiny steps."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
-    command = [sys.executable, "-m", "monai.bundle", "run", run_id, "--config_file", config, *STEPS, *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "monai.bundle",
+        "run",
+        run_id,
+        "--config_file",
+        config,
+        *words_of(SMALL, run_id),
+        *arguments,
+    ]
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
     )

@@ -19,17 +19,18 @@ from scripts.state.reader import StateReader
 from scripts.state.run_state import RunState
 from tests.support.forked_commands import ROOT, Commands
 from tests.support.payloads import Touch
-from tests.support.tiny_runs import SMALL, make_images
+from tests.support.tiny_runs import SMALL, make_images, words_of
 
 CONFIG = "bundle/configs/train.json"
 OVERLAY = "['bundle/configs/train.json','bundle/configs/evaluate.json']"
 SIZES = {"train": 4, "val": 2, "test": 2}
-OPTIONS = [f"--{key}={value}" for key, value in {**SMALL, "active#method": "random", "active#rounds": 1}.items()]
+OPTIONS = {**SMALL, "active#method": "random", "active#rounds": 1}
 
 
 def command(data: Path, output: Path, *arguments: str, run_id: str = "training", config: str = CONFIG) -> list[str]:
     places = [f"--dataset_dir={data}", f"--output_dir={output}"]
-    return ["run", run_id, "--config_file", config, *OPTIONS, *places, *arguments]
+    options = words_of(OPTIONS, run_id, *re.findall(r"\w+\.json", config))
+    return ["run", run_id, "--config_file", config, *options, *places, *arguments]
 
 
 @pytest.fixture(scope="module")

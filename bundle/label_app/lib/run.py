@@ -18,6 +18,7 @@ from lib.settings import Settings
 from scripts.active.methods import Method
 from scripts.active.run_record import HARMLESS, stored_settings
 from scripts.annotation.gate import Gate
+from scripts.core.config.words import CommandLine
 from scripts.core.config_checks import check_config
 from scripts.core.errors import InputError, Problem, StateError, listed
 from scripts.core.lock import holder_of
@@ -83,7 +84,7 @@ class ServedRun:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.config = RunConfig(settings.content())
-        check_config(self.config)
+        check_config(self.config, CommandLine(texts=settings.overrides))
         parser = self.config.parser()
         use_threads(parser.get_parsed_content("threads"), self.config.get("image_size"))  # those of requests as well
         self.output_dir = Path(parser.get_parsed_content("output_dir"))

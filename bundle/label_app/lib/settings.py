@@ -12,6 +12,7 @@ from typing import Any
 from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser
 
+from scripts.core.config.words import as_kept
 from scripts.core.errors import InputError, Problem
 
 logger = logging.getLogger(__name__)
@@ -74,8 +75,9 @@ class Settings:
         if problems:
             raise InputError(problems)
         given = {SHORT.get(key, key): str(value) for key, value in conf.items() if key not in OWN}
-        given["output_dir"] = str(Path(given.get("output_dir", OUTPUT_DIR)).expanduser().absolute())
-        overrides = {"bundle_root": str(root), "dataset_dir": studies, "oracle": "desk", **given}
+        given["output_dir"] = as_kept(str(Path(given.get("output_dir", OUTPUT_DIR)).expanduser().absolute()))
+        places = {"bundle_root": as_kept(str(root)), "dataset_dir": as_kept(str(Path(studies).absolute()))}
+        overrides = {**places, "oracle": "desk", **given}
         released = str(root / "models" / "model.pt")
         named = conf.get("ckpt", released)
         ckpt = None if named == "none" else Path(named).expanduser().absolute()
