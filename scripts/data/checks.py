@@ -17,6 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from scripts.core.errors import InputError, Problem, listed
+from scripts.data.picture_masks import may_be_picture, picture_problem
 from scripts.data.splits import patients_in_several_splits
 from scripts.data.tables import Table
 from scripts.images.bit_depth import FULL, depth_of
@@ -59,7 +60,10 @@ def check_items(
         image = _collect(partial(read_image, item["image"], bits), found)
         mask = None
         if item.get("mask"):
-            read = _collect(partial(read_whole_mask_and_notes, item["mask"], rule), found)
+            faults: list[Problem] = []
+            read = _collect(partial(read_whole_mask_and_notes, item["mask"], rule), faults)
+            pictures = [] if image is None else _pictures(item["mask"], image, bool(faults))
+            found += pictures or faults  # that it is a picture explains what its values are
             mask = None if read is None else read[0]
             for note in [] if read is None else read[1]:
                 notes.setdefault(note, []).append(str(item["id"]))
@@ -99,6 +103,13 @@ def seen_bits(items: Iterable[Mapping[str, Any]]) -> int:
     text = "%d images hold 16-bit numbers up to %d: they are read as images of %d bits, %d is white (data#bits)"
     logger.warning(text, count, highest, bits, 2**bits - 1)
     return bits
+
+
+def _pictures(cell: str, image: np.ndarray, in_doubt: bool) -> list[Problem]:
+    """Return a problem for each file of a mask that is a picture; small files are looked at only where in doubt."""
+    paths = [path for path in mask_paths(cell) if Path(path).is_file()]
+    tried = (picture_problem(path, image) for path in paths if in_doubt or may_be_picture(path, image))
+    return [problem for problem in tried if problem is not None]
 
 
 def _collect(read: Callable[[], Read], problems: list[Problem]) -> Read | None:

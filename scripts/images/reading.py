@@ -69,6 +69,9 @@ _DECODING_ERRORS = (
     zlib.error,
 )
 _EXIF_ORIENTATION = 0x0112
+_TILE_WIDTH = 322
+SLIDE_COMMAND = "--config_file bundle/configs/slide.json --slides"
+IMAGE_COMMAND = "--config_file bundle/configs/inference.json --dataset_dir"
 _TURNED = (5, 6, 7, 8)
 _NIFTI_BYTES = 4  # per pixel, of the largest file that is read; with 8-byte numbers it has half as many pixels
 _NIFTI_HEADER = 2**24  # with extensions
@@ -299,10 +302,11 @@ def _refuse_unfit(path: Path, picture: Image.Image) -> None:
         )
     # Not how many there are: of a TIFF all would be read, each compared with all before it.
     if picture.format != "MPO" and getattr(picture, "is_animated", False):
-        found = "several pages"
-        raise InputError(
-            Problem("animated or multi-page file", str(path), "one picture", found, "Save one page alone.")
-        )
+        found, cure = "several pages", "Save one page alone."
+        if _TILE_WIDTH in getattr(picture, "tag_v2", ()):
+            found = "several pages in tiles, as whole slides have"
+            cure = f"Predict a whole slide with {SLIDE_COMMAND} {path}; of other files save one page alone."
+        raise InputError(Problem("animated or multi-page file", str(path), "one picture", found, cure))
 
 
 def _damaged(path: Path, error: Exception) -> Problem:
@@ -316,7 +320,11 @@ def _no_memory(path: Path) -> Problem:
 
 def _too_large(path: Path, found: str) -> Problem:
     limit = f"at most {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels"
-    return Problem("too many pixels to be decoded safely", str(path), limit, found, "Tile or downscale the image.")
+    slide = (
+        f" A whole slide is predicted with {SLIDE_COMMAND} {path}." if image_suffix(path) in (".tif", ".tiff") else ""
+    )
+    cure = f"Tile or downscale the image.{slide}"
+    return Problem("too many pixels to be decoded safely", str(path), limit, found, cure)
 
 
 @contextmanager

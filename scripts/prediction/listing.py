@@ -16,9 +16,9 @@ from pathlib import Path
 
 from scripts.core.errors import InputError, Problem, listed
 from scripts.data.entries import entries_of
-from scripts.data.mask_names import MASK_ENDINGS, MASK_FOLDERS, masks_among, other_forms
+from scripts.data.mask_names import MASK_ENDINGS, MASK_FOLDERS, SLIDE_SUFFIXES, masks_among, other_forms
 from scripts.data.tables import TABLE_NAMES, TABLE_SUFFIXES, Row, read_table
-from scripts.images.reading import FORMATS, NIFTI_SUFFIXES, image_stem, image_suffix, is_image_file
+from scripts.images.reading import FORMATS, NIFTI_SUFFIXES, SLIDE_COMMAND, image_stem, image_suffix, is_image_file
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +69,8 @@ def list_images(dataset_dir: str | Path, output_dir: str | Path | None = None) -
         return [ListedImage(image_stem(root), root, readable(root.name))]
     found = root.suffix or "a file without suffix" if root.is_file() else "nothing there"
     cure = "Name a folder, a CSV with a column image, or an image file with --dataset_dir."
+    if root.suffix.lower() in SLIDE_SUFFIXES:
+        cure = f"Predict a whole slide with {SLIDE_COMMAND} {root}."
     raise InputError(Problem("no images there", str(root), _accepted(), found, cure))
 
 
@@ -111,6 +113,8 @@ def _of_folder(root: Path, output: Path | None) -> list[ListedImage]:
         logger.warning("left out, in no form that can be read: %s", told)
     if not found:
         cure = "Check the folder; masks and results of earlier predictions do not count as images."
+        if any(path.suffix.lower() in SLIDE_SUFFIXES for path in others):
+            cure = f"Predict whole slides with {SLIDE_COMMAND} {root}."
         raise InputError(Problem("no image in the folder", str(root), _accepted(), told or "none", cure))
     found.sort(key=lambda path: path.relative_to(root).as_posix())
     return _listed(found, root)

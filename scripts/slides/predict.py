@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from scripts.core.errors import InputError, Problem
+from scripts.core.errors import InputError, Problem, listed
 from scripts.core.files import make_folder, remove_leftovers, write_atomic
 from scripts.core.optional import needed
 from scripts.core.result_files import Record, csv_bytes
+from scripts.images.reading import IMAGE_COMMAND, is_image_file
 from scripts.networks.engines.choice import engine_of
 from scripts.networks.interface import joint_network
 from scripts.networks.model_file import TrainedModel
@@ -314,6 +315,7 @@ def find_slides(slides: str | None, output_dir: str | Path) -> dict[str, Path]:
         raise InputError(Problem("no slide is named", "slides", "a file or a folder", cure="Add --slides PATH."))
     root, out = Path(slides), Path(output_dir).resolve()
     if root.is_file():
+        _refuse_picture(root)
         return {root.stem: root}
     if not root.is_dir():
         raise InputError(Problem("slides are missing", str(root), "a file or a folder", "nothing there"))
@@ -324,12 +326,23 @@ def find_slides(slides: str | None, output_dir: str | Path) -> dict[str, Path]:
     paths = [path for path in sorted(root.rglob("*"))
              if _is_slide(path, root) and not (inside and out in path.resolve().parents)]  # fmt: skip
     if not paths:
-        raise InputError(Problem("no slide in the folder", str(root), "files ending in " + ", ".join(SUFFIXES), "none"))
+        pictures = [path.name for path in sorted(root.rglob("*")) if is_image_file(path) and path.is_file()]
+        found = f"{len(pictures)} images: {listed(pictures, 3)}" if pictures else "none"
+        cure = f"Predict images with {IMAGE_COMMAND} {root}." if pictures else "Check the path."
+        expected = "files ending in " + ", ".join(SUFFIXES)
+        raise InputError(Problem("no slide in the folder", str(root), expected, found, cure))
     short = [path.relative_to(root).with_suffix("").as_posix() for path in paths]
     return {
         name if short.count(name) == 1 else path.relative_to(root).as_posix(): path
         for name, path in zip(short, paths, strict=True)
     }
+
+
+def _refuse_picture(path: Path) -> None:
+    """Raise InputError for an image in a form that no scanner writes."""
+    if is_image_file(path) and path.suffix.lower() not in SUFFIXES:
+        cure = f"Predict an image with {IMAGE_COMMAND} {path}."
+        raise InputError(Problem("an image, not a whole slide", str(path), ", ".join(SUFFIXES), path.suffix, cure))
 
 
 def _is_slide(path: Path, root: Path) -> bool:

@@ -20,6 +20,7 @@ from PIL import Image
 
 from scripts.core.errors import InputError, Problem
 from scripts.core.optional import needed
+from scripts.images.reading import IMAGE_COMMAND, image_suffix
 from scripts.slides.grid import Box
 from scripts.slides.tiled_tiff import TiledTiffReader
 
@@ -78,6 +79,8 @@ class Slide:
         except self._errors as error:
             other = "tifffile" if backend == "openslide" else "openslide"
             cure = f"Replace the file, or try --backend {other}."
+            if image_suffix(path):  # a TIFF may be either
+                cure += f" If it is an image of usual size, predict it with {IMAGE_COMMAND} {path}."
             raise InputError(
                 Problem(f"{backend} cannot open the slide", str(path), found=_text(error), cure=cure)
             ) from error

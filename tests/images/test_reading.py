@@ -215,3 +215,30 @@ def test_hash_of_a_file(tmp_path: Path) -> None:
     assert file_sha256(tmp_path / "a") == expected
     with pytest.raises(InputError, match="cannot be read"):
         file_sha256(tmp_path / "absent")
+
+
+class TestSlidesAmongImages:
+    """What is a whole slide is sent to its own command."""
+
+    def cure(self, path: Path) -> str:
+        with pytest.raises(InputError) as caught:
+            read_image(path)
+        return caught.value.problems[0].cure
+
+    def test_a_pyramid(self, tmp_path: Path) -> None:
+        tifffile = pytest.importorskip("tifffile")
+        with tifffile.TiffWriter(tmp_path / "p.tif") as file:
+            for size in (256, 128):
+                file.write(np.zeros((size, size, 3), np.uint8), tile=(64, 64), photometric="rgb")
+        assert f"--config_file bundle/configs/slide.json --slides {tmp_path / 'p.tif'}" in self.cure(tmp_path / "p.tif")
+
+    def test_pages_that_are_no_pyramid(self, tmp_path: Path) -> None:
+        Image.fromarray(RGB).save(tmp_path / "a.tif", save_all=True, append_images=[Image.fromarray(RGB)])
+        assert self.cure(tmp_path / "a.tif") == "Save one page alone."
+
+    def test_one_level_of_too_many_pixels(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("a.tif", "a.png"):
+            Image.fromarray(RGB).save(tmp_path / name)
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1)
+        assert "slide.json" in self.cure(tmp_path / "a.tif")
+        assert "slide.json" not in self.cure(tmp_path / "a.png")

@@ -156,3 +156,11 @@ class TestTableElsewhere:
         assert "data#table" not in str(caught.value)
         (tmp_path / "tables/t.csv").rename(tmp_path / "t.tsv")
         assert names(tmp_path / "t.tsv") == ["images/a.png"]
+
+
+def test_whole_slides_are_sent_to_their_own_command(tmp_path: Path) -> None:
+    touch(tmp_path, "a.svs", "b.NDPI")
+    for named in (tmp_path, tmp_path / "b.NDPI"):
+        with pytest.raises(InputError) as caught:
+            list_images(named)
+        assert f"slide.json --slides {named}." in str(caught.value)

@@ -391,6 +391,16 @@ def test_nothing_to_predict(path: str | None, text: str, folder: Path) -> None:
         find_slides(path and str(folder / path), folder / "out")
 
 
+def test_images_are_sent_to_their_own_command(folder: Path) -> None:
+    image = folder / "empty" / "x.png"
+    image.parent.mkdir()
+    image.touch()
+    for named in (image, image.parent):
+        with pytest.raises(InputError) as caught:
+            find_slides(str(named), folder / "out")
+        assert f"inference.json --dataset_dir {named}." in str(caught.value)
+
+
 def test_results_must_not_lie_among_the_slides(folder: Path) -> None:
     with pytest.raises(InputError, match=r"among the slides.*--output_dir"):
         find_slides(str(folder), folder / "deep" / "..")

@@ -66,7 +66,7 @@ class TestBothBackends:
     def test_a_file_that_is_no_slide(self, backend: str, content: bytes | None, tmp_path: Path, pyramid: Path) -> None:
         path = tmp_path / "bad.tif"
         path.write_bytes(pyramid.read_bytes()[:40] if content is None else content)
-        with pytest.raises(InputError, match=r"bad\.tif: .*cannot open the slide.*--backend"):
+        with pytest.raises(InputError, match=r"bad\.tif: .*cannot open the slide.*--backend.*inference\.json"):
             Slide(path, backend)
 
     def test_damage_inside(self, backend: str, tmp_path: Path, pyramid: Path) -> None:
