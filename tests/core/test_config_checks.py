@@ -218,7 +218,7 @@ def test_text_of_a_file_with_a_number_sign(tmp_path: Path) -> None:
         ("inference.json", "run", "model", "runs/mine", "an object"),
         ("slide.json", "slide", "threshold", "0.5", "--model#threshold 0.5"),
         ("train.json,evaluate.json", "evaluate", "split", "val", "--evaluate#split val"),
-        ("train.json,evaluate.json", "evaluate", "active#rounds", "2", "evaluate does not read this id, but training"),
+        ("train.json,evaluate.json", "evaluate", "active#rounds", "2", "evaluate does not read this id, but plan and training"),
         ("train.json,study.json", "study", "seeds", "[1]", "--studies#seeds [1]"),
     ],
 )
@@ -232,7 +232,7 @@ def test_slips_on_the_command_line(files: str, run_id: str, key: str, text: str,
 
 def test_a_run_id_that_is_not_there_is_named_with_those_that_are() -> None:
     (problem,) = told("train.json", "evaluate").values()
-    assert (problem.expected, "evaluate.json" in problem.cure) == ("training or run", True)
+    assert (problem.expected, "evaluate.json" in problem.cure) == ("plan or training or run", True)
     (problem,) = told("inference.json", "expalin").values()
     assert problem.expected == "predict or explain or run"
 

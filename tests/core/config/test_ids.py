@@ -11,12 +11,12 @@ from scripts.core.config.ids import entrances, ids_read_by, is_among, similar_id
 from tests.support.tiny_runs import CONFIGS
 
 SETS = {
-    "train.json": ["training", "run"],
-    "train.json,glas.json": ["training", "run"],
-    "train.json,cub.json": ["training", "run"],
-    "train.json,glas.json,published.json": ["training", "run"],
-    "train.json,evaluate.json": ["training", "run", "evaluate"],
-    "train.json,study.json": ["training", "run", "study"],
+    "train.json": ["plan", "training", "run"],
+    "train.json,glas.json": ["plan", "training", "run"],
+    "train.json,cub.json": ["plan", "training", "run"],
+    "train.json,glas.json,published.json": ["plan", "training", "run"],
+    "train.json,evaluate.json": ["plan", "training", "run", "evaluate"],
+    "train.json,study.json": ["plan", "training", "run", "study"],
     "inference.json": ["predict", "explain", "run"],
     "inference.json,inference_trt.json": ["predict", "explain", "run"],
     "slide.json": ["slide"],

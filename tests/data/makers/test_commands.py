@@ -26,7 +26,9 @@ def fill(root: Path) -> None:
     """Put pixels into the empty files of a tree, so that its list can be read with all checks."""
     for n, path in enumerate(sorted(root.rglob("*"))):
         if path.suffix in (".bmp", ".png"):
-            Image.fromarray(np.full((4, 6), 200 + n % 50, np.uint8)).save(path)
+            pixels = np.full((4, 6), 200 + n % 50, np.uint8)
+            pixels[:2] = 0 if "_anno" in path.name or "segmentations" in path.parts else 90  # masks differ from images
+            Image.fromarray(pixels).save(path)
         elif path.suffix == ".jpg":
             Image.fromarray(np.full((4, 6, 3), n * 5 % 256, np.uint8)).save(path)
 
