@@ -218,7 +218,13 @@ def test_text_of_a_file_with_a_number_sign(tmp_path: Path) -> None:
         ("inference.json", "run", "model", "runs/mine", "an object"),
         ("slide.json", "slide", "threshold", "0.5", "--model#threshold 0.5"),
         ("train.json,evaluate.json", "evaluate", "split", "val", "--evaluate#split val"),
-        ("train.json,evaluate.json", "evaluate", "active#rounds", "2", "evaluate does not read this id, but plan and training"),
+        (
+            "train.json,evaluate.json",
+            "evaluate",
+            "active#rounds",
+            "2",
+            "evaluate does not read this id, but plan and training",
+        ),  # fmt: skip
         ("train.json,study.json", "study", "seeds", "[1]", "--studies#seeds [1]"),
     ],
 )
