@@ -224,7 +224,7 @@ def test_text_of_a_file_with_a_number_sign(tmp_path: Path) -> None:
             "active#rounds",
             "2",
             "evaluate does not read this id, but plan and training",
-        ),  # fmt: skip
+        ),
         ("train.json,study.json", "study", "seeds", "[1]", "--studies#seeds [1]"),
     ],
 )
