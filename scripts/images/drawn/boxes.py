@@ -94,11 +94,11 @@ def texts_of_boxes(content: bytes) -> dict[str, str]:
 def boxes_of_outlines(outlines: Sequence[Outline]) -> np.ndarray | None:
     """Return outlines as boxes, float64 (N, 4), if each is a rectangle along the axes; None where one is not.
 
-    A shape whose pixels are to be ignored is no box either.
+    A shape whose pixels are to be ignored is no box either, and a hole is none.
     """
     boxes = []
     for outline in outlines:
-        if outline.name.lower() in IGNORED:
+        if outline.name.lower() in IGNORED or outline.is_hole:
             return None
         ring = outline.rings[0]
         corners = ring[:-1] if len(ring) == 5 and (ring[0] == ring[-1]).all() else ring

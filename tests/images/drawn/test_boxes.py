@@ -138,6 +138,9 @@ class TestRectanglesOfOutlines:
         found = boxes_of_outlines([Outline((ring,)) for ring in (self.SQUARE, closed, turned)])
         np.testing.assert_array_equal(found, [[1, 2, 5, 8]] * 3)
 
+    def test_a_hole_is_no_box(self) -> None:
+        assert boxes_of_outlines([Outline((self.SQUARE,)), Outline((self.SQUARE,), is_hole=True)]) is None
+
     @pytest.mark.parametrize(
         "rings",
         [
