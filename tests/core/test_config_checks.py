@@ -219,6 +219,8 @@ def test_text_of_a_file_with_a_number_sign(tmp_path: Path) -> None:
         ("slide.json", "slide", "threshold", "0.5", "--model#threshold 0.5"),
         ("train.json,evaluate.json", "evaluate", "split", "val", "--evaluate#split val"),
         ("train.json,evaluate.json", "evaluate", "active#rounds", "2", "evaluate does not read this id, but training"),
+        ("train.json,study.json", "study", "active#method", "wsl", "--studies#methods \"['wsl']\""),
+        ("train.json,study.json", "study", "active#seed", "3", '--studies#seeds "[3]"'),
         ("train.json,study.json", "study", "seeds", "[1]", "--studies#seeds [1]"),
     ],
 )
