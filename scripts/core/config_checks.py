@@ -90,7 +90,7 @@ def _typed_problems(typed: CommandLine, content: Mapping[str, Any]) -> Iterator[
             yield Problem("MONAI passes over a plain None, so this would have no effect", key, found=text, cure=cure)
         elif text is not None and (is_read_otherwise(text) or (is_text and not isinstance(value, str))):
             cure = f"Write {spelling(key, text, path=key in PATHS)}."
-            found = repr(value) if isinstance(value, str) else f"{value!r}, a {type(value).__name__}"
+            found = repr(value) if isinstance(value, str) else f"{value!r} ({type(value).__name__})"
             yield Problem("the command line reads this otherwise", key, text, found, cure)
         elif key in PATHS and is_indirect(text) and os.path.lexists(str(text)):
             cure = f"Write {spelling(key, str(text), path=True)} for the file or folder, or rename it."
