@@ -30,6 +30,7 @@ from scripts.core.run_config import RunConfig
 
 _CONSTANTS = {"true": "True", "false": "False", "null": "$None", "none": "$None"}
 _OVERRIDES = "active#stage0#overrides"
+_SET_BY_STUDY = {"active#method": "studies#methods", "active#seed": "studies#seeds"}
 _OF_CONFIGS = {
     "evaluate": "train.json, then evaluate.json",
     "study": "train.json, then study.json",
@@ -89,7 +90,7 @@ def _typed_problems(typed: CommandLine, content: Mapping[str, Any]) -> Iterator[
             yield Problem("MONAI passes over a plain None, so this would have no effect", key, found=text, cure=cure)
         elif text is not None and (is_read_otherwise(text) or (is_text and not isinstance(value, str))):
             cure = f"Write {spelling(key, text, path=key in PATHS)}."
-            found = repr(value) if isinstance(value, str) else f"{value!r}, a {type(value).__name__}"
+            found = repr(value) if isinstance(value, str) else f"{value!r} ({type(value).__name__})"
             yield Problem("the command line reads this otherwise", key, text, found, cure)
         elif key in PATHS and is_indirect(text) and os.path.lexists(str(text)):
             cure = f"Write {spelling(key, str(text), path=True)} for the file or folder, or rename it."
@@ -163,11 +164,20 @@ def _ids_without_effect(content: Mapping[str, Any], typed: CommandLine) -> Itera
         return
     read = ids_read_by(content, run_id.replace("::", "#"))
     for name in typed.ids:
-        if not is_among(name, read):
+        if run_id == "study" and name in _SET_BY_STUDY:
+            yield _set_by_study(name, typed.texts.get(name))
+        elif not is_among(name, read):
             meant = similar_id(name, content, read)
             others = [other for other in known if is_among(name, ids_read_by(content, other))]
             what = f"{run_id} does not read this id" + (f", but {' and '.join(others)}" if others else "")
             yield _without_effect(what, name, meant, typed)
+
+
+def _set_by_study(name: str, text: str | None) -> Problem:
+    meant = _SET_BY_STUDY[name]
+    listed = [text] if name == "active#method" else f"[{text}]"
+    cure = f'Write --{meant} "{listed}", or leave it out.'
+    return Problem("a study sets this for each of its runs", name, meant, cure=cure)
 
 
 def _without_effect(what: str, name: str, meant: str, typed: CommandLine) -> Problem:

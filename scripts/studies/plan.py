@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from scripts.core.config.words import as_kept
+from scripts.core.config.words import CommandLine, as_kept
 from scripts.core.config_checks import check_config
 from scripts.core.errors import InputError, Problem, listed
 from scripts.core.files import plain_file, write_atomic
@@ -206,7 +206,7 @@ def _overlay(config: RunConfig, path: str) -> tuple[dict[str, Any], RunConfig]:
     try:
         if not problems:
             changed = RunConfig(config.parser(changes).get())
-            check_config(changed)
+            check_config(changed, CommandLine())  # what was typed is of the study, and was looked at
             return changes, changed
     except InputError as error:
         problems = list(error.problems)

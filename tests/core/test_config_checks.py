@@ -207,7 +207,7 @@ def test_text_of_a_file_with_a_number_sign(tmp_path: Path) -> None:
         ("inference.json", "run", "threshold", "0.99", "--model#threshold 0.99"),
         ("inference.json", "run", "overlay", "False", "--save#overlays False"),
         ("inference.json", "run", "datset_dir", "X", "--dataset_dir X"),
-        ("inference.json", "run", "dataset_dir", "['a','b']", "a list"),
+        ("inference.json", "run", "dataset_dir", "['a','b']", "(list)"),
         ("inference.json", "run", "device", f"cuda:{torch.cuda.device_count()}", "--device cpu"),
         ("inference.json", "run", "device", "0", "expected cpu or cuda:0; found 0"),
         ("inference.json", "run", "image", "a.png", "run does not read this id, but explain"),
@@ -225,6 +225,8 @@ def test_text_of_a_file_with_a_number_sign(tmp_path: Path) -> None:
             "2",
             "evaluate does not read this id, but plan and training",
         ),
+        ("train.json,study.json", "study", "active#method", "wsl", "--studies#methods \"['wsl']\""),
+        ("train.json,study.json", "study", "active#seed", "3", '--studies#seeds "[3]"'),
         ("train.json,study.json", "study", "seeds", "[1]", "--studies#seeds [1]"),
     ],
 )
