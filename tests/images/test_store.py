@@ -132,7 +132,7 @@ def test_checking_can_be_the_only_decoding(items: list[dict], monkeypatch) -> No
     store = ImageStore(image_size=(8, 8))
     assert check_items(items, MaskRule(), False, store.keep) == {}
     monkeypatch.setattr(store_module, "read_image", None)
-    monkeypatch.setattr(store_module, "read_mask", None)
+    monkeypatch.setattr(store_module, "read_whole_mask", None)
     store.preload()  # decodes nothing
     assert len(store) == N
     assert np.array_equal(store.true_mask("1"), read_mask(items[1]["mask"]))
