@@ -14,7 +14,7 @@ _NEAR = 12  # levels by which JPEG and colour spaces move a pixel
 _EQUAL = 3  # less, as other images of one stain are near each other too
 _LEAST_SHADES = 0.3  # share of the pixels that are neither black nor white, as of a picture
 _SAME, _PARTLY = 0.98, 0.3  # share of these that are as in the image
-_COLOURS = 1000
+_FEW_COLOURS, _COLOURS = 16, 1000
 
 
 def may_be_picture(path: str, image: np.ndarray) -> bool:
@@ -41,7 +41,8 @@ def picture_problem(path: str, image: np.ndarray) -> Problem | None:
     same_size = shown.shape == image.shape
     shown = shown[::_STEP, ::_STEP].astype(np.int16)
     shades = ((shown > _NEAR) & (shown < 255 - _NEAR)).any(axis=2)
-    if shades.mean() < _LEAST_SHADES:
+    colours = len(np.unique(shown.reshape(-1, 3), axis=0))
+    if colours <= _FEW_COLOURS or shades.mean() < _LEAST_SHADES:
         return None
     cure = (
         "Export the mask alone from the program that drew it (0 and 255, or a number per object), and name that file."
@@ -57,7 +58,6 @@ def picture_problem(path: str, image: np.ndarray) -> Problem | None:
         if share >= _PARTLY:
             found = f"{float((distance <= _EQUAL).mean()):.0%} of the pixels as in the image"
             return Problem("mask is its image with something painted on it", str(path), "a mask alone", found, cure)
-    colours = len(np.unique(shown.reshape(-1, 3), axis=0))
     if colours > _COLOURS:
         found = f"{colours} or more colours"
         return Problem("mask looks like a photograph", str(path), "a mask of few values", found, cure)

@@ -347,21 +347,24 @@ def test_a_list_for_segmentation_is_read_where_it_has_classes(folder: Path) -> N
 
 
 def test_several_masks_of_an_image_are_one(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    edit(folder, "masks/0.png", "masks/0.png|masks/1.png")
+    (folder / "masks/1.png").rename(folder / "masks/more.png")
+    edit(folder, "masks/0.png", "masks/0.png|masks/more.png")
+    edit(folder, "masks/1.png", "")
     with caplog.at_level(logging.INFO):
         data = read(folder)
-    assert data.items[0]["mask"] == f"{folder / 'masks/0.png'}|{folder / 'masks/1.png'}"
+    assert data.items[0]["mask"] == f"{folder / 'masks/0.png'}|{folder / 'masks/more.png'}"
     assert "1 images have several files of masks, which are joined: 0" in caplog.text
     store = ImageStore()
     store.add(data.items[0])
-    parts = [np.asarray(Image.open(folder / f"masks/{i}.png")) for i in (0, 1)]
+    parts = [np.asarray(Image.open(folder / f"masks/{name}.png")) for name in ("0", "more")]
     np.testing.assert_array_equal(store.true_mask("0"), np.maximum(*parts))
     write_table(data.items, folder / "again.csv", data.classes)
     again = read(folder, table="again.csv")
     assert (again.items, again.sha256) == (data.items, data.sha256)
-    picture(folder / "masks/1.png", 99)
+    picture(folder / "masks/more.png", 99)
     assert read(folder).mask_sha256["0"] != data.mask_sha256["0"]
-    assert "masks/1.png" in str([problem.where for problem in data.watch.changed()])
+    (changed,) = data.watch.changed()
+    assert changed.where.startswith("mask of 0") and "more.png" in changed.where
 
 
 def test_each_of_several_masks_is_checked(folder: Path) -> None:

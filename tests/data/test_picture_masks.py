@@ -71,6 +71,11 @@ def masks() -> dict[str, np.ndarray]:
             "grey ground": np.where(discs(), 255, 128).astype(np.uint8)}  # fmt: skip
 
 
+def test_flat_grey_on_flat_grey_may_be_a_mask(tmp_path: Path) -> None:
+    image = np.full((64, 80, 3), 120, np.uint8)
+    assert picture_problem(saved(tmp_path, image + np.uint8(1)), image) is None
+
+
 @pytest.mark.parametrize("name", masks())
 def test_masks_are_none(tmp_path: Path, name: str) -> None:
     assert picture_problem(saved(tmp_path, masks()[name]), photograph()) is None

@@ -102,7 +102,7 @@ def test_the_last_epoch_is_validated_whatever_the_interval(config, data, theta):
 
 def test_a_training_decodes_no_image_again(config, data, theta, monkeypatch):
     monkeypatch.setattr("scripts.images.store.read_image", None)  # all was decoded when the data were opened
-    monkeypatch.setattr("scripts.images.store.read_mask", None)
+    monkeypatch.setattr("scripts.images.store.read_whole_mask", None)
     assert trained(config, data, theta, max_epochs=4).epoch > 0
 
 

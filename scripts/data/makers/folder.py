@@ -13,6 +13,7 @@ from typing import Any
 
 from scripts.core.errors import InputError, Problem, listed
 from scripts.data.entries import image_ids
+from scripts.data.labels import confusable_names
 from scripts.data.makers.given import Made, given_file, given_folder, indexed, require_columns
 from scripts.data.makers.layout import class_problem, classes_of, splits_of, with_validation
 from scripts.data.makers.pairing import Pairing, Pattern, pair_masks
@@ -57,6 +58,8 @@ def folder_items(
     values = _values_by_image(pictures, folder, labels, problems)
     paired = pair_masks(pictures, folder, candidates, mask_folder, mask_pattern)
     problems += paired.problems
+    where = folder if labels is None else Path(labels)
+    problems += confusable_names([row.get("label", "") for row in values.values()], where)
     if labels is not None:
         problems += [
             Problem("image has no label", str(path), f"a row in {labels}", "none", "Add the row or move the image.")

@@ -183,3 +183,9 @@ class TestFoldersAsLabels:
     def test_some_images_in_folders_of_splits(self, tmp_path: Path) -> None:
         touch(tmp_path, "train/x/a.png", "test/x/b.png", "x/c.png")
         assert faults(folder_items, tmp_path) == ["image lies in no folder of a split"]
+
+    def test_folders_that_differ_only_in_case(self, tmp_path: Path) -> None:
+        touch(tmp_path, "train/Benign/a.png", "test/benign/b.png")
+        assert faults(folder_items, tmp_path) == ["classes differ only in case or signs"]
+        (tmp_path / "l.csv").write_text("image,label\na,1\nb,1.0\n")
+        assert faults(folder_items, tmp_path, tmp_path / "l.csv") == ["classes differ only in the form of a number"]
