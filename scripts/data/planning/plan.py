@@ -18,6 +18,7 @@ WORKING_AREA = 256 * 384
 _MOST_AREA = 4 * WORKING_AREA
 _SMALLEST_OBJECT = 12  # pixels across at working size, of one object in ten
 _STEPS_PER_IMAGE, _LEAST_STEPS, _MOST_STEPS = 3, 80, 400
+_LEAST_STAGE0, _MOST_STAGE0 = 6, 100  # steps of an epoch of stage 0, which has ten
 _EPOCH = 20
 _DRAWN_FIRST, _DRAWN_AT_LAST = 0.12, 0.42  # shares of the training images
 _MOST_FIRST, _MOST_ROUNDS, _LEAST_ROUNDS = 24, 11, 3
@@ -88,23 +89,38 @@ def plan_of(found: Fingerprint) -> list[Choice]:
     drawn = {name: n for name, n in found.images.items() if name not in found.empty_classes} or dict(found.images)
     size, why = working_size(found.size, found.object_px)
     batch = min(8, count) if size[0] * size[1] <= 2 * WORKING_AREA else min(4, count)
-    steps = _whole(min(max(_STEPS_PER_IMAGE * count, _LEAST_STEPS), _MOST_STEPS), _EPOCH)
+    wanted = _STEPS_PER_IMAGE * count
+    steps = _whole(min(max(wanted, _LEAST_STEPS), _MOST_STEPS), _EPOCH)
+    seen = min(max(math.ceil(count / batch), _LEAST_STAGE0), _MOST_STAGE0)
     first, rounds = _masks(drawn)
     choices = [
         Choice("num_classes", len(found.images), f"the table names {_listed(found.images)}"),
         Choice("image_size", list(size), why),
-        Choice("batch_size", batch, "what fits into memory and the data; halves itself where it does not fit"),
+        Choice("batch_size", batch, _of_batch(batch, count)),
         Choice("epoch_length", _EPOCH, "steps between two looks at the clock"),
-        Choice("max_epochs", steps // _EPOCH, f"{steps} steps, {_STEPS_PER_IMAGE} for each of {count} training images, "
-               f"at least {_LEAST_STEPS} and at most {_MOST_STEPS}"),
-        Choice("active#stage0#overrides#epoch_length", min(max(math.ceil(count / batch), 6), 100),
-               f"stage 0 sees each of {count} images once an epoch"),
+        Choice("max_epochs", steps // _EPOCH, f"{steps} steps: {_STEPS_PER_IMAGE} for each of {count} training "
+               f"images, {_bounded(wanted, _LEAST_STEPS, _MOST_STEPS)}"),
+        Choice("active#stage0#overrides#epoch_length", seen, f"{10 * seen * batch / count:.2g} looks at each of "
+               f"{count} images in stage 0, {_bounded(math.ceil(count / batch), _LEAST_STAGE0, _MOST_STAGE0)}"),
         Choice("active#initial_per_class", first, f"about {_DRAWN_FIRST:.0%} of the images of a class, 1 to 4, and at "
                f"most {_MOST_FIRST} of all"),
         Choice("active#query_per_class", 1, "a mask of each class a round: the model is asked as often as it learns"),
         Choice("active#rounds", rounds, f"until {_share(drawn, first, rounds)} of the images are drawn"),
     ]  # fmt: skip
     return choices + _of_data(found)
+
+
+def _of_batch(batch: int, count: int) -> str:
+    if batch == 8:
+        return "as published"
+    return "all images" if batch == count else "half of the published, since the working size is large"
+
+
+def _bounded(wanted: int, least: int, most: int) -> str:
+    """Say which bound a number of steps meets."""
+    if wanted < least:
+        return f"but not fewer than {least} steps"
+    return f"but not more than {most} steps" if wanted > most else f"between {least} and {most} steps"
 
 
 def working_size(native: tuple[int, int], object_px: float | None) -> tuple[tuple[int, int], str]:

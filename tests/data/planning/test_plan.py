@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from scripts.data.planning.plan import WORKING_AREA, Fingerprint, Speed, plan_of, seconds_of, within, working_size
+from tests.support.plans import KINDS, PAGE, page
 from tests.support.tiny_runs import CONFIGS
 
 GLAS = Fingerprint({"benign": 29, "malignant": 38}, (522, 775), (430, 567), (522, 775), 62.3, has_patients=True)
@@ -49,7 +50,7 @@ def test_the_demo_is_planned_as_the_whole_config_has_it() -> None:
 def test_every_choice_has_a_reason_and_an_id_of_the_config() -> None:
     base = config("train.json")
     for choice in plan_of(replace(GLAS, empty_classes=("benign",), rule="nonzero", has_split=False)):
-        assert len(choice.reason) > 20
+        assert len(choice.reason) > 10
         owner: Any = base
         for part in choice.key.split("#"):
             assert part in owner, choice.key
@@ -142,3 +143,10 @@ class TestTime:
     def test_what_says_nothing_is_not_planned(self) -> None:
         least = {choice.key: choice.value for choice in within(plan_of(GLAS), GLAS, SPEED, 98, 1.0)}
         assert (least["active#rounds"], least["max_epochs"]) == (3, 4)
+
+
+def test_the_page_of_plans_is_what_is_planned() -> None:
+    assert PAGE.read_text() == page(), "run python -m tests.support.plans"
+    planned = [values(found) for _, found in KINDS.values()]
+    assert len(planned) == 8
+    assert len({json.dumps(each) for each in planned}) == 8
