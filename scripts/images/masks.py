@@ -127,7 +127,7 @@ def read_mask(path: Path | str, rule: MaskRule = NONZERO, content: bytes | None 
     """Read one mask.
 
     Args:
-        path: PNG, BMP, JPEG, TIFF or 2-D NIfTI.
+        path: of a format of :mod:`scripts.images.reading`.
         rule: which values are foreground.
         content: bytes of the file, where they have been read.
 

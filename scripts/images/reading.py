@@ -1,6 +1,7 @@
 """Reading images: every accepted file becomes a uint8 RGB array by one written rule, or is refused with a reason.
 
-Accepted are PNG, BMP, JPEG and TIFF (Pillow) and 2-D NIfTI (nibabel). The rule, in the order it is applied:
+Accepted are PNG, BMP, JPEG, TIFF, GIF, WebP and JPEG 2000 (Pillow) and 2-D NIfTI (nibabel). The rule, in the order it
+is applied:
 
 ==============================  ========================================================================
 what the file holds             what :func:`read_image` returns
@@ -50,11 +51,15 @@ FORMATS: dict[str, tuple[str, ...]] = {
     ".bmp": ("BMP",),
     ".jpg": ("JPEG", "MPO"),
     ".jpeg": ("JPEG", "MPO"),
+    ".jfif": ("JPEG", "MPO"),
     ".tif": ("TIFF",),
     ".tiff": ("TIFF",),
+    ".gif": ("GIF",),
+    ".webp": ("WEBP",),
+    ".jp2": ("JPEG2000",),
 }
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
-_PILLOW_FORMATS = ("BMP", "JPEG", "PNG", "TIFF")  # MPO is opened by way of JPEG
+_PILLOW_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "TIFF", "WEBP")  # MPO is opened by way of JPEG
 # What decoders raise on damaged content; Pillow reports a broken PNG chunk as a SyntaxError.
 _DECODING_ERRORS = (
     OSError,
@@ -205,7 +210,7 @@ def is_nifti(path: Path) -> bool:
 
 @contextmanager
 def opened_picture(path: Path, content: bytes | None = None) -> Iterator[Image.Image]:
-    """Open a PNG, BMP, JPEG or TIFF; an error of decoding inside the ``with`` block becomes an InputError too.
+    """Open a file of one of Pillow's formats; an error of decoding inside the ``with`` block becomes an InputError too.
 
     Args:
         path: the file.

@@ -30,18 +30,30 @@ def rgb_record(array: np.ndarray) -> np.ndarray:
     return record
 
 
-@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".tiff", ".PNG"])
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".tiff", ".PNG", ".webp", ".jp2"])
 def test_lossless_formats_keep_every_rgb_value(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
-    Image.fromarray(RGB).save(path)
+    Image.fromarray(RGB).save(path, **({"lossless": True} if suffix == ".webp" else {}))
     assert np.array_equal(read_image(path), RGB)
     assert image_size(path) == (5, 7)
 
 
+def test_gif_has_the_colours_of_its_palette_and_one_frame(tmp_path: Path) -> None:
+    picture = Image.fromarray(RGB).quantize(8)
+    picture.save(tmp_path / "a.gif")
+    assert np.array_equal(read_image(tmp_path / "a.gif"), np.asarray(picture.convert("RGB")))
+    frames = [Image.new("L", (7, 5), grey) for grey in (10, 200)]
+    for name in ("b.gif", "b.webp"):
+        frames[0].convert("RGB").save(tmp_path / name, save_all=True, append_images=[frames[1].convert("RGB")])
+        with pytest.raises(InputError, match="animated or multi-page"):
+            read_image(tmp_path / name)
+
+
 def test_jpeg_is_close_and_rgb(tmp_path: Path) -> None:
     flat = np.full((16, 24, 3), (200, 60, 20), np.uint8)
-    Image.fromarray(flat).save(tmp_path / "a.jpg", quality=95)
-    assert np.abs(read_image(tmp_path / "a.jpg").astype(int) - flat).max() <= 3
+    for name in ("a.jpg", "a.jfif", "a.webp"):
+        Image.fromarray(flat).save(tmp_path / name, quality=95)
+        assert np.abs(read_image(tmp_path / name).astype(int) - flat).max() <= 3
 
 
 def test_grey_becomes_three_equal_channels(tmp_path: Path) -> None:
@@ -144,7 +156,7 @@ def test_unusable_files_are_refused_with_their_reason(tmp_path: Path) -> None:
     (tmp_path / "cut.png").write_bytes(content[:-30])
     (tmp_path / "png.jpg").write_bytes(content)
     (tmp_path / "text.png").write_bytes(b"not a png")
-    (tmp_path / "a.gif").write_bytes(b"GIF89a")
+    (tmp_path / "a.heic").write_bytes(b"GIF89a")
     (tmp_path / "text.nii").write_bytes(b"not a nifti" * 50)
     Image.fromarray(RGB).save(tmp_path / "pages.tif", save_all=True, append_images=[Image.fromarray(RGB)])
     Image.fromarray(RGB).save(tmp_path / "moving.png", save_all=True, append_images=[Image.fromarray(RGB[::-1])])
@@ -153,7 +165,7 @@ def test_unusable_files_are_refused_with_their_reason(tmp_path: Path) -> None:
     assert fault(tmp_path / "cut.png") == "cannot be decoded"
     assert fault(tmp_path / "png.jpg") == "the content is not what the suffix says"
     assert fault(tmp_path / "text.png") == "the content is no image that can be read"
-    assert fault(tmp_path / "a.gif") == "not a format that can be read"
+    assert fault(tmp_path / "a.heic") == "not a format that can be read"
     assert fault(tmp_path / "text.nii") == "cannot be decoded"
     assert fault(tmp_path / "pages.tif") == "animated or multi-page file"
     assert fault(tmp_path / "moving.png") == "animated or multi-page file"
@@ -203,9 +215,9 @@ def test_pixels_far_behind_the_header_of_a_nifti_are_not_unpacked(tmp_path: Path
 
 
 def test_names_of_images() -> None:
-    accepted = ["a.png", "x/B.JPG", "a.nii.gz", "a.b.tiff", "a.bmp", "a.jpeg", "a.nii", "a.tif"]
+    accepted = ["a.png", "x/B.JPG", "a.nii.gz", "a.b.tiff", "a.bmp", "a.webp", "a.JFIF", "a.gif"]
     assert all(is_image_file(name) for name in accepted)
-    assert not any(is_image_file(name) for name in ["._a.png", ".a.png", "x/._a.bmp", "a.csv", "png", "a.gif", "a.gz"])
+    assert not any(is_image_file(name) for name in ["._a.png", ".a.png", "x/._a.bmp", "a.csv", "png", "a.heic", "a.gz"])
     assert [image_stem(name) for name in accepted] == ["a", "B", "a", "a.b", "a", "a", "a", "a"]
 
 

@@ -25,7 +25,7 @@ from PIL import Image
 from scripts.networks.model_file import KEY, ModelInfo
 from scripts.networks.weights import pack_weights
 
-IMAGES = ("png", "bmp", "jpg", "tif", "nii", "nii.gz")
+IMAGES = ("png", "bmp", "jpg", "tif", "nii", "nii.gz", "gif", "webp", "jp2")
 TABLES = ("csv", "json")
 MODELS = ("safetensors", "pt")
 TOKENS = (
@@ -104,13 +104,15 @@ def _saved(picture: Image.Image, kind: str, **options: object) -> bytes:
 
 
 def _pictures(suffix: str) -> list[tuple[str, bytes]]:
-    kind = {"png": "PNG", "bmp": "BMP", "jpg": "JPEG", "tif": "TIFF"}[suffix]
+    kind = {
+        "png": "PNG", "bmp": "BMP", "jpg": "JPEG", "tif": "TIFF", "gif": "GIF", "webp": "WEBP", "jp2": "JPEG2000",
+    }[suffix]  # fmt: skip
     rgb, grey = Image.fromarray(_pixels()), Image.fromarray(_pixels()[..., 0])
     numbered = Image.fromarray(np.kron(np.arange(4).reshape(2, 2), np.ones((10, 12))).astype(np.uint8))
     exif = Image.Exif()
     exif[0x0112] = 6
     found = [("rgb", _saved(rgb, kind)), ("grey", _saved(grey, kind))]
-    if suffix != "jpg":
+    if suffix not in ("jpg", "webp", "jp2"):
         found += [("numbered", _saved(numbered, kind)), ("1", _saved(grey.convert("1"), kind))]
         found += [("palette", _saved(rgb.convert("P"), kind))]
     if suffix in ("png", "tif"):
@@ -121,6 +123,10 @@ def _pictures(suffix: str) -> list[tuple[str, bytes]]:
             ("pages", _saved(rgb, kind, save_all=True, append_images=[grey])),
         ]
         found += [("la", _saved(Image.fromarray(_pixels(2), "LA"), kind))]
+    if suffix in ("webp", "jp2"):
+        found += [("rgba", _saved(Image.fromarray(_pixels(4)), kind))]
+    if suffix == "webp":
+        found += [("lossless", _saved(rgb, kind, lossless=True)), ("turned", _saved(rgb, kind, exif=exif))]
     if suffix == "png":
         found += [("transparent", _saved(rgb.convert("P"), kind, transparency=3))]
     if suffix == "jpg":

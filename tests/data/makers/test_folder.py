@@ -96,10 +96,10 @@ class TestWhatIsTold:
         assert "1 images have no mask: b.png" in caplog.text
 
     def test_files_of_other_forms(self, tmp_path: Path, caplog) -> None:
-        touch(tmp_path, "i/a.png", "i/b.webp", "m/a.png", "m/b.gif", "i/notes.txt")
+        touch(tmp_path, "i/a.png", "i/b.heic", "m/a.png", "m/b.avif", "i/notes.txt")
         (tmp_path / "l.csv").write_text("image,label,split\na,x,train\n")
         folder_items(tmp_path / "i", tmp_path / "l.csv", tmp_path / "m")
-        assert "in no form that can be read: 1 *.gif (b.gif), 1 *.webp (b.webp)" in caplog.text
+        assert "in no form that can be read: 1 *.avif (b.avif), 1 *.heic (b.heic)" in caplog.text
 
     def test_several_masks_of_an_image(self, tmp_path: Path, caplog) -> None:
         touch(tmp_path, "a.png", "a_mask.png", "a_mask_1.png")
