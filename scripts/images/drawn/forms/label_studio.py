@@ -27,6 +27,7 @@ from scripts.images.drawn.outlines import (
     turned,
 )
 from scripts.images.drawn.pixel_borders import painted, runs_of_spans
+from scripts.images.reading import image_suffix
 
 BESIDE = ("choices", "taxonomy", "rating", "textarea", "labels")
 """What an annotation tells besides shapes."""
@@ -89,10 +90,15 @@ def _has_shapes(annotation: Mapping[str, Any]) -> bool:
 
 
 def _name(task: Mapping[str, Any]) -> str:
-    """Return the file name of a task's picture: what its data say, or the name that it was uploaded with."""
+    """Return the file name of a task's picture: what its data say, or the name that it was uploaded with.
+
+    Data may say other things of a picture, too: what stands under ``image`` comes first, then what has the suffix of an
+    image.
+    """
     data = task.get("data")
-    told = [value for value in data.values() if isinstance(value, str)] if isinstance(data, Mapping) else []
-    return next((each for each in told if "." in each[-8:]), _text(task.get("file_upload")))
+    told = {key: value for key, value in data.items() if isinstance(value, str)} if isinstance(data, Mapping) else {}
+    named = [*(each for each in told.values() if image_suffix(each)), *(e for e in told.values() if "." in e[-8:])]
+    return told.get("image") or next(iter(named), _text(task.get("file_upload")))
 
 
 def _text(value: Any) -> str:
@@ -205,10 +211,30 @@ def write(drawings: Sequence[Drawing]) -> str:
     """Return a task for each picture: polygons, and brush strokes of objects with holes."""
     tasks = []
     for number, drawing in enumerate(drawings, 1):
-        results = [_result(outline, drawing, f"r{at}") for at, outline in enumerate(drawing.outlines)]
-        annotation = {"id": number, "result": results, "was_cancelled": False}
+        annotation = {"id": number, "result": _results(drawing), "was_cancelled": False}
         tasks.append({"id": number, "data": {"image": drawing.file}, "annotations": [annotation]})
     return json.dumps(tasks)
+
+
+def write_tasks(drawings: Sequence[Drawing], told: Sequence[Mapping[str, Any]], place: str, version: str) -> str:
+    """Return tasks to be drawn, in their order, with what is proposed as predictions.
+
+    Args:
+        drawings: what is proposed for each picture.
+        told: of each, what the data of its task say besides.
+        place: what stands before the name of a picture's file, as Label Studio finds it.
+        version: what made the proposals.
+    """
+    tasks: list[dict[str, Any]] = [
+        {"data": {**more, "image": f"{place}{drawing.file}"},
+         "predictions": [{"model_version": version, "result": _results(drawing)}] if drawing.outlines else []}
+        for drawing, more in zip(drawings, told, strict=True)
+    ]  # fmt: skip
+    return json.dumps(tasks, indent=1)
+
+
+def _results(drawing: Drawing) -> list[dict[str, Any]]:
+    return [_result(outline, drawing, f"r{at}") for at, outline in enumerate(drawing.outlines)]
 
 
 def _result(outline: Outline, drawing: Drawing, name: str) -> dict[str, Any]:
