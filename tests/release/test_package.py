@@ -101,7 +101,7 @@ class TestZip:
         with pytest.raises(SystemExit) as caught:
             run("release", COMMANDS, ["package", "--out", str(tmp_path / "dist"), "--root", str(small_root)])
         assert caught.value.code == 2
-        assert "scripts/__init__.py: file is missing" in caplog.text
+        assert "file is missing (" in caplog.text and "models/model.pt: not a checkpoint" in caplog.text
         assert not (tmp_path / "dist").exists()
 
 

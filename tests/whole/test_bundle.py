@@ -112,7 +112,12 @@ class TestProperties:
         files = [str(CONFIGS / name) for name in ("train.json", overlay) if name]
         # MONAI builds what it checks
         small = {"dataset_dir": str(shapes_folder), "data#table": None, "data#split_column": "split", "demo": None}
-        small |= {"image_size": [64, 64], "network_def#pretrained": False, "output_dir": str(tmp_path)}
+        small |= {
+            "mask_rule#foreground": "nonzero",
+            "image_size": [64, 64],
+            "network_def#pretrained": False,
+            "output_dir": str(tmp_path),
+        }
         workflow = ConfigWorkflow(
             config_file=files, meta_file=str(CONFIGS / "metadata.json"), logging_file=False, workflow_type="train",
             **small,

@@ -67,7 +67,10 @@ def message(text: str) -> str:
         (("--network_def#backbon=x",), ("scripts.networks.joint_net.JointNet", "'backbon'")),
         (("--num_classes=3",), ("num_classes", "2 classes in the data: a, b", "--num_classes 2")),
         (("--data#table=nothing.csv",), ("nothing.csv: table is missing",)),
-        (("--active#protect_pseudo=false",), ("active#protect_pseudo", "False", "'false'")),
+        (
+            ("--active#protect_pseudo=false",),
+            ("active#protect_pseudo", "expected True or False; found false", "--active#protect_pseudo False"),
+        ),
     ],
 )
 def test_mistakes_in_the_config(run, data: Path, tmp_path: Path, arguments: Sequence[str], words: list[str]) -> None:
@@ -134,8 +137,12 @@ def test_text_of_the_data_is_never_evaluated(run, tmp_path: Path) -> None:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    for which in ({}, {"run_id": "run"}, {"run_id": "evaluate", "config": OVERLAY}):
-        code, text = run(data, output, f"--ckpt_dir={tmp_path}", "--active#max_overlays=4", **which)
+    for more, which in (
+        (["--active#max_overlays=4"], {}),
+        ([f"--ckpt_dir={tmp_path}"], {"run_id": "run"}),
+        ([], {"run_id": "evaluate", "config": OVERLAY}),
+    ):
+        code, text = run(data, output, *more, **which)
         assert code == 0, text[-3000:]
     with StateReader.open(output / "random_seed0") as state:
         assert {image.id for image in state.images()} > set(names.values())
