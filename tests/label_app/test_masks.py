@@ -149,7 +149,7 @@ REFUSED: dict[str, tuple[str, bytes, str]] = {
     "XML with entities": ("m.xml", ENTITY, "XML defines entities"),
     "a line": ("m.geojson", LINE, "not a polygon; expected Polygon or MultiPolygon; found LineString"),
     "two classes": ("m.geojson", TWO, "outlines name several classes of the image; expected one; found a, b"),
-    "GeoJSON that is none": ("m.geojson", b"{", "not GeoJSON"),
+    "GeoJSON that is none": ("m.geojson", b"{", "outlines are not JSON"),
 }
 
 
