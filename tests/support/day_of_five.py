@@ -237,7 +237,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--full", action="store_true", help="as in docs/reliability.md; else the short form")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(words)
-    seconds, kills = (120.0, 20) if options.full else (30.0, 3)
+    seconds, kills = (120.0, 20) if options.full else (45.0, 3)
     bad = 0
     print("| | sent | answered | kept | lost | refused | kills | rounds trained |")  # noqa: T201
     print("|---|---:|---:|---:|---:|---:|---:|---:|")  # noqa: T201
