@@ -14,7 +14,7 @@ from typing import Any
 STRIDE = 32
 """Sides of a working size are multiples of it: the encoder halves its input five times."""
 WORKING_AREA = 256 * 384
-"""Pixels of the working size that the published figures of GlaS hold for."""
+"""Pixels of the working size of ``glas.json``, at which the rules were tried."""
 _MOST_AREA = 4 * WORKING_AREA
 _SMALLEST_OBJECT = 12  # pixels across at working size, of one object in ten
 _STEPS_PER_IMAGE, _LEAST_STEPS, _MOST_STEPS = 3, 80, 400
@@ -97,7 +97,7 @@ def plan_of(found: Fingerprint) -> list[Choice]:
         Choice("num_classes", len(found.images), f"the table names {_listed(found.images)}"),
         Choice("image_size", list(size), why),
         Choice("batch_size", batch, _of_batch(batch, count)),
-        Choice("epoch_length", _EPOCH, "steps between two looks at the clock"),
+        Choice("epoch_length", _EPOCH, "every second epoch is validated, and may be kept"),
         Choice("max_epochs", steps // _EPOCH, f"{steps} steps: {_STEPS_PER_IMAGE} for each of {count} training "
                f"images, {_bounded(wanted, _LEAST_STEPS, _MOST_STEPS)}"),
         Choice("active#stage0#overrides#epoch_length", seen, f"{10 * seen * batch / count:.2g} looks at each of "
@@ -112,8 +112,8 @@ def plan_of(found: Fingerprint) -> list[Choice]:
 
 def _of_batch(batch: int, count: int) -> str:
     if batch == 8:
-        return "as published"
-    return "all images" if batch == count else "half of the published, since the working size is large"
+        return "as for GlaS and the demo"
+    return "all images" if batch == count else "half of 8, since the working size is large"
 
 
 def _bounded(wanted: int, least: int, most: int) -> str:

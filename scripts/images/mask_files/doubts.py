@@ -21,7 +21,7 @@ _MOST_CLASSES = 64  # of masks that number classes or objects and set 255 apart 
 _PICTURE_VALUES = 48
 _PICTURE_SHARE = 0.3
 FULL_BORDER = 0.75
-"""Share of the border from which on a mask may be inverted. Of the 165 masks of GlaS three cover more, at most 0.83."""
+"""Share of the border from which on a mask may be inverted. Of the 165 masks of GlaS nine cover more, at most 0.83."""
 
 
 def refuse_doubtful_values(values: np.ndarray, path: Path, every_value_counts: bool, names_ignored: bool) -> None:
@@ -152,8 +152,12 @@ def border_share(mask: np.ndarray) -> float:
     Args:
         mask: (H, W) uint8 with 0, 1, 255.
     """
-    border = np.concatenate([mask[0], mask[-1], mask[1:-1, 0], mask[1:-1, -1]])
-    return float((border == FOREGROUND).mean())
+    return float((border_of(mask) == FOREGROUND).mean())
+
+
+def border_of(values: np.ndarray) -> np.ndarray:
+    """Return the outermost pixels of (H, W) as (N,), of (H, W, C) as (N, C), each once."""
+    return np.concatenate([values[0], values[-1], values[1:-1, 0], values[1:-1, -1]])
 
 
 def _inner(values: np.ndarray) -> np.ndarray:

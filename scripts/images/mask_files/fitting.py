@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from scripts.core.errors import InputError, listed
-from scripts.images.mask_files.doubts import FULL_BORDER, border_share, frequent_colours
+from scripts.images.mask_files.doubts import FULL_BORDER, border_of, border_share, frequent_colours
 from scripts.images.masks import MaskRule, read_mask, stored_mask
 from scripts.images.values import BACKGROUND, FOREGROUND
 
@@ -47,7 +47,7 @@ def fitting_rule(paths: Sequence[str | Path]) -> Fitting:
     if any(mask.is_coloured for mask in stored):
         pixels = np.concatenate([mask.by_colour().reshape(-1, 3) for mask in stored])
         colours = frequent_colours(pixels, _FEW + 1)
-        border = frequent_colours(np.concatenate([_border(mask.by_colour()) for mask in stored]), 1)[0]
+        border = frequent_colours(np.concatenate([border_of(mask.by_colour()) for mask in stored]), 1)[0]
         drawn = [colour for colour in colours if colour != border]
         candidates = [MaskRule(), *([MaskRule(drawn)] if 0 < len(drawn) < _FEW else [])]
         values = f"colours {listed([str(colour) for colour in colours], _FEW)}"
@@ -89,7 +89,3 @@ def _fits(rule: MaskRule, paths: Sequence[Path]) -> bool:
         is_drawn = (mask == FOREGROUND).any() and (mask == BACKGROUND).any()
         good += bool(is_drawn and border_share(mask) <= FULL_BORDER)
     return 2 * good > len(paths)
-
-
-def _border(values: np.ndarray) -> np.ndarray:
-    return np.concatenate([values[0], values[-1], values[1:-1, 0], values[1:-1, -1]])
