@@ -19,7 +19,6 @@ from scripts.core.run_config import RunConfig
 from scripts.data.datalist import DataList, read_datalist
 from scripts.data.planning.fingerprint import fingerprint_of
 from scripts.data.planning.plan import Choice, Fingerprint, Speed, plan_of, seconds_of, within
-from scripts.data.tables import find_table, read_table
 from scripts.images.masks import MaskRule
 from scripts.networks.precision import autocast
 
@@ -69,7 +68,7 @@ class Planner:
             InputError: what is wrong with the table, or with a file that was looked at.
         """
         datalist = read_datalist(self.dataset_dir, check=False, **self.reading)
-        found = fingerprint_of(datalist, self.rule, self._has_split())
+        found = fingerprint_of(datalist, self.rule)
         choices = plan_of(found)
         speed = self._trial(choices, found)
         evaluated = len(datalist.items) - sum(found.images.values())
@@ -81,14 +80,6 @@ class Planner:
         logger.info("plan for %s\n%s", datalist.root, "\n".join(_lines(choices, seconds, self.budget)))
         logger.info("written: %s. Train with --config_file \"['bundle/configs/train.json','%s']\"", path, path)
         return path
-
-    def _has_split(self) -> bool:
-        root = Path(self.dataset_dir).expanduser()
-        table, column = self.reading.get("table"), self.reading.get("split_column", "split")
-        if root.is_file() and table is None:
-            root, table = root.parent, root.name
-        content = read_table(find_table(root.absolute(), table))
-        return column in content.columns and any(row.get(column) for row in content.rows)
 
     def _trial(self, choices: Sequence[Choice], found: Fingerprint) -> Speed:
         """Time the parts of a training with the network of the plan, on noise."""

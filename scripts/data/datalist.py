@@ -49,6 +49,7 @@ class DataList:
         mask_sha256: id -> SHA-256 of the mask file, of images that have one.
         quarantined: id -> what is wrong, of images that were left out because their files cannot be used.
         bits: of unsigned 16-bit images that count, see :mod:`scripts.images.bit_depth`.
+        is_drawn: whether the splits were drawn, since the table names none.
         watch: tells which of the files changed after they were read.
     """
 
@@ -60,6 +61,7 @@ class DataList:
     mask_sha256: Mapping[str, str] = field(default_factory=dict)
     quarantined: Mapping[str, str] = field(default_factory=dict)
     bits: int = FULL
+    is_drawn: bool = False
     watch: FileWatch = field(default_factory=FileWatch, compare=False)
 
     def split(self, name: str) -> list[Item]:
@@ -142,6 +144,7 @@ def read_datalist(
         problems += confusable_names([entry.row.get("label") for entry in entries], content.path)
         tell_of_empty_names(names, content.path)
     splits = _read_splits(entries, split_column, problems)
+    is_drawn = splits is None
     in_no_split = splits is not None and "" in splits.values()
     if splits is None:
         tell_of_drawing(content, split_column, seed)
@@ -175,7 +178,7 @@ def read_datalist(
     sha256 = _list_hash(items, names, image_sha256, mask_sha256)
     tell(items, names, image_sha256, quarantined)
     watch = _watched(items, of_file, stamps)
-    return DataList(tuple(items), names, sha256, image_sha256, root, mask_sha256, quarantined, bits, watch)
+    return DataList(tuple(items), names, sha256, image_sha256, root, mask_sha256, quarantined, bits, is_drawn, watch)
 
 
 def write_table(items: Iterable[Mapping[str, Any]], path: str | Path, classes: Sequence[str]) -> None:

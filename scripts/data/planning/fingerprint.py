@@ -23,13 +23,12 @@ _SPECK = 9
 T = TypeVar("T")
 
 
-def fingerprint_of(datalist: DataList, rule: MaskRule, has_split: bool) -> Fingerprint:
+def fingerprint_of(datalist: DataList, rule: MaskRule) -> Fingerprint:
     """Return what a plan needs to know of a data set.
 
     Args:
         datalist: its images; files need not be checked.
         rule: which mask values are foreground.
-        has_split: whether the table names the splits.
 
     Raises:
         InputError: an image or mask that was looked at cannot be read.
@@ -57,7 +56,7 @@ def fingerprint_of(datalist: DataList, rule: MaskRule, has_split: bool) -> Finge
         empty_classes=() if is_hopeless else empty,
         rule=None if fitting is None or fitting.rule is None else spelling(fitting.rule),
         has_patients=_has_patients(datalist.items),
-        has_split=has_split,
+        has_split=not datalist.is_drawn,
     )
 
 

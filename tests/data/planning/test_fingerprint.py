@@ -17,7 +17,7 @@ from tests.support.tiny_runs import make_images
 
 
 def look(folder: Path, rule: MaskRule = NONZERO) -> Fingerprint:
-    return fingerprint_of(read_datalist(folder, check=False, progress=False), rule, has_split=True)
+    return fingerprint_of(read_datalist(folder, check=False, progress=False), rule)
 
 
 def test_counts_sizes_and_objects(tmp_path: Path) -> None:
@@ -65,4 +65,15 @@ def test_without_masks_and_with_patients(tmp_path: Path) -> None:
         writer.writeheader()
         writer.writerows({**row, "mask": "", "patient_id": f"p{i // 2}"} for i, row in enumerate(rows))
     found = look(folder)
-    assert (found.object_px, found.has_patients) == (None, True)
+    assert (found.object_px, found.has_patients, found.has_split) == (None, True, True)
+
+
+def test_splits_that_are_drawn_are_known(tmp_path: Path) -> None:
+    folder = make_images(tmp_path, {"train": 8, "val": 2, "test": 2})
+    with open(folder / "data.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    with open(folder / "data.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows({**row, "split": ""} for row in rows)
+    assert not look(folder).has_split
