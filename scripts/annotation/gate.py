@@ -25,10 +25,10 @@ from scripts.images.drawn.outline_drawing import (
 )
 from scripts.images.drawn.outline_files import SUFFIXES, named_in, read_outlines
 from scripts.images.drawn.outlines import Picture, stems_of
+from scripts.images.files.names import FORMATS, NIFTI_SUFFIXES, image_stem, image_suffix
 from scripts.images.mask_files.doubts import FULL_BORDER, border_share
 from scripts.images.mask_grid import on_grid_of_image, refuse_other_size
 from scripts.images.masks import NONZERO, MaskRule, read_mask
-from scripts.images.reading import FORMATS, NIFTI_SUFFIXES, image_stem, image_suffix
 from scripts.images.values import BACKGROUND, FOREGROUND
 from scripts.images.windows import Window, cut_out
 

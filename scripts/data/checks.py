@@ -20,7 +20,7 @@ from scripts.core.errors import InputError, Problem, listed
 from scripts.data.picture_masks import may_be_picture, picture_problem
 from scripts.data.splits import patients_in_several_splits
 from scripts.data.tables import Table
-from scripts.images.bit_depth import FULL, depth_of
+from scripts.images.files.bit_depth import FULL, depth_of
 from scripts.images.mask_files.doubts import FULL_BORDER, border_share
 from scripts.images.mask_files.fitting import fitting_rule, spelling
 from scripts.images.mask_files.names import mask_paths
