@@ -41,12 +41,12 @@ class _Form(NamedTuple):
     """How files of some suffixes are read.
 
     Attributes:
-        read: path and bits that count -> uint8 (H, W, 3).
+        read: path, bits that count, and the file's bytes or None -> uint8 (H, W, 3).
         size: path -> (H, W) of what ``read`` returns, from the header.
         values: path -> the numbers stored, None where they need no look for their highest.
     """
 
-    read: Callable[[Path, int], np.ndarray]
+    read: Callable[[Path, int, bytes | None], np.ndarray]
     size: Callable[[Path], tuple[int, int]]
     values: Callable[[Path], np.ndarray | None]
 
@@ -59,13 +59,14 @@ def _form_of(path: Path) -> _Form:
     return _FORMS.get(image_suffix(path), _PICTURE)
 
 
-def read_image(path: Path | str, bits: int = FULL) -> np.ndarray:
+def read_image(path: Path | str, bits: int = FULL, content: bytes | None = None) -> np.ndarray:
     """Decode one image by the rule of this module.
 
     Args:
         path: the file.
         bits: how many bits of unsigned 16-bit numbers count, one of :data:`scripts.images.files.bit_depth.DEPTHS`;
             other files do not care.
+        content: bytes of the file, where they have been read.
 
     Returns:
         uint8 (H, W, 3), RGB, upright.
@@ -74,7 +75,7 @@ def read_image(path: Path | str, bits: int = FULL) -> np.ndarray:
         InputError: the file is missing, empty, damaged, misnamed, animated, too large, holds non-finite values, or
             values that need more bits.
     """
-    return _form_of(Path(path)).read(Path(path), bits)
+    return _form_of(Path(path)).read(Path(path), bits, content)
 
 
 def image_size(path: Path | str) -> tuple[int, int]:

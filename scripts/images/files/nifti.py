@@ -58,9 +58,9 @@ def nifti_values(path: Path, content: bytes | None = None) -> np.ndarray:
     return np.ascontiguousarray(values.swapaxes(0, 1))  # (X, Y[, C]) -> (H, W[, C])
 
 
-def read_nifti(path: Path, bits: int) -> np.ndarray:
+def read_nifti(path: Path, bits: int, content: bytes | None = None) -> np.ndarray:
     """Decode a NIfTI file as :func:`scripts.images.reading.read_image`."""
-    values = eight_bits(nifti_values(path), bits, path)
+    values = eight_bits(nifti_values(path, content), bits, path)
     if values.shape[2:] == (4,):
         return np.array(over_white(Image.fromarray(values, "RGBA")))
     return three_channels(values)

@@ -64,11 +64,11 @@ def opened_picture(path: Path, content: bytes | None = None) -> Iterator[Image.I
         raise InputError(damaged(path, error)) from error
 
 
-def read_picture(path: Path, bits: int) -> np.ndarray:
+def read_picture(path: Path, bits: int, content: bytes | None = None) -> np.ndarray:
     """Decode a picture as :func:`scripts.images.reading.read_image`."""
-    with opened_picture(path) as picture:
+    with opened_picture(path, content) as picture:
         if bits < FULL and _is_deep_colour(picture):
-            colours = _deep_colours(path, picture)
+            colours = _deep_colours(path, picture, content)
             colours[..., :3] = highest_bits(colours[..., :3], bits, path)
             colours[..., 3:] >>= 8  # alpha uses all bits
             return _to_rgb(Image.fromarray(colours.astype(np.uint8)), path, bits)
@@ -103,10 +103,10 @@ def _to_rgb(picture: Image.Image, path: Path, bits: int) -> np.ndarray:
     return np.array(over_white(picture) if picture.has_transparency_data else picture.convert("RGB"))
 
 
-def _deep_colours(path: Path, picture: Image.Image) -> np.ndarray:
+def _deep_colours(path: Path, picture: Image.Image, content: bytes | None = None) -> np.ndarray:
     """Return uint16 (H, W, C) of an opened picture with colours of 16 bits, upright."""
     high = np.asarray(ImageOps.exif_transpose(picture))
-    with opened_picture(path) as again:
+    with opened_picture(path, content) as again:
         low = np.asarray(ImageOps.exif_transpose(_with_low_bytes(again)))
     return high.astype(np.uint16) << 8 | low
 
