@@ -14,9 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from scripts.core.errors import InputError, Problem
+from scripts.images.files.faults import refuse_non_finite
+from scripts.images.files.names import is_nifti
+from scripts.images.files.nifti import nifti_values
+from scripts.images.files.pictures import opened_picture
 from scripts.images.mask_files.doubts import frequent_colours, mask_notes, refuse_doubtful_values
 from scripts.images.mask_files.stored import StoredMask, stored_in_array, stored_in_picture
-from scripts.images.reading import is_nifti, nifti_values, opened_picture, refuse_non_finite
 from scripts.images.values import IGNORE
 
 Colour = tuple[int, int, int]

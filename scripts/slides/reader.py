@@ -20,7 +20,8 @@ from PIL import Image
 
 from scripts.core.errors import InputError, Problem
 from scripts.core.optional import needed
-from scripts.images.reading import IMAGE_COMMAND, image_suffix
+from scripts.images.files.faults import IMAGE_COMMAND
+from scripts.images.files.names import image_suffix
 from scripts.slides.grid import Box
 from scripts.slides.tiled_tiff import TiledTiffReader
 
