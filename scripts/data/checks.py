@@ -189,14 +189,15 @@ def tell(
     Args:
         items: of the data list.
         names: class names.
-        image_sha256: id -> hash of the image file.
+        image_sha256: id -> hash of the image file; empty where no file was read.
         quarantined: id -> why the image was left out.
     """
     _warn_of_quarantine(quarantined)
     _tell_of_joined_masks(items)
     _warn_of_patients(items)
     _warn_of_small_classes(items, names)
-    _warn_of_copies(items, image_sha256)
+    if image_sha256:
+        _warn_of_copies(items, image_sha256)
 
 
 def background_labels(

@@ -38,6 +38,8 @@ class Fingerprint:
         rule: spelling of the mask rule that fits, where the one given makes all masks empty or full; else None.
         has_patients: whether patients are known, and some have several images.
         has_split: whether the table names train, val and test.
+        headers: training images whose size was looked at, where it was not that of all.
+        masks: masks of training images that were looked at, where it were not all.
     """
 
     images: Mapping[str, int]
@@ -49,6 +51,8 @@ class Fingerprint:
     rule: str | None = None
     has_patients: bool = False
     has_split: bool = True
+    headers: int | None = None
+    masks: int | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def plan_of(found: Fingerprint) -> list[Choice]:
     first, rounds = _masks(drawn)
     choices = [
         Choice("num_classes", len(found.images), f"the table names {_listed(found.images)}"),
-        Choice("image_size", list(size), why),
+        Choice("image_size", list(size), why + _of_sample(found)),
         Choice("batch_size", batch, _of_batch(batch, count)),
         Choice("epoch_length", _EPOCH, "every second epoch is validated, and may be kept"),
         Choice("max_epochs", steps // _EPOCH, f"{steps} steps: {_STEPS_PER_IMAGE} for each of {count} training "
@@ -108,6 +112,14 @@ def plan_of(found: Fingerprint) -> list[Choice]:
         Choice("active#rounds", rounds, f"until {_share(drawn, first, rounds)} of the images are drawn"),
     ]  # fmt: skip
     return choices + _of_data(found)
+
+
+def _of_sample(found: Fingerprint) -> str:
+    """Say how much was looked at, where that is not all."""
+    headers = f"{found.headers} of {sum(found.images.values())} images"
+    masks = f"{found.masks} of their masks"
+    parts = [text for text, number in ((headers, found.headers), (masks, found.masks)) if number is not None]
+    return f"; seen in a sample of {' and '.join(parts)}" if parts else ""
 
 
 def _of_batch(batch: int, count: int) -> str:
@@ -186,10 +198,13 @@ def within(
 
 def _of_data(found: Fingerprint) -> list[Choice]:
     choices = []
+    looked = "known masks" if found.masks is None else "sampled masks"
     if found.rule is not None:
-        choices.append(Choice("mask_rule", found.rule, "with the rule given all masks are empty, or all full", False))
+        choices.append(
+            Choice("mask_rule", found.rule, f"with the rule given all {looked} are empty, or all full", False)
+        )
     if found.empty_classes:
-        reason = f"all known masks of {', '.join(found.empty_classes)} are empty; if it has nothing to draw, say so"
+        reason = f"all {looked} of {', '.join(found.empty_classes)} are empty; if it has nothing to draw, say so"
         choices.append(Choice("data#background_classes", list(found.empty_classes), reason, False))
     if found.has_patients and not found.has_split:
         reason = "patients have several images: each stays within one split"

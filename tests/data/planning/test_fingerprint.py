@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from scripts.core.errors import InputError
 from scripts.data.datalist import read_datalist
+from scripts.data.planning import fingerprint
 from scripts.data.planning.fingerprint import fingerprint_of
-from scripts.data.planning.plan import Fingerprint
+from scripts.data.planning.plan import Fingerprint, plan_of
 from scripts.images.masks import NONZERO, MaskRule
 from tests.support.tiny_runs import make_images
 
@@ -77,3 +79,35 @@ def test_splits_that_are_drawn_are_known(tmp_path: Path) -> None:
         writer.writeheader()
         writer.writerows({**row, "split": ""} for row in rows)
     assert not look(folder).has_split
+
+
+def test_many_files_are_sampled_classes_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_images(tmp_path, {"train": 20, "val": 2, "test": 2}, normal={"train": 6, "val": 1, "test": 1})
+    whole = look(folder)
+    monkeypatch.setattr(fingerprint, "_HEADERS", 8)
+    monkeypatch.setattr(fingerprint, "_LEAST_MASKS", 6)
+    monkeypatch.setattr(fingerprint, "_MASK_PIXELS", 1)
+    read: list[str] = []
+    of_mask = fingerprint.read_whole_mask
+    monkeypatch.setattr(fingerprint, "read_whole_mask", lambda cell, rule: read.append(cell) or of_mask(cell, rule))
+    found = look(folder)
+    assert (whole.headers, whole.masks, found.headers, found.masks) == (None, None, 8, 6)
+    assert len(set(read)) == 6
+    assert sum("train_n" in path for path in read) == 2
+    assert (found.images, found.empty_classes, found.size) == (whole.images, ("n",), (64, 64))
+    assert look(folder) == found
+    assert "in a sample of 8 of 26 images and 6 of their masks" in plan_of(found)[1].reason
+
+
+def test_no_file_is_hashed_and_all_that_cannot_be_read_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_images(tmp_path, {"train": 6, "val": 2, "test": 2})
+    monkeypatch.setattr("scripts.data.datalist.file_sha256", None)
+    (folder / "val_00.png").write_bytes(b"no picture, and not looked at")
+    look(folder)
+    for name in ("train_00.png", "train_03.png"):
+        (folder / name).write_bytes(b"no picture")
+    with pytest.raises(InputError) as raised:
+        look(folder)
+    assert {Path(problem.where).name for problem in raised.value.problems} == {"train_00.png", "train_03.png"}

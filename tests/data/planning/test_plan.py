@@ -12,7 +12,7 @@ from scripts.data.planning.plan import WORKING_AREA, Fingerprint, Speed, plan_of
 from tests.support.plans import KINDS, PAGE, page
 from tests.support.tiny_runs import CONFIGS
 
-GLAS = Fingerprint({"benign": 29, "malignant": 38}, (522, 775), (430, 567), (522, 775), 62.3, has_patients=True)
+GLAS = Fingerprint({"benign": 29, "malignant": 38}, (522, 775), (430, 567), (522, 775), 61.6, has_patients=True)
 DEMO = Fingerprint({"benign": 12, "malignant": 12}, (192, 256), (192, 256), (192, 256), 18.7)
 SPEED = Speed(stage0_step=0.5, step=0.1, image=0.05)
 
