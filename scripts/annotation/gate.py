@@ -25,7 +25,8 @@ from scripts.images.drawn.outline_drawing import (
 )
 from scripts.images.drawn.outline_files import SUFFIXES, named_in, read_outlines
 from scripts.images.drawn.outlines import Picture, stems_of
-from scripts.images.files.names import FORMATS, NIFTI_SUFFIXES, image_stem, image_suffix
+from scripts.images.files.names import SUFFIXES as IMAGE_SUFFIXES
+from scripts.images.files.names import image_stem, image_suffix
 from scripts.images.mask_files.doubts import FULL_BORDER, border_share
 from scripts.images.mask_files.pictures import may_be_picture, picture_problem
 from scripts.images.mask_grid import on_grid_of_image, refuse_other_size
@@ -242,7 +243,7 @@ class Gate:
             said, drawn = spoken_class(outlines, self.data.classes, size)
             return draw_outlines(drawn, size), said, reaching_out(drawn, size)
         if not image_suffix(path):
-            accepted = ", ".join((*FORMATS, *NIFTI_SUFFIXES, *SUFFIXES))
+            accepted = ", ".join((*IMAGE_SUFFIXES, *SUFFIXES))
             raise InputError(Problem("not a format of masks", path.name, accepted, path.suffix or "no suffix"))
         image = Path(self._items[key]["image"])
         refuse_other_size(path, image, size, content)

@@ -17,12 +17,15 @@ FORMATS: dict[str, tuple[str, ...]] = {
     ".jp2": ("JPEG2000",),
 }
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
+DICOM_SUFFIXES = (".dcm", ".dicom")
+SUFFIXES = (*FORMATS, *reversed(NIFTI_SUFFIXES), *DICOM_SUFFIXES)
+"""All that are read."""
 
 
 def image_suffix(path: Path | str) -> str:
     """Return the accepted suffix that ``path`` ends in, in lower case, else ``""``: ``"a.NII.gz"`` -> ``".nii.gz"``."""
     name = Path(path).name.lower()
-    return next((suffix for suffix in (*NIFTI_SUFFIXES, *FORMATS) if name.endswith(suffix)), "")
+    return next((suffix for suffix in reversed(SUFFIXES) if name.endswith(suffix)), "")
 
 
 def image_stem(path: Path | str) -> str:

@@ -84,6 +84,12 @@ def size_of_picture(path: Path) -> tuple[int, int]:
         return (width, height) if turned else (height, width)
 
 
+def stored_size_of_picture(path: Path, content: bytes | None = None) -> tuple[int, int]:
+    """Return (H, W) of a picture as it is stored; ``content`` is the file's bytes, where they have been read."""
+    with opened_picture(path, content) as picture:
+        return picture.height, picture.width
+
+
 def deep_values(path: Path) -> np.ndarray | None:
     """Return the values, uint16 (H, W[, 3]), of a picture of 16-bit numbers, None for any other."""
     if not _may_be_deep(path):
