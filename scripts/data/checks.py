@@ -282,8 +282,7 @@ def _warn_of_small_classes(items: Sequence[Item], names: Sequence[str]) -> None:
 
 def _warn_of_copies(items: Sequence[Item], image_sha256: Mapping[str, str]) -> None:
     first: dict[str, Item] = {}
-    for item in items:
-        twin = first.setdefault(image_sha256[item["id"]], item)
-        if twin["split"] != item["split"]:
-            names = (twin["id"], twin["split"], item["id"], item["split"])
-            logger.warning("the same file content is in two splits: %s (%s) and %s (%s)", *names)
+    pairs = [(first.setdefault(image_sha256[item["id"]], item), item) for item in items]
+    shared = [f"{a['id']} ({a['split']}) and {b['id']} ({b['split']})" for a, b in pairs if a["split"] != b["split"]]
+    if shared:
+        logger.warning("the same file content is in two splits: %s", listed(shared))

@@ -16,10 +16,10 @@ STRIDE = 32
 WORKING_AREA = 256 * 384
 """Pixels of the working size of ``glas.json``, at which the rules were tried."""
 _MOST_AREA = 4 * WORKING_AREA
-_SMALLEST_OBJECT = 12  # pixels across at working size, of one object in ten
+_SMALLEST_OBJECT = 12  # pixels across at working size, of all but a tenth of the foreground
 _STEPS_PER_IMAGE, _LEAST_STEPS, _MOST_STEPS = 3, 80, 400
 _LEAST_STAGE0, _MOST_STAGE0 = 6, 100  # steps of an epoch of stage 0, which has ten
-_EPOCH = 20
+_EPOCH = 20  # steps; epochs are even in number, since every second is validated, and the last should be
 _DRAWN_FIRST, _DRAWN_AT_LAST = 0.12, 0.42  # shares of the training images
 _MOST_FIRST, _MOST_ROUNDS, _LEAST_ROUNDS = 24, 11, 3
 
@@ -33,7 +33,8 @@ class Fingerprint:
         size: median (height, width) in pixels of the training images in their files.
         smallest: least (height, width) of them.
         largest: greatest (height, width).
-        object_px: pixels across, in the files, that nine in ten objects of the masks reach; None without masks.
+        object_px: pixels across, in the files, that the objects of nine tenths of the foreground reach; None without
+            masks.
         empty_classes: classes of which masks are known, all without foreground.
         rule: spelling of the mask rule that fits, where the one given makes all masks empty or full; else None.
         has_patients: whether patients are known, and some have several images.
@@ -94,7 +95,8 @@ def plan_of(found: Fingerprint) -> list[Choice]:
     size, why = working_size(found.size, found.object_px)
     batch = min(8, count) if size[0] * size[1] <= 2 * WORKING_AREA else min(4, count)
     wanted = _STEPS_PER_IMAGE * count
-    steps = _whole(min(max(wanted, _LEAST_STEPS), _MOST_STEPS), _EPOCH)
+    epochs = 2 * math.floor(min(max(wanted, _LEAST_STEPS), _MOST_STEPS) / (2 * _EPOCH) + 0.5)
+    steps = epochs * _EPOCH
     seen = min(max(math.ceil(count / batch), _LEAST_STAGE0), _MOST_STAGE0)
     first, rounds = _masks(drawn)
     choices = [
@@ -102,7 +104,7 @@ def plan_of(found: Fingerprint) -> list[Choice]:
         Choice("image_size", list(size), why + _of_sample(found)),
         Choice("batch_size", batch, _of_batch(batch, count)),
         Choice("epoch_length", _EPOCH, "every second epoch is validated, and may be kept"),
-        Choice("max_epochs", steps // _EPOCH, f"{steps} steps: {_STEPS_PER_IMAGE} for each of {count} training "
+        Choice("max_epochs", epochs, f"{steps} steps: {_STEPS_PER_IMAGE} for each of {count} training "
                f"images, {_bounded(wanted, _LEAST_STEPS, _MOST_STEPS)}"),
         Choice("active#stage0#overrides#epoch_length", seen, f"{10 * seen * batch / count:.2g} looks at each of "
                f"{count} images in stage 0, {_bounded(math.ceil(count / batch), _LEAST_STAGE0, _MOST_STAGE0)}"),
@@ -185,7 +187,7 @@ def within(
 
     At least three rounds of 80 steps are left: what is faster says little of the method. Those of ``fixed`` stay.
     """
-    limits = {"active#rounds": (_LEAST_ROUNDS, 1), "max_epochs": (_LEAST_STEPS // _EPOCH, 1)}
+    limits = {"active#rounds": (_LEAST_ROUNDS, 1), "max_epochs": (_LEAST_STEPS // _EPOCH, 2)}
     for key, (least, step) in limits.items():
         if key in fixed:
             continue

@@ -27,7 +27,7 @@ def test_counts_sizes_and_objects(tmp_path: Path) -> None:
     assert found.images == {"a": 3, "b": 3}
     assert found.size == found.smallest == found.largest == (64, 64)
     areas = [(np.asarray(Image.open(path)) > 0).sum() for path in tmp_path.glob("train_*_mask.png")]
-    assert found.object_px == pytest.approx(np.sqrt(4 / np.pi * np.quantile(areas, 0.1)))
+    assert found.object_px == pytest.approx(np.sqrt(4 / np.pi * min(areas)))  # one in six is more than a tenth
     assert (found.empty_classes, found.rule, found.has_patients) == ((), None, False)
 
 
@@ -50,6 +50,18 @@ def test_classes_of_empty_masks_and_specks(tmp_path: Path) -> None:
             mask[0, 0] = 1  # one pixel is no object
             Image.fromarray(mask).save(path)
     assert look(folder).object_px == before.object_px
+
+
+def test_small_objects_count_by_their_share_of_a_mask(tmp_path: Path) -> None:
+    folder = make_images(tmp_path, {"train": 4, "val": 2, "test": 2})
+    for path in folder.glob("train_*_mask.png"):
+        mask = np.zeros((64, 64), np.uint8)
+        mask[2:12, 2:12] = mask[20:60, 20:60] = 1  # 100 and 1600 pixels
+        Image.fromarray(mask).save(path)
+    assert look(folder).object_px == pytest.approx(np.sqrt(4 / np.pi * 1600))
+    mask[20:60, 20:60] = 0
+    Image.fromarray(mask).save(path)  # the small one alone: a quarter of the masks
+    assert look(folder).object_px == pytest.approx(np.sqrt(4 / np.pi * 100))
 
 
 def test_a_rule_that_does_not_fit_is_seen(tmp_path: Path) -> None:
