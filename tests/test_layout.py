@@ -174,11 +174,11 @@ def test_every_file_stands_in_a_folder_of_the_table() -> None:
 
 
 def test_chains_are_short(graph: dict[str, set[str]]) -> None:
-    assert longest_chain(graph) <= 13
+    assert longest_chain(graph) <= 15
 
 
 LOADED = {
-    "prediction.predict": 49, "slides.predict": 31, "evaluation.evaluate": 46, "prediction.explain": 52,
+    "prediction.predict": 49, "slides.predict": 31, "evaluation.evaluate": 60, "prediction.explain": 52,
     "release.package": 8, "report.page": 23, "annotation.commands": 12, "annotation.export": 31,
     "slides.grid": 7,
 }  # fmt: skip

@@ -61,7 +61,8 @@ def fingerprint_of(datalist: DataList, rule: MaskRule) -> Fingerprint:
 
 
 def _masks(items: Sequence[Item], rule: MaskRule) -> list[np.ndarray]:
-    return [read_whole_mask(item["mask"], rule) for item in _spread([i for i in items if i["mask"]], _MASKS_PER_CLASS)]
+    masked = _spread([item for item in items if item["mask"]], _MASKS_PER_CLASS)
+    return [read_whole_mask(item["mask"], item["image"], rule) for item in masked]
 
 
 def _object_px(masks: Iterable[np.ndarray]) -> float | None:
