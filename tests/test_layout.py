@@ -174,12 +174,12 @@ def test_every_file_stands_in_a_folder_of_the_table() -> None:
 
 
 def test_chains_are_short(graph: dict[str, set[str]]) -> None:
-    assert longest_chain(graph) <= 13
+    assert longest_chain(graph) <= 15
 
 
 LOADED = {
-    "prediction.predict": 48, "slides.predict": 31, "evaluation.evaluate": 45, "prediction.explain": 51,
-    "release.package": 8, "report.page": 23, "annotation.commands": 12, "annotation.export": 30,
+    "prediction.predict": 49, "slides.predict": 31, "evaluation.evaluate": 60, "prediction.explain": 52,
+    "release.package": 8, "report.page": 23, "annotation.commands": 12, "annotation.export": 31,
     "slides.grid": 7,
 }  # fmt: skip
 """Entry -> most files of ``scripts`` that may be loaded with it."""

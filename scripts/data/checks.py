@@ -61,9 +61,10 @@ def check_items(
         mask = None
         if item.get("mask"):
             faults: list[Problem] = []
-            read = _collect(partial(read_whole_mask_and_notes, item["mask"], rule), faults)
+            read = _collect(partial(read_whole_mask_and_notes, item["mask"], item["image"], rule), faults)
             pictures = [] if image is None else _pictures(item["mask"], image, bool(faults))
-            found += pictures or faults  # that it is a picture explains what its values are
+            told = pictures or faults  # that it is a picture explains what its values are
+            found += [problem for problem in told if problem not in found]  # outlines need the image, too
             mask = None if read is None else read[0]
             for note in [] if read is None else read[1]:
                 notes.setdefault(note, []).append(str(item["id"]))

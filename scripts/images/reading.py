@@ -15,11 +15,12 @@ transparency of any kind        the image over a white background (the colour of
 CMYK, YCbCr                     Pillow's conversion to RGB
 other integers, floats          minimum to maximum stretched over 0..255 (a constant image becomes 0)
 grey                            three equal channels
+TIFF pages that are channels    red, green, blue, grey over all (:mod:`scripts.images.files.tiff`)
 DICOM                           rescaled, then by its window, else by its bits (:mod:`scripts.images.files.dicom`)
 NIfTI (X, Y[, 1][, 3])          axis 0 is x: transposed to (H, W); the affine is not used; RGB dtypes accepted
 ==============================  ========================================================================
 
-Refused: animated or multi-page files, a content that is not what the suffix says, values that are not finite, and
+Refused: other animated or multi-page files, a content that is not what the suffix says, values that are not finite, and
 pictures beyond Pillow's limit against decompression bombs, which holds for NIfTI as well. Of a multi-picture JPEG
 (MPO, written by some cameras) the first picture is the image.
 """

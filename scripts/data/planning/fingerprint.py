@@ -87,7 +87,7 @@ def fingerprint_of(datalist: DataList, rule: MaskRule, skip: bool = False) -> Fi
 
 
 def _look(item: Item, rule: MaskRule) -> _Look:
-    mask = read_whole_mask(item["mask"], rule)
+    mask = read_whole_mask(item["mask"], item["image"], rule)
     inside = mask == FOREGROUND
     sizes = np.bincount(connected_components(inside).ravel())[1:]
     return _Look(item["label"], bool(inside.any()), bool((mask == BACKGROUND).any()), sizes[sizes >= _SPECK])
