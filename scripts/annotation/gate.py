@@ -29,6 +29,7 @@ from scripts.images.mask_files.doubts import FULL_BORDER, border_share
 from scripts.images.mask_grid import on_grid_of_image, refuse_other_size
 from scripts.images.masks import NONZERO, MaskRule, read_mask
 from scripts.images.reading import FORMATS, NIFTI_SUFFIXES, image_stem, image_suffix
+from scripts.images.slide_files.region import is_region
 from scripts.images.values import BACKGROUND, FOREGROUND
 from scripts.images.windows import Window, cut_out
 
@@ -158,6 +159,10 @@ class Gate:
         self.refuse_image(key, was_asked)
         return self._of_boxes(key, path.name, boxes, "", window)
 
+    def knows(self, key: str) -> bool:
+        """Tell whether an image of the run has this id."""
+        return key in self._items
+
     def images_in(self, key: str, path: Path) -> list[str]:
         """Return the ids of the images that a file of outlines names, if it has no image's name itself; else none."""
         if key in self._items or path.suffix.lower() not in SUFFIXES:
@@ -240,7 +245,7 @@ class Gate:
             refuse_costly(outlines, size, path.name)
             said, drawn = spoken_class(outlines, self.data.classes, size)
             return draw_outlines(drawn, size), said, reaching_out(drawn, size)
-        if not image_suffix(path):
+        if not image_suffix(path) or is_region(path):
             accepted = ", ".join((*FORMATS, *NIFTI_SUFFIXES, *SUFFIXES))
             raise InputError(Problem("not a format of masks", path.name, accepted, path.suffix or "no suffix"))
         image = Path(self._items[key]["image"])
@@ -268,7 +273,8 @@ class Gate:
             beyond -= int((mask == FOREGROUND).sum())
             notes += [f"{beyond} pixels outside of the window are left out ({window})"] if beyond else []
         if not (mask == FOREGROUND).any():
-            if name not in self.empty_classes and window is None:
+            may_be_empty = window is not None or is_region(self._items[key]["image"])  # a part need not hold anything
+            if name not in self.empty_classes and not may_be_empty:
                 cure = (
                     "Draw what is to be found, or say that it cannot be drawn. Where images of the class may have "
                     f"none, start the run with --active#gate#empty_classes \"['{name}']\"."

@@ -45,6 +45,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from scripts.core.errors import InputError, Problem
 from scripts.images.bit_depth import FULL, is_deep_colour, with_low_bytes
+from scripts.images.slide_files.region import REGION_SUFFIX, is_region, load_region, region_pixels
 
 FORMATS: dict[str, tuple[str, ...]] = {
     ".png": ("PNG",),
@@ -76,7 +77,6 @@ _DECODING_ERRORS = (
 _EXIF_ORIENTATION = 0x0112
 _TILE_WIDTH = 322
 SLIDE_COMMAND = "--config_file bundle/configs/slide.json --slides"
-IMAGE_COMMAND = "--config_file bundle/configs/inference.json --dataset_dir"
 _TURNED = (5, 6, 7, 8)
 _NIFTI_BYTES = 4  # per pixel, of the largest file that is read; with 8-byte numbers it has half as many pixels
 _NIFTI_HEADER = 2**24  # with extensions
@@ -87,7 +87,7 @@ _NIFTI2_HEADER = _NIFTI2_BYTES.to_bytes(4, "little")  # its size is what tells t
 def image_suffix(path: Path | str) -> str:
     """Return the accepted suffix that ``path`` ends in, in lower case, else ``""``: ``"a.NII.gz"`` -> ``".nii.gz"``."""
     name = Path(path).name.lower()
-    return next((suffix for suffix in (*NIFTI_SUFFIXES, *FORMATS) if name.endswith(suffix)), "")
+    return next((suffix for suffix in (REGION_SUFFIX, *NIFTI_SUFFIXES, *FORMATS) if name.endswith(suffix)), "")
 
 
 def image_stem(path: Path | str) -> str:
@@ -117,6 +117,8 @@ def read_image(path: Path | str, bits: int = FULL) -> np.ndarray:
             values that need more bits.
     """
     path = Path(path)
+    if is_region(path):
+        return region_pixels(path)
     if is_nifti(path):
         values = nifti_values(path)
         if values.shape[2:] != (4,):
@@ -179,6 +181,8 @@ def stored_size(path: Path, content: bytes | None = None) -> tuple[int, int]:
     Raises:
         InputError: as :func:`read_image`, for what the header shows.
     """
+    if is_region(path) and content is None:
+        return load_region(path).size
     if is_nifti(path):
         with _nifti_errors(path, content), _nifti_source(path, content) as source:
             columns, rows = _nifti_header(path, source.read(_NIFTI2_BYTES)).get_data_shape()[:2]
@@ -194,7 +198,7 @@ def image_size(path: Path | str) -> tuple[int, int]:
         InputError: as :func:`read_image`, for what the header shows.
     """
     path = Path(path)
-    if is_nifti(path):
+    if is_nifti(path) or is_region(path):
         return stored_size(path)
     with opened_picture(path) as picture:
         width, height = picture.size
@@ -282,7 +286,7 @@ _REPLACE = "Replace the file, or take it out of the list."
 
 def _refuse_unreadable(path: Path, content: bytes | None) -> None:
     """Raise InputError for what can be said before any decoder sees the file."""
-    if not image_suffix(path):
+    if not image_suffix(path) or is_region(path):  # no decoder is for a region
         accepted = ", ".join((*FORMATS, *reversed(NIFTI_SUFFIXES)))
         problem = Problem("not a format that can be read", str(path), accepted, path.suffix or "no suffix")
     elif content is None and not os.path.isfile(
