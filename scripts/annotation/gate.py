@@ -25,11 +25,11 @@ from scripts.images.drawn.outline_drawing import (
 )
 from scripts.images.drawn.outline_files import SUFFIXES, named_in, read_outlines
 from scripts.images.drawn.outlines import Picture, stems_of
+from scripts.images.files.names import FORMATS, NIFTI_SUFFIXES, image_stem, image_suffix, is_region
 from scripts.images.mask_files.doubts import FULL_BORDER, border_share
+from scripts.images.mask_files.pictures import may_be_picture, picture_problem
 from scripts.images.mask_grid import on_grid_of_image, refuse_other_size
 from scripts.images.masks import NONZERO, MaskRule, read_mask
-from scripts.images.reading import FORMATS, NIFTI_SUFFIXES, image_stem, image_suffix
-from scripts.images.slide_files.region import is_region
 from scripts.images.values import BACKGROUND, FOREGROUND
 from scripts.images.windows import Window, cut_out
 
@@ -250,6 +250,10 @@ class Gate:
             raise InputError(Problem("not a format of masks", path.name, accepted, path.suffix or "no suffix"))
         image = Path(self._items[key]["image"])
         refuse_other_size(path, image, size, content)
+        if may_be_picture(path, size, content):
+            problem = picture_problem(path, self.data.store.original_image(key), content)
+            if problem is not None:
+                raise InputError(problem)
         mask = read_mask(path, self.rule, content)
         return on_grid_of_image(mask, path, image, size, content), "", ""
 

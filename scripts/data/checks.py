@@ -17,13 +17,13 @@ import numpy as np
 from tqdm import tqdm
 
 from scripts.core.errors import InputError, Problem, listed
-from scripts.data.picture_masks import may_be_picture, picture_problem
 from scripts.data.splits import patients_in_several_splits
 from scripts.data.tables import Table
-from scripts.images.bit_depth import FULL, depth_of
+from scripts.images.files.bit_depth import FULL, depth_of
 from scripts.images.mask_files.doubts import FULL_BORDER, border_share
 from scripts.images.mask_files.fitting import fitting_rule, spelling
 from scripts.images.mask_files.names import mask_paths
+from scripts.images.mask_files.pictures import may_be_picture, picture_problem
 from scripts.images.mask_files.several import read_whole_mask_and_notes
 from scripts.images.masks import MaskRule
 from scripts.images.reading import highest_value, read_image
@@ -107,8 +107,8 @@ def seen_bits(items: Iterable[Mapping[str, Any]]) -> int:
 
 def _pictures(cell: str, image: np.ndarray, in_doubt: bool) -> list[Problem]:
     """Return a problem for each file of a mask that is a picture; small files are looked at only where in doubt."""
-    paths = [path for path in mask_paths(cell) if Path(path).is_file()]
-    tried = (picture_problem(path, image) for path in paths if in_doubt or may_be_picture(path, image))
+    paths = [path for path in map(Path, mask_paths(cell)) if path.is_file()]
+    tried = (picture_problem(path, image) for path in paths if in_doubt or may_be_picture(path, image.shape[:2]))
     return [problem for problem in tried if problem is not None]
 
 

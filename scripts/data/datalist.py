@@ -27,7 +27,7 @@ from scripts.data.file_watch import FileWatch, Stamp, stamp_of
 from scripts.data.labels import confusable_names, tell_of_empty_names, unknown_labels, unusable_names, with_class_labels
 from scripts.data.splits import SPLITS, few_validation_masks, make_split, make_split_of_patients, split_name
 from scripts.data.tables import Table, find_table, read_table
-from scripts.images.bit_depth import DEPTHS, FULL
+from scripts.images.files.bit_depth import DEPTHS, FULL
 from scripts.images.mask_files.names import SEPARATOR, mask_paths
 from scripts.images.masks import NONZERO, MaskRule
 
@@ -48,7 +48,7 @@ class DataList:
         root: folder of the data set.
         mask_sha256: id -> SHA-256 of the mask file, of images that have one.
         quarantined: id -> what is wrong, of images that were left out because their files cannot be used.
-        bits: of unsigned 16-bit images that count, see :mod:`scripts.images.bit_depth`.
+        bits: of unsigned 16-bit images that count, see :mod:`scripts.images.files.bit_depth`.
         is_drawn: whether the splits were drawn, since the table names none.
         watch: tells which of the files changed after they were read.
     """

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from scripts.core.errors import Problem, listed
 from scripts.data.tables import EMPTY_CELLS, Row, Table
-from scripts.images.reading import is_image_file
+from scripts.images.files.names import is_image_file
 
 logger = logging.getLogger(__name__)
 CLASS_COLUMNS = ("class", "class_name", "class_label", "classification", "category", "diagnosis", "grade", "type")

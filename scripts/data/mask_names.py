@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.core.errors import listed
-from scripts.images.reading import image_stem, is_image_file
+from scripts.images.files.names import image_stem, is_image_file
 
 MASK_ENDINGS = ("_anno", "_mask", "_seg", "_segmentation", "_gt", "_label")
 """Endings of files that are masks even where no image of that name is found."""

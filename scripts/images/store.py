@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from scripts.images.bit_depth import FULL
+from scripts.images.files.bit_depth import FULL
 from scripts.images.mask_files.several import read_whole_mask
 from scripts.images.masks import NONZERO, MaskRule
 from scripts.images.reading import image_size as size_of_file

@@ -21,8 +21,9 @@ from scripts.core.errors import InputError, Problem, listed
 from scripts.core.files import make_folder, remove_leftovers, write_atomic
 from scripts.core.optional import needed
 from scripts.core.result_files import Record, csv_bytes
-from scripts.images.reading import is_image_file
-from scripts.images.slide_files.reader import IMAGE_COMMAND, SUFFIXES, Slide
+from scripts.images.files.faults import IMAGE_COMMAND
+from scripts.images.files.names import is_image_file
+from scripts.images.slide_files.reader import SUFFIXES, Slide
 from scripts.networks.engines.choice import engine_of
 from scripts.networks.interface import joint_network
 from scripts.networks.model_file import TrainedModel

@@ -3,9 +3,9 @@
     python -m tests.support.slide_pool --side 10000 --out runs/slide_pool
 
 The slides of the pool are ``benign`` and ``malignant`` (its right half alone); two small ones are for validation. Every
-command is started as a user does. The first two trainings are killed (SIGKILL) when they have a checkpoint, and the
-same command is given again. Answers are the true outlines within the rectangles, in pixels of the slide. It prints Dice
-of the masks of the whole slides against the truth, and what was written, by kind of file.
+command is started as a user does. Two trainings are killed (SIGKILL), when stage 0 is done and while the network trains
+on the first answers, and given again. Answers are the true outlines within the rectangles, in pixels of the slide. It
+prints Dice of the masks of the whole slides against the truth, and what was written, by kind of file.
 """
 
 from __future__ import annotations
@@ -61,21 +61,23 @@ class Outcome:
     rounds: list[list[str]]
 
 
-def play(out: Path, side: int, tile: int, most: int, settings: dict[str, Any], fields: int = 24) -> Outcome:
-    """Do all of it in the folder ``out``, where slides that are there are used again."""
+def play(
+    out: Path, side: int, tile: int, most: int, settings: dict[str, Any], fields: int = 24, after: float = 5
+) -> Outcome:
+    """Do all of it in the folder ``out``, where slides that are there are used again; kill ``after`` seconds."""
     mosaics = _slides(out, side, fields)
     pool = out / "pool"
     make = f"--labels {out}/slides.csv --mpp 0.5 --tile {tile} --most {most} --masks {out}/val_masks --out {pool}"
     _command(["-m", "scripts.data", "slides", str(out / "slides"), *make.split()])
     words = ["--dataset_dir", str(pool), "--output_dir", str(out / "run"), "--oracle", "folder", "--active#rounds", "2"]
     train = [*TRAIN, *words, *(f"--{key}={value}" for key, value in settings.items())]
-    kills = _killed(train, out / "run")  # in stage 0
+    kills = _killed(train, out / "run", 0.0)  # when stage 0 is done: the queries are being chosen
     _command(train)
     folder, rounds = out / "run" / "label_prop_seed0", []
     for index in range(2):
         rounds.append(_answer(folder, index, mosaics))
         if index == 0:
-            kills += _killed(train, out / "run")  # while the network trains on the first answers
+            kills += _killed(train, out / "run", after)  # while the network trains on the first answers
         _command(train)
     _command([*PREDICT, "--slides", str(out / "slides"), "--output_dir", str(out / "predicted"), "--model#output_dir",
               str(out / "run"), "--mpp", "0.5"])  # fmt: skip
@@ -115,16 +117,16 @@ def _command(words: Sequence[str]) -> None:
     sys.stderr.write(f"{name}: {time.perf_counter() - start:.0f} s\n")
 
 
-def _killed(words: Sequence[str], folder: Path) -> int:
-    """Start a command, kill it when it has written a checkpoint; return how many kills that were, 0 or 1."""
+def _killed(words: Sequence[str], folder: Path, after: float) -> int:
+    """Start a command, kill it so many seconds after it committed a phase; return how many kills that were, 0 or 1."""
     begin = time.time()
     process = subprocess.Popen([sys.executable, *words], cwd=ROOT, env=_environment(), stdout=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
     while process.poll() is None:
-        if any(_time_of(path) >= begin for path in folder.rglob("*.ckpt")):
+        if any(_time_of(path) >= begin for path in folder.rglob("journal.jsonl")):
+            time.sleep(after)
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            return 1
+            return int(process.wait() == -signal.SIGKILL)
         time.sleep(0.02)
     return 0
 

@@ -20,9 +20,10 @@ from scripts.data.datalist import DataList
 from scripts.images.drawn.drawings import FOREGROUND_NAME, closed, drawing_of
 from scripts.images.drawn.outlines import Outline, rectangle
 from scripts.images.drawn.placed import put_back
+from scripts.images.files.names import is_region
 from scripts.images.png import png_to_mask
 from scripts.images.slide_files.box import Box
-from scripts.images.slide_files.region import Region, is_region, load_region
+from scripts.images.slide_files.region import Region, load_region
 from scripts.images.windows import Window
 
 FOLDER = "slides"

@@ -25,9 +25,10 @@ from scripts.images.drawn.outline_files import SUFFIXES as OUTLINES
 from scripts.images.drawn.outline_files import read_outlines
 from scripts.images.drawn.outlines import Outline, Picture
 from scripts.images.drawn.placed import cut_to
+from scripts.images.files.names import REGION_SUFFIX
 from scripts.images.slide_files.box import Box
 from scripts.images.slide_files.reader import SUFFIXES, Slide
-from scripts.images.slide_files.region import REGION_SUFFIX, Region, digest_of
+from scripts.images.slide_files.region import Region, digest_of
 
 logger = logging.getLogger(__name__)
 _SAME_SHAPE = 0.01  # by which a mask may be higher or wider than its slide, after it was reduced

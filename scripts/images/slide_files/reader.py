@@ -19,10 +19,11 @@ from PIL import Image
 
 from scripts.core.errors import InputError, Problem
 from scripts.core.optional import needed
+from scripts.images.files.faults import IMAGE_COMMAND
+from scripts.images.files.names import image_suffix
 from scripts.images.slide_files.box import Box
 from scripts.images.slide_files.tiled_tiff import tiled_tiff_reader
 
-IMAGE_COMMAND = "--config_file bundle/configs/inference.json --dataset_dir"
 BACKENDS = ("openslide", "tifffile")
 SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".scn", ".mrxs", ".vms", ".vmu", ".bif", ".svslide")
 _PLAUSIBLE_MPP = (0.02, 20.0)  # default resolutions of other programs, such as 72 dpi, are no measurements
@@ -78,7 +79,7 @@ class Slide:
         except self._errors as error:
             other = "tifffile" if backend == "openslide" else "openslide"
             cure = f"Replace the file, or try --backend {other}."
-            if path.suffix.lower() in (".tif", ".tiff"):  # which may be either
+            if image_suffix(path):  # a TIFF may be either
                 cure += f" If it is an image of usual size, predict it with {IMAGE_COMMAND} {path}."
             raise InputError(
                 Problem(f"{backend} cannot open the slide", str(path), found=_text(error), cure=cure)

@@ -23,14 +23,15 @@ from PIL import Image
 
 from scripts.core.errors import InputError, Problem
 from scripts.core.files import plain_file
+from scripts.images.drawn.filling import fill
 from scripts.images.slide_files.box import Box
 from scripts.images.slide_files.reader import BACKENDS, Slide
 
-REGION_SUFFIX = ".region"
 _MOST_BYTES = 64 * 1024**2
 _MOST_OPEN = 8
 _BLOCKS, _BLOCK = 64, 64 * 1024  # of a slide that are looked at for its digest
-_REMAKE = "Bring the slide back as it was, or make the pool anew with python -m scripts.data slides."
+_ANEW = "Make the pool anew with python -m scripts.data slides."
+_REMAKE = f"Bring the slide back as it was. {_ANEW.replace('Make', 'Or make')}"
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,6 @@ class Region:
         return Path(os.path.normpath(file.resolve().parent / self.slide))
 
 
-def is_region(path: Path | str) -> bool:
-    """Say whether the suffix is that of a region's file."""
-    return Path(path).name.lower().endswith(REGION_SUFFIX)
-
-
 def load_region(path: Path | str) -> Region:
     """Read a region's file, not the slide.
 
@@ -90,9 +86,8 @@ def load_region(path: Path | str) -> Region:
             raise ValueError(f"more than {_MOST_BYTES} bytes")
         return _region_of(json.loads(content))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        cure = "Make the pool anew with python -m scripts.data slides."
         found = f"{type(error).__name__}: {error}"[:200]
-        raise InputError(Problem("not a region of a slide", str(path), "JSON of a region", found, cure)) from error
+        raise InputError(Problem("not a region of a slide", str(path), "JSON of a region", found, _ANEW)) from error
 
 
 def _region_of(told: Any) -> Region:
@@ -111,37 +106,58 @@ def _region_of(told: Any) -> Region:
     )  # fmt: skip
 
 
-def region_pixels(path: Path | str) -> npt.NDArray[np.uint8]:
+def read_region(path: Path, bits: int = 8, content: bytes | None = None) -> npt.NDArray[np.uint8]:
     """Return the pixels of a region, uint8 (H, W, 3) RGB; what the slide leaves out is white.
+
+    Args:
+        path: of the region's file.
+        bits: slides have 8, whatever other images of a data set have.
+        content: of the file, where it was read; a region that is no file of the data set is refused.
 
     Raises:
         InputError: file or slide cannot be read, the slide is another one, or the region is not in it.
     """
-    slide, region = _opened(Path(path))
-    return slide.read_area(region.level, region.area, region.size)
-
-
-def region_values(path: Path | str) -> npt.NDArray[np.uint8]:
-    """Return the values of a mask's region, uint8 (H, W), by nearest neighbour; what the slide leaves out is 0.
-
-    Raises:
-        InputError: as :func:`region_pixels`.
-    """
-    slide, region = _opened(Path(path))
-    return slide.read_values(region.level, region.area, region.size)
-
-
-def _opened(path: Path) -> tuple[Slide, Region]:
+    if content is not None:
+        raise InputError(Problem("a region of a slide cannot be sent", path.name, "pixels", "the name of a file"))
     region = load_region(path)
     if region.outlines is not None:
         raise InputError(Problem("region holds outlines, no pixels", str(path), "a region of a slide", "a mask"))
+    return _opened(path, region).read_area(region.level, region.area, region.size)
+
+
+def size_of_region(path: Path) -> tuple[int, int]:
+    """Return (H, W) of :func:`read_region`, from the region's file alone; ``InputError`` where that is none."""
+    return load_region(path).size
+
+
+def region_values(path: Path) -> npt.NDArray[np.uint8]:
+    """Return the values of a mask's region, uint8 (H, W): of its outlines, or of a slide by nearest neighbour.
+
+    What the slide leaves out is 0; inside of outlines is 255, which is foreground by each of the usual rules.
+
+    Raises:
+        InputError: as :func:`read_region`; a polygon that is none.
+    """
+    region = load_region(path)
+    if region.outlines is None:
+        return _opened(path, region).read_values(region.level, region.area, region.size)
+    values = np.zeros(region.size, np.uint8)
+    for rings in region.outlines:
+        try:
+            fill(values, [np.array(ring, np.float64).reshape(-1, 2) for ring in rings], 255)
+        except (ValueError, TypeError) as error:
+            raise InputError(Problem("not a polygon", str(path), "rings of (x, y)", cure=_ANEW)) from error
+    return values
+
+
+def _opened(path: Path, region: Region) -> Slide:
     slide = opened_slide(region.slide_path(path), region.backend, region.file_bytes, region.digest)
     height, width = slide.size
     if not 0 <= region.level < len(slide.levels) or region.area.bottom > height or region.area.right > width:
         expected = f"within {width} x {height} pixels and {len(slide.levels)} levels"
         found = f"level {region.level}, {list(region.area)}"
         raise InputError(Problem("region is not in its slide", str(path), expected, found, _REMAKE))
-    return slide, region
+    return slide
 
 
 def opened_slide(path: Path, backend: str, size: int, digest: str) -> Slide:

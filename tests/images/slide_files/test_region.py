@@ -9,8 +9,10 @@ import pytest
 from PIL import Image
 
 from scripts.core.errors import InputError
+from scripts.images.files.names import image_stem, is_image_file
+from scripts.images.files.pictures import opened_picture
 from scripts.images.masks import read_mask
-from scripts.images.reading import image_size, image_stem, is_image_file, opened_picture, read_image
+from scripts.images.reading import image_size, read_image
 from scripts.images.slide_files.box import Box
 from scripts.images.slide_files.region import load_region
 from tests.support.regions import write_region
