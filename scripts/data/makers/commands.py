@@ -1,4 +1,4 @@
-"""The commands ``python -m scripts.data folder | glas | cub | folds | slides``: make the table of a data set."""
+"""The commands ``python -m scripts.data folder | glas | cub | folds | slides | top``: make the table of a data set."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from scripts.data.makers.given import Made
 from scripts.data.makers.glas import glas_items
 from scripts.data.makers.slide_tiles import TileRule
 from scripts.data.makers.slides import slide_items
+from scripts.data.makers.top_regions import keep_top
 from scripts.data.splits import SPLITS
 from scripts.images.slide_files.tissue import BLACK, WHITE
 
@@ -122,6 +123,21 @@ def slides(
     rule = TileRule(tile, mpp, slide_mpp, min_tissue, thin, most, white, black)
     paths = (str(slides), str(labels), str(out), rule, None if masks is None else str(masks))
     _write(slide_items(*paths, backend, seed, val_fraction, test_fraction), Path(str(out), "data.csv"), ("slide",))
+
+
+def top(table: str, predictions: str, out: str, positive: str, share: float = 0.5) -> None:
+    """Leave regions of positive slides out of the training that look least positive to a model.
+
+    Args:
+        table: data.csv of a pool of slides.
+        predictions: predictions.csv of it, by a model of its run.
+        out: CSV to write, in the folder of the pool; read it with data#table.
+        positive: class whose slides may have regions of another class, or several with commas between them.
+        share: of the regions of such a slide that are kept, above 0, up to 1.
+    """
+    classes = [name.strip() for name in str(positive).split(",")]
+    for slide, count in keep_top(Path(str(table)), Path(str(predictions)), Path(str(out)), classes, share).items():
+        logger.info("%s: %d regions of slide %s left out", out, count, slide)
 
 
 def folds(table: str, out: str, folds: int = 5, seed: int = 0, val_fraction: float = 0.2) -> None:
