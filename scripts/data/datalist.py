@@ -186,10 +186,18 @@ def read_datalist(
     return DataList(tuple(items), names, sha256, image_sha256, root, mask_sha256, quarantined, bits, is_drawn, watch)
 
 
-def write_table(items: Iterable[Mapping[str, Any]], path: str | Path, classes: Sequence[str]) -> None:
+def write_table(
+    items: Iterable[Mapping[str, Any]], path: str | Path, classes: Sequence[str], further: Sequence[str] = ()
+) -> None:
     """Write items as the CSV that :func:`read_datalist` reads, in one step.
 
     Paths within the folder of ``path`` become relative to it, others stay absolute.
+
+    Args:
+        items: with the keys of the columns.
+        path: of the CSV.
+        classes: names by label index.
+        further: columns for people, which are not read again.
     """
     folder = Path(path).absolute().parent
 
@@ -208,8 +216,9 @@ def write_table(items: Iterable[Mapping[str, Any]], path: str | Path, classes: S
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    writer.writerows([cell(item, column) for column in _COLUMNS] for item in items)
+    columns = (*_COLUMNS, *further)
+    writer.writerow(columns)
+    writer.writerows([cell(item, column) for column in columns] for item in items)
     write_atomic(Path(path), text.getvalue().encode())
 
 

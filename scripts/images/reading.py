@@ -1,7 +1,8 @@
 """Reading images: every accepted file becomes a uint8 RGB array by one written rule, or is refused with a reason.
 
-Accepted are PNG, BMP, JPEG, TIFF, GIF, WebP and JPEG 2000 (Pillow), 2-D NIfTI (nibabel) and DICOM of one frame
-(pydicom). The rule, in the order it is applied:
+Accepted are PNG, BMP, JPEG, TIFF, GIF, WebP and JPEG 2000 (Pillow), 2-D NIfTI (nibabel), DICOM of one frame (pydicom),
+and files that name a region of a slide (:mod:`scripts.images.slide_files.region`). The rule, in the order it is
+applied:
 
 ==============================  ========================================================================
 what the file holds             what :func:`read_image` returns
@@ -35,9 +36,10 @@ import numpy as np
 
 from scripts.images.files.bit_depth import FULL, is_deep
 from scripts.images.files.dicom import deep_dicom, read_dicom, size_of_dicom
-from scripts.images.files.names import DICOM_SUFFIXES, NIFTI_SUFFIXES, image_suffix
+from scripts.images.files.names import DICOM_SUFFIXES, NIFTI_SUFFIXES, REGION_SUFFIX, image_suffix
 from scripts.images.files.nifti import nifti_values, read_nifti, size_of_nifti
 from scripts.images.files.pictures import deep_values, read_picture, size_of_picture, stored_size_of_picture
+from scripts.images.slide_files.region import read_region, size_of_region
 
 
 class _Form(NamedTuple):
@@ -60,6 +62,7 @@ _PICTURE = _Form(read_picture, size_of_picture, stored_size_of_picture, deep_val
 _FORMS = {
     **dict.fromkeys(NIFTI_SUFFIXES, _Form(read_nifti, size_of_nifti, size_of_nifti, nifti_values)),
     **dict.fromkeys(DICOM_SUFFIXES, _Form(read_dicom, size_of_dicom, size_of_dicom, deep_dicom)),
+    REGION_SUFFIX: _Form(read_region, size_of_region, lambda path, content: size_of_region(path), lambda path: None),
 }
 """Suffix -> how its files are read; those that are not here are pictures."""
 

@@ -19,13 +19,15 @@ FORMATS: dict[str, tuple[str, ...]] = {
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 DICOM_SUFFIXES = (".dcm", ".dicom")
 SUFFIXES = (*FORMATS, *reversed(NIFTI_SUFFIXES), *DICOM_SUFFIXES)
-"""All that are read."""
+"""Of all files that hold pixels."""
+REGION_SUFFIX = ".region"
+"""Of files that name a region of a slide, see :mod:`scripts.images.slide_files.region`."""
 
 
 def image_suffix(path: Path | str) -> str:
     """Return the accepted suffix that ``path`` ends in, in lower case, else ``""``: ``"a.NII.gz"`` -> ``".nii.gz"``."""
     name = Path(path).name.lower()
-    return next((suffix for suffix in reversed(SUFFIXES) if name.endswith(suffix)), "")
+    return next((suffix for suffix in (REGION_SUFFIX, *reversed(SUFFIXES)) if name.endswith(suffix)), "")
 
 
 def image_stem(path: Path | str) -> str:
@@ -42,3 +44,8 @@ def is_image_file(path: Path | str) -> bool:
 def is_nifti(path: Path) -> bool:
     """Say whether the suffix is that of a NIfTI file."""
     return image_suffix(path) in NIFTI_SUFFIXES
+
+
+def is_region(path: Path | str) -> bool:
+    """Say whether the suffix is that of a region of a slide."""
+    return image_suffix(path) == REGION_SUFFIX
