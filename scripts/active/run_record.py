@@ -17,7 +17,7 @@ from scripts.core.run_config import APART, RunConfig
 from scripts.core.run_names import START, OutputFile, Phase, last_phase, run_folder
 from scripts.data.run_data import RunData
 from scripts.data.splits import patients_in_several_splits
-from scripts.images.bit_depth import FULL
+from scripts.images.files.bit_depth import FULL
 from scripts.networks.precision import computes_in_bfloat16
 from scripts.networks.theta0 import Theta0
 from scripts.state.reader import StateReader

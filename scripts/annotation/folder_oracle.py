@@ -6,11 +6,14 @@ import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 from scripts.annotation.asked_windows import windows_of_round
 from scripts.annotation.found_files import Found, found_files, read_reason
 from scripts.annotation.gate import Gate
+from scripts.annotation.on_slides.coming_back import on_regions
+from scripts.annotation.on_slides.going_out import Place, places_of, write_slides
 from scripts.annotation.person_oracle import AskedImage, DeskOracle, Propose
 from scripts.annotation.round_folder import pages_to_open, write_round
 from scripts.annotation.shown_boxes import is_shown, show, shown
@@ -23,6 +26,12 @@ from scripts.images.windows import Window
 from scripts.state.desk import Desk
 
 logger = logging.getLogger(__name__)
+
+
+_SLIDES = """\
+     Or draw on the slides: import the files in {folder} into QuPath, one per slide, draw inside
+     the rectangles, and export all objects as GeoJSON into the folder masks.
+"""
 
 
 class FolderOracle(DeskOracle):
@@ -46,6 +55,7 @@ class FolderOracle(DeskOracle):
     def ask(self, run_dir: Path, index: int, asked: Sequence[AskedImage], propose: Propose) -> str:
         """Write the folder of the round, and return what people should do with it."""
         folder = write_round(run_dir, index, asked, propose, self.gate.boxes)
+        slides = write_slides(folder, asked, self._places)
         boxes = ", boxes as JSON" if self.gate.takes_boxes else ""
         how = "it goes on by itself" if self.poll_seconds else "start the same command again"
         return (
@@ -53,6 +63,7 @@ class FolderOracle(DeskOracle):
             "     with any program.\n"
             f"  2. Put the masks into {folder / 'masks'}, named as their pictures\n"
             f"     (PNG, NIfTI, outlines as JSON or XML{boxes}, or a zip of them).\n"
+            f"{_SLIDES.format(folder=slides[0].parent) if slides else ''}"
             f"  3. When all are there, {how}. {folder / 'README.txt'} says more."
         )
 
@@ -68,7 +79,7 @@ class FolderOracle(DeskOracle):
             seen = set()
             for folder in sorted(base.glob("round_*/masks")):
                 prefix, windows = folder.relative_to(base).as_posix(), _windows_of(desk, folder.parent)
-                for found in self._for_images(found_files(folder, refused)):
+                for found in self._for_images(self._of_slides(found_files(folder, refused), refused)):
                     origin = f"{prefix}/{found.origin}"
                     seen.add(origin)
                     try:
@@ -83,10 +94,22 @@ class FolderOracle(DeskOracle):
         self._tell(refused)
         return are_new
 
+    def _of_slides(self, files: Iterable[Found], refused: list[Problem]) -> Iterator[Found]:
+        """Yield each file once, but one that was drawn on a slide once for each region that it answers."""
+        for found in files:
+            try:
+                yield from on_regions(found, self._places, self.gate.knows(found.key))
+            except InputError as error:
+                refused += error.problems
+
+    @cached_property
+    def _places(self) -> dict[str, Place]:
+        return places_of(self.gate.data.datalist)
+
     def _for_images(self, files: Iterable[Found]) -> Iterator[Found]:
         """Yield each file once, but a file of outlines about several images once for each of them."""
         for found in files:
-            images = self.gate.images_in(found.key, found.path)
+            images = [] if found.image else self.gate.images_in(found.key, found.path)
             yield from [replace(found, image=key, origin=f"{found.origin}/{file_stem(key)}") for key in images] or [
                 found
             ]
@@ -125,7 +148,8 @@ class FolderOracle(DeskOracle):
                 desk.skip(found.key, user, read_reason(found.path), origin)
                 logger.info("cannot be drawn: %s, says %s", found.key, user)
             return
-        if desk.was_taken(origin, file_sha256(found.path)):
+        digest = file_sha256(found.path)
+        if desk.was_taken(origin, digest) or (found.image and _is_known(desk, found.key, user, digest)):
             return
         sent = Submission(found.key, found.path, user, origin, window=window, shown=shown(folder, found.key))
         row = take_in(desk, self.gate, sent)
@@ -146,6 +170,11 @@ class FolderOracle(DeskOracle):
         if new:
             listed = "\n  - ".join(map(str, new))
             logger.warning("not taken, and asked for again:\n  - %s", listed)
+
+
+def _is_known(desk: Desk, key: str, user: str, digest: str) -> bool:
+    """Tell whether a file about several images, handed in anew in a later round, says of one what it said before."""
+    return any((row.id, row.user, row.origin_sha256) == (key, user, digest) for row in desk.labels())
 
 
 def _refuse_closed(desk: Desk, found: Found) -> None:

@@ -19,16 +19,17 @@ from scripts.images.drawn.boxes import BoxModel, boxes_of_outlines, read_boxes
 from scripts.images.drawn.outline_drawing import (
     draw_outlines,
     reaching_out,
-    refuse_costly,
     refuse_outside,
     spoken_class,
 )
-from scripts.images.drawn.outline_files import SUFFIXES, named_in, read_outlines
+from scripts.images.drawn.outline_files import SUFFIXES, fitting_outlines, named_in, read_outlines
 from scripts.images.drawn.outlines import Picture, stems_of
+from scripts.images.files.names import SUFFIXES as IMAGE_SUFFIXES
+from scripts.images.files.names import image_stem, image_suffix, is_region
 from scripts.images.mask_files.doubts import FULL_BORDER, border_share
+from scripts.images.mask_files.pictures import may_be_picture, picture_problem
 from scripts.images.mask_grid import on_grid_of_image, refuse_other_size
 from scripts.images.masks import NONZERO, MaskRule, read_mask
-from scripts.images.reading import FORMATS, NIFTI_SUFFIXES, image_stem, image_suffix
 from scripts.images.values import BACKGROUND, FOREGROUND
 from scripts.images.windows import Window, cut_out
 
@@ -158,6 +159,10 @@ class Gate:
         self.refuse_image(key, was_asked)
         return self._of_boxes(key, path.name, boxes, "", window)
 
+    def knows(self, key: str) -> bool:
+        """Tell whether an image of the run has this id."""
+        return key in self._items
+
     def images_in(self, key: str, path: Path) -> list[str]:
         """Return the ids of the images that a file of outlines names, if it has no image's name itself; else none."""
         if key in self._items or path.suffix.lower() not in SUFFIXES:
@@ -235,16 +240,18 @@ class Gate:
         """Return the mask in a file of an image of the run, the class it names, and what may surprise of it."""
         size = self.data.store.original_size(key)
         if path.suffix.lower() in SUFFIXES:
-            outlines = read_outlines(path, self._picture(key), content)
-            refuse_outside(outlines, size, path.name)
-            refuse_costly(outlines, size, path.name)
+            outlines = fitting_outlines(path, self._picture(key), content)
             said, drawn = spoken_class(outlines, self.data.classes, size)
             return draw_outlines(drawn, size), said, reaching_out(drawn, size)
-        if not image_suffix(path):
-            accepted = ", ".join((*FORMATS, *NIFTI_SUFFIXES, *SUFFIXES))
+        if not image_suffix(path) or is_region(path):
+            accepted = ", ".join((*IMAGE_SUFFIXES, *SUFFIXES))
             raise InputError(Problem("not a format of masks", path.name, accepted, path.suffix or "no suffix"))
         image = Path(self._items[key]["image"])
         refuse_other_size(path, image, size, content)
+        if may_be_picture(path, size, content):
+            problem = picture_problem(path, self.data.store.original_image(key), content)
+            if problem is not None:
+                raise InputError(problem)
         mask = read_mask(path, self.rule, content)
         return on_grid_of_image(mask, path, image, size, content), "", ""
 
@@ -268,7 +275,8 @@ class Gate:
             beyond -= int((mask == FOREGROUND).sum())
             notes += [f"{beyond} pixels outside of the window are left out ({window})"] if beyond else []
         if not (mask == FOREGROUND).any():
-            if name not in self.empty_classes and window is None:
+            may_be_empty = window is not None or is_region(self._items[key]["image"])  # a part need not hold anything
+            if name not in self.empty_classes and not may_be_empty:
                 cure = (
                     "Draw what is to be found, or say that it cannot be drawn. Where images of the class may have "
                     f"none, start the run with --active#gate#empty_classes \"['{name}']\"."

@@ -16,8 +16,8 @@ from scripts.annotation.shown_boxes import Shown
 from scripts.core.errors import InputError, Problem
 from scripts.core.files import plain_file
 from scripts.images.drawn.boxes import texts_of_boxes
+from scripts.images.files.pictures import opened_picture
 from scripts.images.png import mask_to_png, png_to_mask
-from scripts.images.reading import opened_picture
 from scripts.images.regions import mask_cost
 from scripts.images.values import FOREGROUND, IGNORE
 from scripts.images.windows import Window, covered, cut_out

@@ -148,10 +148,18 @@ def _has(parser: ConfigParser, key: str) -> bool:
 
 
 def running_config() -> RunConfig:
-    """Return the config that is being resolved by a ``ConfigParser`` further up the call stack.
+    """Return the config that is being resolved: its own id ``config`` calls it, and others get it as ``"@config"``.
 
-    The config's own id ``config`` calls it, and hands it to whatever needs it as ``"@config"``. Overlays and the
-    command line exist only in that parser, and MONAI passes it to no object.
+    Raises:
+        InputError: the caller was not built by a config.
+    """
+    return RunConfig(running_parser().get())
+
+
+def running_parser() -> ConfigParser:
+    """Return the ``ConfigParser`` further up the call stack that builds the caller.
+
+    Overlays and the command line exist only in it, and MONAI passes it to no object.
 
     Raises:
         InputError: the caller was not built by a config.
@@ -160,7 +168,7 @@ def running_config() -> RunConfig:
     while frame is not None:
         owner = frame.f_locals.get("self")
         if isinstance(owner, ConfigParser):
-            return RunConfig(owner.get())
+            return owner
         frame = frame.f_back
     raise InputError(
         Problem("no bundle config is running", "running_config", cure="Pass a RunConfig(...) when calling from Python.")

@@ -17,13 +17,13 @@ import numpy as np
 from tqdm import tqdm
 
 from scripts.core.errors import InputError, Problem, listed
-from scripts.data.picture_masks import may_be_picture, picture_problem
 from scripts.data.splits import patients_in_several_splits
 from scripts.data.tables import Table
-from scripts.images.bit_depth import FULL, depth_of
+from scripts.images.files.bit_depth import FULL, depth_of
 from scripts.images.mask_files.doubts import FULL_BORDER, border_share
 from scripts.images.mask_files.fitting import fitting_rule, spelling
 from scripts.images.mask_files.names import mask_paths
+from scripts.images.mask_files.pictures import may_be_picture, picture_problem
 from scripts.images.mask_files.several import read_whole_mask_and_notes
 from scripts.images.masks import MaskRule
 from scripts.images.reading import highest_value, read_image
@@ -61,9 +61,10 @@ def check_items(
         mask = None
         if item.get("mask"):
             faults: list[Problem] = []
-            read = _collect(partial(read_whole_mask_and_notes, item["mask"], rule), faults)
+            read = _collect(partial(read_whole_mask_and_notes, item["mask"], item["image"], rule), faults)
             pictures = [] if image is None else _pictures(item["mask"], image, bool(faults))
-            found += pictures or faults  # that it is a picture explains what its values are
+            told = pictures or faults  # that it is a picture explains what its values are
+            found += [problem for problem in told if problem not in found]  # outlines need the image, too
             mask = None if read is None else read[0]
             for note in [] if read is None else read[1]:
                 notes.setdefault(note, []).append(str(item["id"]))
@@ -107,8 +108,8 @@ def seen_bits(items: Iterable[Mapping[str, Any]]) -> int:
 
 def _pictures(cell: str, image: np.ndarray, in_doubt: bool) -> list[Problem]:
     """Return a problem for each file of a mask that is a picture; small files are looked at only where in doubt."""
-    paths = [path for path in mask_paths(cell) if Path(path).is_file()]
-    tried = (picture_problem(path, image) for path in paths if in_doubt or may_be_picture(path, image))
+    paths = [path for path in map(Path, mask_paths(cell)) if path.is_file()]
+    tried = (picture_problem(path, image) for path in paths if in_doubt or may_be_picture(path, image.shape[:2]))
     return [problem for problem in tried if problem is not None]
 
 

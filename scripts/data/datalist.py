@@ -27,7 +27,7 @@ from scripts.data.file_watch import FileWatch, Stamp, stamp_of
 from scripts.data.labels import confusable_names, tell_of_empty_names, unknown_labels, unusable_names, with_class_labels
 from scripts.data.splits import SPLITS, few_validation_masks, make_split, make_split_of_patients, split_name
 from scripts.data.tables import Table, find_table, read_table
-from scripts.images.bit_depth import DEPTHS, FULL
+from scripts.images.files.bit_depth import DEPTHS, FULL
 from scripts.images.mask_files.names import SEPARATOR, mask_paths
 from scripts.images.masks import NONZERO, MaskRule
 
@@ -49,7 +49,7 @@ class DataList:
         root: folder of the data set.
         mask_sha256: id -> SHA-256 of the mask file, of images that have one.
         quarantined: id -> what is wrong, of images that were left out because their files cannot be used.
-        bits: of unsigned 16-bit images that count, see :mod:`scripts.images.bit_depth`.
+        bits: of unsigned 16-bit images that count, see :mod:`scripts.images.files.bit_depth`.
         is_drawn: whether the splits were drawn, since the table names none.
         watch: tells which of the files changed after they were read.
     """
@@ -186,10 +186,18 @@ def read_datalist(
     return DataList(tuple(items), names, sha256, image_sha256, root, mask_sha256, quarantined, bits, is_drawn, watch)
 
 
-def write_table(items: Iterable[Mapping[str, Any]], path: str | Path, classes: Sequence[str]) -> None:
+def write_table(
+    items: Iterable[Mapping[str, Any]], path: str | Path, classes: Sequence[str], further: Sequence[str] = ()
+) -> None:
     """Write items as the CSV that :func:`read_datalist` reads, in one step.
 
     Paths within the folder of ``path`` become relative to it, others stay absolute.
+
+    Args:
+        items: with the keys of the columns.
+        path: of the CSV.
+        classes: names by label index.
+        further: columns for people, which are not read again.
     """
     folder = Path(path).absolute().parent
 
@@ -208,8 +216,9 @@ def write_table(items: Iterable[Mapping[str, Any]], path: str | Path, classes: S
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    writer.writerows([cell(item, column) for column in _COLUMNS] for item in items)
+    columns = (*_COLUMNS, *further)
+    writer.writerow(columns)
+    writer.writerows([cell(item, column) for column in columns] for item in items)
     write_atomic(Path(path), text.getvalue().encode())
 
 

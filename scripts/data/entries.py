@@ -10,8 +10,8 @@ from pathlib import Path
 from scripts.core.errors import Problem
 from scripts.data.splits import split_name
 from scripts.data.tables import Row, Table
+from scripts.images.files.names import image_stem
 from scripts.images.mask_files.names import SEPARATOR, mask_paths
-from scripts.images.reading import image_stem
 
 _LONGEST_ID = 200  # bytes; with a suffix it must be the name of a file
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from scripts.core.errors import Problem, listed
 from scripts.data.tables import EMPTY_CELLS, Row, Table
-from scripts.images.reading import is_image_file
+from scripts.images.drawn.outline_files import is_outlines
+from scripts.images.files.names import is_image_file
 
 logger = logging.getLogger(__name__)
 CLASS_COLUMNS = ("class", "class_name", "class_label", "classification", "category", "diagnosis", "grade", "type")
@@ -31,7 +32,7 @@ def with_class_labels(table: Table, problems: list[Problem]) -> Table:
         problems: added to where the labels are files and no column has the classes.
     """
     labels = [row.get("label") for row in table.rows if row.get("label")]
-    named = {text for text in set(labels) if is_image_file(text)}
+    named = {text for text in set(labels) if is_image_file(text) or is_outlines(text)}
     files = [text for text in labels if text in named]
     if not files:
         return table

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.core.errors import listed
-from scripts.images.reading import image_stem, is_image_file
+from scripts.images.files.names import image_stem, is_image_file
 
 MASK_ENDINGS = ("_anno", "_mask", "_seg", "_segmentation", "_gt", "_label")
 """Endings of files that are masks even where no image of that name is found."""
@@ -138,7 +138,7 @@ def masks_among(paths: Sequence[Path], folder: Path) -> list[Path]:
 
 
 def other_forms(paths: Iterable[Path]) -> str:
-    """Return what is said of files that are no images, by suffix: ``"3 *.webp (a.webp, ...), 1 *.dcm (b.dcm)"``.
+    """Return what is said of files that are no images, by suffix: ``"3 *.webp (a.webp, ...), 1 *.mha (b.mha)"``.
 
     Texts, tables and dot-files are not spoken of; ``""`` where there is nothing else.
     """

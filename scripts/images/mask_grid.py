@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from scripts.core.errors import InputError, Problem
-from scripts.images.reading import is_nifti, nifti_affine, stored_size
+from scripts.images.files.names import is_nifti
+from scripts.images.files.nifti import nifti_affine
+from scripts.images.reading import stored_size
 
 _MOST_TIMES = 16
 _FEW = 10**6

@@ -14,9 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from scripts.core.errors import InputError, Problem
+from scripts.images.files.dicom import dicom_values
+from scripts.images.files.faults import refuse_non_finite
+from scripts.images.files.names import DICOM_SUFFIXES, image_suffix, is_nifti, is_region
+from scripts.images.files.nifti import nifti_values
+from scripts.images.files.pictures import opened_picture
 from scripts.images.mask_files.doubts import frequent_colours, mask_notes, refuse_doubtful_values
 from scripts.images.mask_files.stored import StoredMask, stored_in_array, stored_in_picture
-from scripts.images.reading import is_nifti, nifti_values, opened_picture, refuse_non_finite
+from scripts.images.slide_files.region import region_values
 from scripts.images.values import IGNORE
 
 Colour = tuple[int, int, int]
@@ -195,8 +200,13 @@ def stored_mask(path: Path, content: bytes | None = None) -> StoredMask:
     Raises:
         InputError: the file cannot be read (as :func:`scripts.images.reading.read_image`), or a value is not finite.
     """
+    if is_region(path) and content is None:  # one that somebody sends is none
+        return StoredMask(region_values(path))
     if is_nifti(path):
         return stored_in_array(nifti_values(path, content))
+    if image_suffix(path) in DICOM_SUFFIXES:
+        values, lossy = dicom_values(path, content)
+        return replace(stored_in_array(values), lossy=lossy)
     with opened_picture(path, content) as picture:
         stored = stored_in_picture(picture)
     refuse_non_finite(stored.values, path)

@@ -11,7 +11,8 @@ import torch
 
 from scripts.core.errors import InputError, Problem
 from scripts.core.files import remove_leftovers, write_atomic
-from scripts.images.reading import image_stem, read_image
+from scripts.images.files.names import image_stem
+from scripts.images.reading import read_image
 from scripts.networks.inferer import JointInferer
 from scripts.networks.outputs import class_probabilities, prediction
 from scripts.prediction.explain_maps import Spread, binary_entropy_map, dropout_spread, flip_spread, gradient_cams

@@ -11,8 +11,8 @@ import numpy as np
 from scripts.core.errors import InputError
 from scripts.core.files import file_sha256
 from scripts.core.run_names import Stage
+from scripts.images.files.names import image_stem, is_image_file
 from scripts.images.png import png_to_mask
-from scripts.images.reading import image_stem, is_image_file
 from scripts.images.targets import target_of_png
 from scripts.state.reader import StateReader
 from scripts.state.rows import PseudoRow

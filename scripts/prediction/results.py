@@ -23,9 +23,9 @@ from PIL import Image
 
 from scripts.core.errors import InputError, Problem
 from scripts.core.files import write_atomic
+from scripts.images.files.names import image_suffix, is_nifti
 from scripts.images.overlays import heat_colours, prediction_panel
 from scripts.images.png import quick_png
-from scripts.images.reading import image_suffix, is_nifti
 from scripts.networks.model_file import ModelInfo
 from scripts.networks.outputs import Prediction, upsample_maps
 from scripts.prediction.listing import ListedImage

@@ -1,4 +1,4 @@
-"""Whole slides: read, predicted tile by tile, written.
+"""Whole slides: predicted tile by tile, written.
 
 It imports from ``core``, ``images``, ``networks`` and ``trained``, never from rounds or trainings.
 """

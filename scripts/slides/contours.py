@@ -18,8 +18,8 @@ import numpy.typing as npt
 from contourpy import contour_generator
 
 from scripts.core.optional import needed
+from scripts.images.slide_files.box import Box
 from scripts.slides.disk_plane import DiskPlane
-from scripts.slides.grid import Box
 
 BLOCK = 1024
 MOST_POINTS = 1_000_000

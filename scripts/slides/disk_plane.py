@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scripts.core.errors import Problem, StateError
-from scripts.slides.grid import Box
+from scripts.images.slide_files.box import Box
 
 _BLOCK = 256
 Part = tuple[slice, slice]

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from scripts.images.regions import connected_components, grown
-from scripts.slides.grid import Box, Grid, Tile
+from scripts.images.slide_files.box import Box
+from scripts.slides.grid import Grid, Tile
 from scripts.slides.tiles import PREVIEW
 
 _LONGEST = 2048

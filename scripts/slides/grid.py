@@ -9,40 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from scripts.core.errors import InputError, Problem
+from scripts.images.slide_files.box import Box
 from scripts.networks.model_file import ModelInfo
-
-
-class Box(NamedTuple):
-    """A rectangle, half open; whole numbers unless it is said otherwise."""
-
-    top: float
-    left: float
-    bottom: float
-    right: float
-
-    @property
-    def size(self) -> tuple[float, float]:
-        """(height, width)."""
-        return self.bottom - self.top, self.right - self.left
-
-    def scaled(self, by: tuple[float, float]) -> Box:
-        """Return the box with its coordinates multiplied by (y, x)."""
-        return Box(self.top * by[0], self.left * by[1], self.bottom * by[0], self.right * by[1])
-
-    def moved(self, top: float, left: float) -> Box:
-        """Return the box with the origin at (top, left)."""
-        return Box(self.top - top, self.left - left, self.bottom - top, self.right - left)
-
-    def cells(self, stride: int) -> Box:
-        """Return the box in cells of ``stride`` x ``stride`` pixels, with those that it holds in part."""
-        return Box(self.top // stride, self.left // stride, -(-self.bottom // stride), -(-self.right // stride))
-
-    def slices(self) -> tuple[slice, slice]:
-        """Return the index of the box in an array."""
-        return slice(int(self.top), int(self.bottom)), slice(int(self.left), int(self.right))
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,13 @@ import torch
 
 from scripts.core.errors import InputError, Problem
 from scripts.core.result_files import Record
+from scripts.images.slide_files.box import Box
 from scripts.networks.interface import joint_network
 from scripts.networks.model_file import TrainedModel
 from scripts.networks.outputs import unpack_outputs
 from scripts.slides.disk_plane import DiskPlane
 from scripts.slides.glass import GlassMap
-from scripts.slides.grid import Box, Grid, Tile
+from scripts.slides.grid import Grid, Tile
 from scripts.slides.tiles import BackgroundRule, Preview, ReadTile
 
 Inferer = Callable[..., torch.Tensor]

@@ -20,11 +20,12 @@ from PIL import Image, ImageDraw, ImageFont
 from scripts.core.errors import InputError, Problem, StateError
 from scripts.core.files import atomic_file
 from scripts.core.result_files import Record, csv_bytes
+from scripts.images.slide_files.box import Box
 from scripts.networks.model_file import TrainedModel
 from scripts.slides.contours import polygons
 from scripts.slides.disk_plane import DiskPlane
 from scripts.slides.geojson import FeatureWriter, PolygonRule
-from scripts.slides.grid import Box, Grid, Tile
+from scripts.slides.grid import Grid, Tile
 from scripts.slides.logits import cut_of
 from scripts.slides.pyramid import Mask, Probability, Reductions, level_sizes, write_pyramid
 

@@ -21,7 +21,9 @@ from scripts.core.errors import InputError, Problem, listed
 from scripts.core.files import make_folder, remove_leftovers, write_atomic
 from scripts.core.optional import needed
 from scripts.core.result_files import Record, csv_bytes
-from scripts.images.reading import IMAGE_COMMAND, is_image_file
+from scripts.images.files.faults import IMAGE_COMMAND
+from scripts.images.files.names import is_image_file
+from scripts.images.slide_files.reader import SUFFIXES, Slide
 from scripts.networks.engines.choice import engine_of
 from scripts.networks.interface import joint_network
 from scripts.networks.model_file import TrainedModel
@@ -41,7 +43,6 @@ from scripts.slides.logits import (
 )
 from scripts.slides.outputs import Ending, Outputs, Overview, SlideWriter, Written
 from scripts.slides.pipeline.writer_process import Beside, WriterProcess, WrittenAfterwards, can_fork
-from scripts.slides.reader import SUFFIXES, Slide
 from scripts.slides.tiles import BackgroundRule, TileReader
 
 logger = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ def predict_slides(
         background: which tiles are left out.
         polygons: which polygons are written.
         outputs: which further files are written.
-        backend: reader of the slides, see :class:`scripts.slides.reader.Slide`.
+        backend: reader of the slides, see :class:`scripts.images.slide_files.reader.Slide`.
         tile: side of what is kept of one pass of the network, network pixels.
         margin: surroundings that the network sees besides, on each side, network pixels.
         batch_size: tiles per pass.

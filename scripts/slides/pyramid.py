@@ -20,8 +20,9 @@ from PIL import Image
 
 from scripts.core.errors import StateError
 from scripts.core.optional import needed
+from scripts.images.slide_files.box import Box
 from scripts.slides.disk_plane import DiskPlane
-from scripts.slides.grid import Box, Grid
+from scripts.slides.grid import Grid
 from scripts.slides.logits import BACKGROUND, UNIT
 
 TILE = 512

@@ -20,8 +20,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from scripts.core.errors import InputError, Problem
-from scripts.slides.grid import Box, Grid, Tile
-from scripts.slides.reader import Slide
+from scripts.images.slide_files.box import Box
+from scripts.images.slide_files.reader import Slide
+from scripts.images.slide_files.tissue import BLACK, WHITE, empty_pixels
+from scripts.slides.grid import Grid, Tile
 
 PREVIEW = 96
 """Pixels per tile, at least, by which tissue is told from background."""
@@ -43,8 +45,8 @@ class BackgroundRule:
         InputError: a value out of its range.
     """
 
-    white: int = 220
-    black: int = 5
+    white: int = WHITE
+    black: int = BLACK
     min_tissue: float = 0.005
     glass: float | None = None
 
@@ -61,10 +63,7 @@ class BackgroundRule:
 
     def empty(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
         """Return which pixels (H, W) of (H, W, 3) are empty."""
-        red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
-        darkest = np.minimum(np.minimum(red, green), blue)
-        brightest = np.maximum(np.maximum(red, green), blue)
-        return (darkest >= self.white) | (brightest <= self.black)
+        return empty_pixels(pixels, self.white, self.black)
 
     def least_glass(self, image_size: tuple[int, int] | None) -> float:
         """Return the square network pixels from which an empty region is glass; 0 where none is."""

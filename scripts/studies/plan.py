@@ -138,6 +138,8 @@ def write_configs(config: RunConfig, runs: Sequence[StudyRun], shared: Mapping[s
     study, root = runs[0].study, _bundle_root(config)
     content = RunConfig({key: value for key, value in config.content.items() if key not in _OWN})
     places = {**shared, "bundle_root": str(root), "active#stage0#dir": str(study / OutputFile.STAGE_0)}
+    if content.get("auto_plan"):  # the study has made the plan, for all its runs
+        places["auto_plan"] = False
     places = {key: as_kept(value) if isinstance(value, str) else value for key, value in places.items()}
     whole = content.parser(places).get()
     write_atomic(study / "config.json", _json(whole))

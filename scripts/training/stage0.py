@@ -20,7 +20,7 @@ from scripts.core.files import remove_leftovers
 from scripts.core.lock import held
 from scripts.core.run_config import APART, LATER, RunConfig
 from scripts.data.run_data import RunData
-from scripts.images.bit_depth import FULL
+from scripts.images.files.bit_depth import FULL
 from scripts.networks.theta0 import Theta0, read_theta0, write_theta0
 from scripts.training.checkpoints import CheckpointFile
 from scripts.training.losses import UNLABELLED

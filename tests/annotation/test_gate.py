@@ -166,6 +166,19 @@ class TestFiles:
         assert ((found == 1).sum(), (found == 255).sum()) == (400, 100)
 
 
+@pytest.mark.parametrize("by_content", [False, True])
+def test_the_image_itself_is_refused_under_every_rule(
+    shapes_data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_content: bool
+) -> None:
+    photo = np.random.default_rng(0).integers(60, 190, (64, 64, 3), dtype=np.uint8)
+    monkeypatch.setattr(type(shapes_data.store), "original_image", lambda self, key: photo)
+    path = tmp_path / "m.png"
+    Image.fromarray(photo).save(path)
+    gate = Gate(shapes_data, MaskRule("over:127.5"))
+    with pytest.raises(InputError, match="mask is the image itself"):
+        gate.admit("train_00", *((Path("m.png"), yes, "", path.read_bytes()) if by_content else (path, yes)))
+
+
 class TestContent:
     def test_empty(self, gate: Gate, shapes_data: Any, tmp_path: Path) -> None:
         path = save(tmp_path / "m.png", a_mask() * 0)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from scripts.core.errors import StateError
-from scripts.core.files import remove_leftovers, write_atomic
+from scripts.core.errors import InputError, StateError
+from scripts.core.files import file_sha256, remove_leftovers, write_atomic
 
 
 def files(folder: Path) -> list[str]:
@@ -119,3 +119,11 @@ def test_leftovers_of_one_folder_alone(tmp_path: Path) -> None:
     assert remove_leftovers(tmp_path, deep=False) == 1
     assert (tmp_path / "deeper" / ".write-0123456789abcdef.tmp").exists()
     assert remove_leftovers(tmp_path / "absent") == 0
+
+
+def test_hash_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, example B.1
+    assert file_sha256(tmp_path / "a") == expected
+    with pytest.raises(InputError, match="cannot be read"):
+        file_sha256(tmp_path / "absent")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from scripts.core.errors import StateError
+from scripts.images.slide_files.box import Box
 from scripts.slides.disk_plane import DiskPlane
-from scripts.slides.grid import Box
 
 
 def random_box(rng: np.random.Generator, shape: tuple[int, int]) -> Box:

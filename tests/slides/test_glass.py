@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from scripts.images.slide_files.box import Box
 from scripts.slides.glass import GlassMap
-from scripts.slides.grid import Box, Grid
+from scripts.slides.grid import Grid
 
 
 def glass_of(empty: np.ndarray, side: int, least: float, step: int = 1) -> np.ndarray:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from scripts.core.errors import InputError
+from scripts.images.slide_files.box import Box
 from scripts.networks.model_file import ModelInfo
-from scripts.slides.grid import Box, Grid, Scale
+from scripts.slides.grid import Grid, Scale
 
 
 def info(**changes: Any) -> ModelInfo:

@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from scripts.core.errors import InputError
+from scripts.images.slide_files.box import Box
 from scripts.networks.inferer import JointInferer
 from scripts.networks.outputs import unpack_outputs
 from scripts.slides.disk_plane import DiskPlane
 from scripts.slides.glass import GlassMap
-from scripts.slides.grid import Box, Grid
+from scripts.slides.grid import Grid
 from scripts.slides.logits import (
     BACKGROUND,
     LIMIT,

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from scripts.images.slide_files.box import Box
 from scripts.slides import pyramid
 from scripts.slides.disk_plane import DiskPlane
-from scripts.slides.grid import Box, Grid
+from scripts.slides.grid import Grid
 from scripts.slides.logits import BACKGROUND, UNIT, cut_of
 from scripts.slides.pyramid import Mask, Probability, Reductions, level_sizes, write_pyramid
 from tests.support.slides import disk, openslide, smooth, tifffile

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from scripts.core.errors import InputError
-from scripts.slides.grid import Box, Grid
-from scripts.slides.reader import Slide
+from scripts.images.slide_files.box import Box
+from scripts.images.slide_files.reader import Slide
+from scripts.slides.grid import Grid
 from scripts.slides.tiles import BackgroundRule, TileReader
 from tests.support.slides import WHITE, tissue, write_tiff
 

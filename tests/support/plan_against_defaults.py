@@ -73,7 +73,7 @@ def compare(case: Case, work: Path, rounds: int | None, also: Sequence[str]) -> 
     if not plan_file.is_file():
         _bundle("plan", [CONFIGS / "train.json"], (*shared, "--output_dir", str(folder)), folder)
     plan = json.loads(plan_file.read_text())
-    # Written out, since a run of train.json alone may plan by itself.
+    # Written out, and nothing planned besides: train.json alone would be planned by itself.
     old = {key: ConfigParser(base)[key] for key in plan if not key.startswith("_")} | {
         "num_classes": plan["num_classes"]
     }
@@ -89,7 +89,7 @@ def compare(case: Case, work: Path, rounds: int | None, also: Sequence[str]) -> 
     found: dict[str, Any] = {"set": case.name, "seed": case.seed, "plan": plan, "rounds": asked}
     for arm in (PLAN, DEFAULTS):
         seeds = ("--active#seed", str(case.seed), "--active#rounds", str(asked[arm]))
-        words = (*shared, *seeds, *also)
+        words = (*shared, *seeds, "--auto_plan", "False", *also)
         found[arm] = _trained(folder / arm, [CONFIGS / "train.json", *files[arm]], words, case.seed, asked[arm])
     return found
 

@@ -12,10 +12,10 @@ from PIL import Image, ImageDraw
 from torch import nn
 from torch.nn import functional as F
 
+from scripts.images.slide_files.box import Box
 from scripts.networks.model_file import ModelInfo, TrainedModel
 from scripts.networks.pooling import WildcatPool
 from scripts.slides.disk_plane import DiskPlane
-from scripts.slides.grid import Box
 
 tifffile = pytest.importorskip("tifffile")
 openslide = pytest.importorskip("openslide")

@@ -30,6 +30,7 @@ SIDE = 64
 SMALL: dict[str, Any] = {
     "device": "cpu",
     "demo": None,
+    "auto_plan": False,
     "image_size": [SIDE, SIDE],
     "batch_size": 2,
     "max_epochs": 1,

@@ -24,7 +24,7 @@ from scripts.data.datalist import read_datalist
 from scripts.data.makers.cub import cub_items
 from scripts.data.makers.folder import folder_items
 from scripts.data.makers.glas import glas_items
-from scripts.images import reading
+from scripts.images.files import nifti
 from scripts.images.masks import NONZERO, read_mask
 from scripts.images.png import mask_to_png, png_to_mask
 from scripts.images.reading import read_image
@@ -210,8 +210,8 @@ def test_nifti_whose_header_promises_more_than_an_image_may_hold(
 ) -> None:
     whole = nibabel.Nifti1Image(np.zeros((9, 9)), np.eye(4)).to_bytes()  # eight bytes a pixel
     (tmp_path / "a.nii.gz").write_bytes(gzip.compress(whole))
-    monkeypatch.setattr(reading.Image, "MAX_IMAGE_PIXELS", 41)
-    monkeypatch.setattr(reading, "_NIFTI_HEADER", 352)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 41)
+    monkeypatch.setattr(nifti, "_NIFTI_HEADER", 352)
     with pytest.raises(UserError, match="too many pixels"):
         read_image(tmp_path / "a.nii.gz")
 

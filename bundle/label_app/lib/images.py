@@ -15,7 +15,7 @@ from lib.refusals import MalformedError, MissingError, NotNowError, missing
 from lib.run import ServedRun
 from scripts.annotation.submission import Submission, take_in
 from scripts.core.errors import Problem
-from scripts.images.reading import image_stem
+from scripts.images.files.names import image_stem
 from scripts.state.desk import Desk
 from scripts.state.rows import LabelRow
 

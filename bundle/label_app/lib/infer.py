@@ -136,7 +136,7 @@ def polygons(output: str, model: str, region: Region, told: Mapping[str, Any]) -
 
 
 def png(mask: np.ndarray) -> bytes:
-    """Return a mask, uint8 (H, W), as PNG."""
+    """Return a mask, uint8 (H, W), or a picture, (H, W, 3), as PNG."""
     buffer = io.BytesIO()
     Image.fromarray(mask).save(buffer, format="PNG", compress_level=3)
     return buffer.getvalue()

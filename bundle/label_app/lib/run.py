@@ -16,6 +16,7 @@ import torch
 from lib.refusals import MissingError, NotNowError
 from lib.settings import Settings
 from scripts.active.methods import Method
+from scripts.active.planning.own_data import settings_of_plan
 from scripts.active.run_record import HARMLESS, stored_settings
 from scripts.annotation.gate import Gate
 from scripts.core.config.words import CommandLine
@@ -84,7 +85,9 @@ class ServedRun:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.config = RunConfig(settings.content())
-        check_config(self.config, CommandLine(texts=settings.overrides))
+        typed = CommandLine(texts=settings.overrides, files=tuple(map(str, settings.config_files)))
+        check_config(self.config, typed)
+        self.config = RunConfig(self.config.parser(settings_of_plan(self.config, typed)).get())
         parser = self.config.parser()
         use_threads(parser.get_parsed_content("threads"), self.config.get("image_size"))  # those of requests as well
         self.output_dir = Path(parser.get_parsed_content("output_dir"))

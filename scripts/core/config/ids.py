@@ -14,6 +14,7 @@ _READ_BY_CODE = ("active#stage0#overrides", "max_epochs", "epoch_length", "batch
 """Ids without a reference that Python reads, the last three in ``active/run_record.py``."""
 _READ_WITH_CONFIG = (
     *_READ_BY_CODE, "active#loop", "train#trainer", "validate#evaluator", "tracking_uri", "experiment_name",
+    "planner",
 )  # fmt: skip
 """Ids that Python reads where the whole config is handed to it, as to the rounds and to a study."""
 _NOT_RUN = ("initialize", "finalize")

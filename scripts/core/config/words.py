@@ -36,11 +36,13 @@ class CommandLine:
         run_id: what is run; "" where that is not known.
         texts: id -> its value as typed, None where no value followed.
         others: ids that a file of arguments sets (``--args_file``).
+        files: the configs, in their order.
     """
 
     run_id: str = ""
     texts: Mapping[str, str | None] = field(default_factory=dict)
     others: frozenset[str] = frozenset()
+    files: tuple[str, ...] = ()
 
     @property
     def ids(self) -> list[str]:
@@ -64,7 +66,9 @@ def monai_command_line(arguments: Sequence[str] | None = None) -> CommandLine:
     run_id = texts.get("run_id") or first or filed.get("run_id") or "run"
     others = frozenset(key.lstrip("+").replace("::", "#") for key in filed)
     own = {key: text for key, text in texts.items() if key not in _OF_MONAI}
-    return CommandLine(str(run_id), own, others.difference(_OF_MONAI))
+    files = read_value(texts["config_file"]) if texts.get("config_file") else filed.get("config_file", ())
+    files = [files] if isinstance(files, str) else files
+    return CommandLine(str(run_id), own, others.difference(_OF_MONAI), tuple(map(str, files)))
 
 
 def _arguments_in(file: str | None) -> dict[str, Any]:

@@ -38,10 +38,11 @@ class Mosaic:
         side: pixels.
         seed: of stain, fields and their places.
         fields: drawn per class.
+        malignant: share of the columns, from the right, that are malignant.
     """
 
-    def __init__(self, side: int, seed: int = 0, fields: int = 24) -> None:
-        self.side = side
+    def __init__(self, side: int, seed: int = 0, fields: int = 24, malignant: float = 0.5) -> None:
+        self.side, self._benign = side, side * (1.0 - malignant)
         rng = numpy_generator(seed, "demo", "slide")
         slide = dataclasses.replace(random_slide(rng), zoom=1.0, blur=0.0, grain=0.0)
         self._fields = [[render_tissue(kind, FIELD, slide, rng, place) for place in range(fields)] for kind in CLASSES]
@@ -75,7 +76,7 @@ class Mosaic:
         return image, mask
 
     def _field(self, row: int, column: int) -> tuple[np.ndarray, np.ndarray]:
-        kind = int((column + 0.5) * FIELD[1] > self.side / 2)
+        kind = int((column + 0.5) * FIELD[1] > self._benign)
         pixels, truth = self._fields[kind][self._chosen[row, column]]
         turned = self._flipped[row, column]
         step = (slice(None, None, -1 if turned & 1 else 1), slice(None, None, -1 if turned & 2 else 1))
@@ -101,6 +102,8 @@ def write_slide(
     fields: int = 24,
     levels: int = 3,
     mpp: float | None = 0.5,
+    mask: str | None = None,
+    malignant: float = 0.5,
 ) -> Path:
     """Write a slide and return its path. Memory does not depend on its size.
 
@@ -111,14 +114,16 @@ def write_slide(
         fields: different pictures per class that the section is made of.
         levels: of the pyramid, each a quarter of the one before in both directions; 1 for none but the full one.
         mpp: micrometres per pixel to write down; None for none.
+        mask: name of a TIFF for what is foreground in it, 0 and 255; None writes none.
+        malignant: share of the slide, from the right, that is malignant, in [0, 1]; the rest is benign.
 
     Raises:
         InputError: an argument is out of range, or tifffile is missing.
         StateError: the file cannot be written.
     """
-    _check(side, levels, fields)
+    _check(side, levels, fields, malignant)
     tifffile = needed("tifffile")
-    mosaic = Mosaic(side, seed, fields)
+    mosaic = Mosaic(side, seed, fields, malignant)
     path = Path(out)
     with atomic_file(path) as file, tifffile.TiffWriter(file, bigtiff=True) as writer:
         for level in range(levels):
@@ -136,8 +141,19 @@ def write_slide(
                 photometric="rgb",
                 **resolution,
             )
+    if mask is not None:
+        with atomic_file(Path(mask)) as file, tifffile.TiffWriter(file, bigtiff=True) as writer:
+            settings = {"tile": (TILE, TILE), "metadata": None, "compression": "zlib", "photometric": "minisblack"}
+            writer.write(_masks(mosaic), shape=(side, side), dtype=np.uint8, **settings)
     logger.info("wrote %s: %d x %d pixels, %d levels", path, side, side, levels)
     return path
+
+
+def _masks(mosaic: Mosaic) -> Iterator[bytes]:
+    """Yield the encoded tiles of the mask, row by row."""
+    for top in range(0, mosaic.side, TILE):
+        for left in range(0, mosaic.side, TILE):
+            yield zlib.compress((mosaic.region(top, left, TILE, TILE)[1] * np.uint8(255)).tobytes(), 1)
 
 
 def _tiles(mosaic: Mosaic, length: int, reduced: int) -> Iterator[bytes]:
@@ -154,11 +170,13 @@ def _repeat_last(values: np.ndarray, axis: int, known: int) -> None:
     moved[known:] = moved[known - 1]
 
 
-def _check(side: int, levels: int, fields: int) -> None:
+def _check(side: int, levels: int, fields: int, malignant: float) -> None:
     problems = [
         Problem("out of range", f"--{name}", f"at least {least}", str(value))
         for name, value, least in (("side", side, 64), ("levels", levels, 1), ("fields", fields, 1))
         if value < least
     ]
+    if not 0 <= malignant <= 1:
+        problems.append(Problem("out of range", "--malignant", "0 to 1", str(malignant)))
     if problems:
         raise InputError(problems)

@@ -1,9 +1,10 @@
-"""The commands ``python -m scripts.data folder | glas | cub | folds``: make the table of a data set."""
+"""The commands ``python -m scripts.data folder | glas | cub | folds | slides | top``: make the table of a data set."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.data.datalist import write_table
@@ -12,7 +13,11 @@ from scripts.data.makers.folder import folder_items
 from scripts.data.makers.folds import PREFIX, add_folds
 from scripts.data.makers.given import Made
 from scripts.data.makers.glas import glas_items
+from scripts.data.makers.slide_tiles import TileRule
+from scripts.data.makers.slides import slide_items
+from scripts.data.makers.top_regions import keep_top
 from scripts.data.splits import SPLITS
+from scripts.images.slide_files.tissue import BLACK, WHITE
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +82,64 @@ def cub(directory: str, out: str | None = None, val_per_class: int = 6, seed: in
     _write(made, Path(str(directory), "splits.csv") if out is None else Path(str(out)))
 
 
+def slides(
+    slides: str,
+    labels: str,
+    out: str = "slide_pool",
+    masks: str | None = None,
+    mpp: float | None = None,
+    tile: int = 512,
+    slide_mpp: float | None = None,
+    min_tissue: float = 0.5,
+    thin: float = 0.1,
+    most: int | None = None,
+    white: int = WHITE,
+    black: int = BLACK,
+    backend: str = "openslide",
+    seed: int = 0,
+    val_fraction: float = 0.2,
+    test_fraction: float = 0.2,
+) -> None:
+    """Make a pool of regions of whole slides, without copying pixels.
+
+    Args:
+        slides: folder of slides; folders below it are searched too.
+        labels: CSV with columns slide,label[,patient_id][,split].
+        out: folder to write the regions and data.csv to, the data set of a run.
+        masks: folder of masks named as their slides: tiled TIFF, or outlines (GeoJSON) in pixels of level 0.
+        mpp: micrometres per pixel of a region; pixels of level 0 unless given.
+        tile: sides of a region, in such pixels.
+        slide_mpp: micrometres per pixel of level 0, in place of what the slides say.
+        min_tissue: least share of tissue in a region.
+        thin: least distance of colours (Hellinger's) between two regions of a slide, 0 to 1; 0 keeps all.
+        most: regions of a slide at most, those that are farthest from each other.
+        white: least value of the darkest channel of an empty pixel.
+        black: greatest value of the brightest channel of an empty pixel.
+        backend: openslide or tifffile.
+        seed: of the split, where the labels name none.
+        val_fraction: of the regions of each class left without test, whole patients (or slides).
+        test_fraction: of the regions of each class, whole patients (or slides).
+    """
+    rule = TileRule(tile, mpp, slide_mpp, min_tissue, thin, most, white, black)
+    paths = (str(slides), str(labels), str(out), rule, None if masks is None else str(masks))
+    _write(slide_items(*paths, backend, seed, val_fraction, test_fraction), Path(str(out), "data.csv"), ("slide",))
+
+
+def top(table: str, predictions: str, out: str, positive: str, share: float = 0.5) -> None:
+    """Leave regions of positive slides out of the training that look least positive to a model.
+
+    Args:
+        table: data.csv of a pool of slides.
+        predictions: predictions.csv of it, by a model of its run.
+        out: CSV to write, in the folder of the pool; read it with data#table.
+        positive: class whose slides may have regions of another class, or several with commas between them.
+        share: of the regions of such a slide that are kept, above 0, up to 1.
+    """
+    classes = [name.strip() for name in str(positive).split(",")]
+    for slide, count in keep_top(Path(str(table)), Path(str(predictions)), Path(str(out)), classes, share).items():
+        logger.info("%s: %d regions of slide %s left out", out, count, slide)
+
+
 def folds(table: str, out: str, folds: int = 5, seed: int = 0, val_fraction: float = 0.2) -> None:
     """Add splits of whole patients to a table: a column disjoint_fold0, disjoint_fold1, ... for each fold.
 
@@ -92,9 +155,9 @@ def folds(table: str, out: str, folds: int = 5, seed: int = 0, val_fraction: flo
         logger.info("%s, %s%d: %s", out, PREFIX, fold, sizes)
 
 
-def _write(made: Made, path: Path) -> None:
+def _write(made: Made, path: Path, further: Sequence[str] = ()) -> None:
     items, classes = made
-    write_table(items, path, classes)
+    write_table(items, path, classes, further)
     counts = Counter(item["split"] for item in items)
     sizes = ", ".join(f"{counts[name]} {name}" for name in SPLITS)
     without = sum(item["mask"] is None for item in items)

@@ -9,7 +9,7 @@ from typing import Any
 from scripts.core.errors import InputError, Problem
 from scripts.data.makers.given import Made, given_folder, indexed
 from scripts.data.splits import hold_out
-from scripts.images.reading import image_stem
+from scripts.images.files.names import image_stem
 
 
 def cub_items(folder: str | Path, val_per_class: int = 6, seed: int = 0) -> Made:

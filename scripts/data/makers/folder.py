@@ -20,8 +20,8 @@ from scripts.data.makers.pairing import Pairing, Pattern, pair_masks
 from scripts.data.mask_names import bare_names, masks_among, other_forms
 from scripts.data.splits import make_split, make_split_of_patients, split_name
 from scripts.data.tables import Row, read_table
+from scripts.images.files.names import image_stem, is_image_file
 from scripts.images.mask_files.names import SEPARATOR
-from scripts.images.reading import image_stem, is_image_file
 
 logger = logging.getLogger(__name__)
 

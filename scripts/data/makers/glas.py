@@ -9,7 +9,7 @@ from scripts.core.errors import InputError, Problem
 from scripts.data.makers.given import Made, given_file, given_folder, indexed, require_columns
 from scripts.data.splits import fraction_per_class, hold_out
 from scripts.data.tables import read_table
-from scripts.images.reading import image_stem, is_image_file
+from scripts.images.files.names import image_stem, is_image_file
 
 GLAS_GRADE = "grade (GlaS)"
 

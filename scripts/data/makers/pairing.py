@@ -9,7 +9,7 @@ from pathlib import Path
 
 from scripts.core.errors import InputError, Problem
 from scripts.data.mask_names import MASK_FOLDERS, Owners, Reading, place_of, readings
-from scripts.images.reading import image_stem, image_suffix
+from scripts.images.files.names import image_stem, image_suffix
 
 _IMAGE = "{image}"
 

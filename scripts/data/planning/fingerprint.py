@@ -41,7 +41,7 @@ class _Look:
     objects: np.ndarray
 
 
-def fingerprint_of(datalist: DataList, rule: MaskRule) -> Fingerprint:
+def fingerprint_of(datalist: DataList, rule: MaskRule, skip: bool = False) -> Fingerprint:
     """Return what a plan needs to know of a data set.
 
     All is looked at in small data sets, else a sample that depends on nothing but the order of the table: the headers
@@ -50,6 +50,7 @@ def fingerprint_of(datalist: DataList, rule: MaskRule) -> Fingerprint:
     Args:
         datalist: its images; files need not be checked.
         rule: which mask values are foreground.
+        skip: leave out what cannot be read, as long as something can.
 
     Raises:
         InputError: images or masks that were looked at cannot be read.
@@ -60,11 +61,11 @@ def fingerprint_of(datalist: DataList, rule: MaskRule) -> Fingerprint:
             by_class[item["label"]].append(item)
     train = list(chain.from_iterable(by_class))
     headers = _sample(train, _HEADERS, "headers")
-    sizes = np.array(_each(headers, lambda item: image_size(item["image"])))
+    sizes = np.array(_each(headers, lambda item: image_size(item["image"]), skip))
     drawn = [[item for item in items if item["mask"]] for items in by_class]
     most = max(_LEAST_MASKS, min(_MASKS, int(_MASK_PIXELS / np.median(sizes.prod(axis=1)))))
     masks = _in_turn([_sample(items, most, "masks") for items in drawn])[:most]
-    known = _each(masks, lambda item: _look(item, rule))
+    known = _each(masks, lambda item: _look(item, rule), skip)
     is_hopeless = bool(known) and not (
         any(look.has_foreground for look in known) and any(look.has_background for look in known)
     )
@@ -86,14 +87,14 @@ def fingerprint_of(datalist: DataList, rule: MaskRule) -> Fingerprint:
 
 
 def _look(item: Item, rule: MaskRule) -> _Look:
-    mask = read_whole_mask(item["mask"], rule)
+    mask = read_whole_mask(item["mask"], item["image"], rule)
     inside = mask == FOREGROUND
     sizes = np.bincount(connected_components(inside).ravel())[1:]
     return _Look(item["label"], bool(inside.any()), bool((mask == BACKGROUND).any()), sizes[sizes >= _SPECK])
 
 
-def _each(items: Sequence[Item], look: Callable[[Item], R]) -> list[R]:
-    """Look at each item, and raise once with what cannot be read."""
+def _each(items: Sequence[Item], look: Callable[[Item], R], skip: bool) -> list[R]:
+    """Look at each item, and raise once with what cannot be read, or leave it out."""
     found: list[R] = []
     problems: list[Problem] = []
     for item in items:
@@ -101,7 +102,7 @@ def _each(items: Sequence[Item], look: Callable[[Item], R]) -> list[R]:
             found.append(look(item))
         except InputError as error:
             problems += error.problems
-    if problems:
+    if problems and not (skip and found):
         raise InputError(problems)
     return found
 

@@ -7,7 +7,7 @@ tried; other data are between and beyond these, so a plan is a beginning, and ev
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -180,13 +180,17 @@ def seconds_of(choices: list[Choice], found: Fingerprint, speed: Speed, evaluate
     return {"stage0": stage0, "round": a_round, "all": stage0 + value["active#rounds"] * a_round}
 
 
-def within(choices: list[Choice], found: Fingerprint, speed: Speed, evaluated: int, budget: float) -> list[Choice]:
+def within(
+    choices: list[Choice], found: Fingerprint, speed: Speed, evaluated: int, budget: float, fixed: Collection[str] = ()
+) -> list[Choice]:
     """Return the plan with fewer rounds, then fewer steps, until it takes at most ``budget`` seconds.
 
-    At least three rounds of 80 steps are left: what is faster says little of the method.
+    At least three rounds of 80 steps are left: what is faster says little of the method. Those of ``fixed`` stay.
     """
     limits = {"active#rounds": (_LEAST_ROUNDS, 1), "max_epochs": (_LEAST_STEPS // _EPOCH, 2)}
     for key, (least, step) in limits.items():
+        if key in fixed:
+            continue
         while seconds_of(choices, found, speed, evaluated)["all"] > budget and _value(choices, key) > least:
             value = _value(choices, key) - step
             reason = f"what fits into {budget / 60:.0f} minutes"

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from scripts.core.errors import InputError, Problem, listed
-from scripts.images.reading import image_stem
+from scripts.images.files.names import image_stem
 
 FARTHEST_PX = 1e7
 """Of a coordinate from the origin, pixels: no image is larger, and sums of such numbers stay exact."""

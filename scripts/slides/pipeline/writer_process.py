@@ -16,8 +16,8 @@ from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
 from scripts.core.errors import UserError
+from scripts.images.slide_files.box import Box
 from scripts.slides.disk_plane import DiskPlane
-from scripts.slides.grid import Box
 from scripts.slides.outputs import Ending, Written
 
 Write = Callable[[Callable[[], Ending]], Written]

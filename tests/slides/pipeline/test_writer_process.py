@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from scripts.core.errors import Problem, StateError
+from scripts.images.slide_files.box import Box
 from scripts.slides.disk_plane import DiskPlane
-from scripts.slides.grid import Box
 from scripts.slides.outputs import Ending, Written
 from scripts.slides.pipeline.writer_process import WriterProcess, WrittenAfterwards, can_fork
 

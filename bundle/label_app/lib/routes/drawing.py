@@ -19,7 +19,7 @@ from lib.service import Served
 from scripts.annotation.submission import Submission
 from scripts.core.errors import Problem
 from scripts.core.files import file_stem
-from scripts.images.reading import image_suffix
+from scripts.images.files.names import image_suffix
 
 # QuPath's extension sends JSON without saying so.
 router = APIRouter(tags=["Drawing"], strict_content_type=False)

@@ -9,10 +9,13 @@ from fastapi import APIRouter, Query
 from fastapi.responses import FileResponse, Response
 
 from lib.images import FINAL
+from lib.infer import png
 from lib.refusals import ForbiddenError, MalformedError, MissingError
 from lib.routes.about import AsReader
 from lib.service import Served
 from scripts.core.errors import Problem
+from scripts.images.files.names import is_region
+from scripts.images.reading import read_image
 
 router = APIRouter(prefix="/datastore", tags=["Images"])
 Name = Annotated[str, Query(max_length=4096)]
@@ -31,8 +34,10 @@ def listed(served: Served, user: AsReader, output: Literal["stats", "all", "trai
 
 @router.get("/image")
 def image(served: Served, user: AsReader, image: Name) -> Response:
-    """Return the file of an image."""
+    """Return the file of an image; of a region of a slide its pixels, as PNG."""
     path = served.run.image_path(served.images.key_of(image))
+    if is_region(path):
+        return Response(png(read_image(path)), media_type="image/png")
     kind = mimetypes.guess_type(path.name, strict=False)[0] or "application/octet-stream"
     return FileResponse(path, media_type=kind, filename=path.name)
 

@@ -27,7 +27,7 @@ from scripts.images.drawn.outlines import (
     turned,
 )
 from scripts.images.drawn.pixel_borders import painted, runs_of_spans
-from scripts.images.reading import image_suffix
+from scripts.images.files.names import image_suffix
 
 BESIDE = ("choices", "taxonomy", "rating", "textarea", "labels")
 """What an annotation tells besides shapes."""

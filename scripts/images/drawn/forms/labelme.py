@@ -25,8 +25,8 @@ from scripts.images.drawn.outlines import (
     ring_of,
 )
 from scripts.images.drawn.pixel_borders import painted, runs_of_mask
+from scripts.images.files.pictures import opened_picture
 from scripts.images.png import mask_to_png
-from scripts.images.reading import opened_picture
 
 _KINDS = "polygon, rectangle, circle or mask"
 _MASK = "2 points, its first and last pixel, and a PNG of their size in base64"

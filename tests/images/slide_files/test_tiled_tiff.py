@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from scripts.core.errors import InputError
-from scripts.slides import tiled_tiff
-from scripts.slides.tiled_tiff import TiledTiffReader
+from scripts.images.slide_files import tiled_tiff
+from scripts.images.slide_files.tiled_tiff import tiled_tiff_reader
 from tests.support.slides import tifffile, tissue, write_tiff
 
 IMAGE = tissue(300, 410)
 
 
-def opened(path: Path) -> tuple[TiledTiffReader, Any]:
-    reader = TiledTiffReader(channel_dim=-1, mode="RGBA")
+def opened(path: Path) -> tuple[Any, Any]:
+    reader = tiled_tiff_reader(channel_dim=-1, mode="RGBA")
     return reader, reader.read(str(path))
 
 

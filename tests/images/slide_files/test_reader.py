@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from scripts.core.errors import InputError
-from scripts.slides.grid import Box
-from scripts.slides.reader import BACKENDS, Slide
+from scripts.images.slide_files.box import Box
+from scripts.images.slide_files.reader import BACKENDS, Slide
 from tests.support.slides import tifffile, tissue, write_tiff
 
 IMAGE = tissue(600, 500)

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from scripts.core.errors import InputError
-from scripts.images.bit_depth import depth_of
+from scripts.images.files.bit_depth import depth_of
 from scripts.images.reading import highest_value, read_image
 
 GREY = np.random.default_rng(0).integers(0, 4096, (12, 17)).astype(np.uint16)

@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from monai.data import WSIReader
 from PIL import Image
 
 from scripts.core.errors import InputError, Problem
 from scripts.core.optional import needed
-from scripts.images.reading import IMAGE_COMMAND, image_suffix
-from scripts.slides.grid import Box
-from scripts.slides.tiled_tiff import TiledTiffReader
+from scripts.images.files.faults import IMAGE_COMMAND
+from scripts.images.files.names import image_suffix
+from scripts.images.slide_files.box import Box
+from scripts.images.slide_files.tiled_tiff import tiled_tiff_reader
 
 BACKENDS = ("openslide", "tifffile")
 SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".scn", ".mrxs", ".vms", ".vmu", ".bif", ".svslide")
@@ -70,7 +70,7 @@ class Slide:
             raise InputError(Problem("slide is missing", str(path), "a file"))
         options: dict[str, Any] = {"channel_dim": -1, "mode": "RGBA"}
         self.path, self.backend = path, backend
-        self._reader: Any = WSIReader("openslide", **options) if backend == "openslide" else TiledTiffReader(**options)
+        self._reader: Any = _openslide_reader(**options) if backend == "openslide" else tiled_tiff_reader(**options)
         try:
             self._wsi = self._reader.read(str(path))
             sizes = [self._reader.get_size(self._wsi, at) for at in range(self._reader.get_level_count(self._wsi))]
@@ -114,6 +114,9 @@ class Slide:
         Raises:
             InputError: the file is damaged there.
         """
+        return _over_white(self._rgba(level, box))
+
+    def _rgba(self, level: int, box: Box) -> npt.NDArray[np.uint8]:
         height, width = (int(n) for n in box.size)
         by = [full / part for full, part in zip(self.size, self.levels[level].size, strict=True)]
         location = (round(box.top * by[0]), round(box.left * by[1]))  # MONAI wants it in pixels of level 0
@@ -122,7 +125,7 @@ class Slide:
         except self._errors as error:
             where = f"{self.path}, level {level}, y {location[0]}, x {location[1]}"
             raise InputError(Problem("slide cannot be decoded", where, found=_text(error))) from error
-        return _over_white(np.asarray(pixels))
+        return np.asarray(pixels)
 
     def read_resized(self, level: int, box: Box, plane: tuple[int, int]) -> npt.NDArray[np.uint8]:
         """Return a box of the slide at another resolution, uint8 (height, width, 3) RGB.
@@ -139,8 +142,52 @@ class Slide:
         by = (full[0] / plane[0], full[1] / plane[1])
         size = (int(box.size[0]), int(box.size[1]))
         source = box.scaled(by)
-        if full == plane:
+        return self.read(level, source) if full == plane else self._resized(level, source, by, size)
+
+    def read_area(self, level: int, area: Box, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+        """Return a box of the slide at any size, uint8 (height, width, 3) RGB, resized as :meth:`read_resized` does.
+
+        Args:
+            level: to read from.
+            area: pixels of level 0, inside it.
+            size: (height, width) of what is returned.
+        """
+        source = self._on_level(level, area)
+        by = (source.size[0] / size[0], source.size[1] / size[1])
+        if by == (1.0, 1.0) and all(float(edge).is_integer() for edge in source):
             return self.read(level, source)
+        return self._resized(level, source, by, size)
+
+    def read_values(self, level: int, area: Box, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+        """Return a box of a mask at any size, uint8 (height, width), by nearest neighbour: no new values come up.
+
+        Of colours the largest channel is returned; what is transparent or left out is 0.
+
+        Args:
+            level: to read from.
+            area: pixels of level 0, inside it.
+            size: (height, width) of what is returned.
+        """
+        source = self._on_level(level, area)
+        full = self.levels[level].size
+        at = [
+            np.minimum(np.floor(low + (np.arange(count) + 0.5) * (high - low) / count).astype(int), most - 1)
+            for low, high, count, most in zip(source[:2], source[2:], size, full, strict=True)
+        ]
+        box = Box(at[0][0], at[1][0], at[0][-1] + 1, at[1][-1] + 1)
+        pixels = self._rgba(level, box)
+        values = np.where(pixels[..., 3] > 0, pixels[..., :3].max(axis=2), np.uint8(0))
+        return np.ascontiguousarray(values[(at[0] - at[0][0])[:, None], at[1] - at[1][0]])
+
+    def _on_level(self, level: int, area: Box) -> Box:
+        """Return an area of level 0 in pixels of a level, which need not be whole."""
+        size = self.levels[level].size
+        return area.scaled((size[0] / self.size[0], size[1] / self.size[1]))
+
+    def _resized(
+        self, level: int, source: Box, by: tuple[float, float], size: tuple[int, int]
+    ) -> npt.NDArray[np.uint8]:
+        full = self.levels[level].size
         reach = [math.ceil(_BICUBIC_REACH * max(factor, 1.0)) + 1 for factor in by]
         region = Box(
             max(math.floor(source.top) - reach[0], 0),
@@ -163,6 +210,12 @@ class Slide:
                 return None
         low, high = _PLAUSIBLE_MPP
         return (float(found[0]), float(found[1])) if all(low <= value <= high for value in found) else None
+
+
+def _openslide_reader(**options: Any) -> Any:
+    from monai.data import WSIReader  # here: lists of images are read without torch
+
+    return WSIReader("openslide", **options)
 
 
 def _over_white(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

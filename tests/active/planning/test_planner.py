@@ -10,7 +10,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
-from scripts.active.planning import Planner, seconds_in
+from scripts.active.planning.planner import Planner, seconds_in
 from scripts.core.errors import InputError
 from scripts.core.run_config import RunConfig
 from scripts.images.masks import NONZERO

@@ -17,25 +17,27 @@ _SAME, _PARTLY = 0.98, 0.3  # share of these that are as in the image
 _FEW_COLOURS, _COLOURS = 16, 1000
 
 
-def may_be_picture(path: str, image: np.ndarray) -> bool:
+def may_be_picture(path: Path, size: tuple[int, int], content: bytes | None = None) -> bool:
     """Say whether a file is large enough to be worth the look: masks are packed to much less than a bit per pixel.
 
     Args:
         path: of the mask.
-        image: uint8 (H, W, 3).
+        size: (H, W) of the image.
+        content: its bytes, where they have been read.
     """
-    return Path(path).stat().st_size * 8 > image.shape[0] * image.shape[1]
+    return (path.stat().st_size if content is None else len(content)) * 8 > size[0] * size[1]
 
 
-def picture_problem(path: str, image: np.ndarray) -> Problem | None:
+def picture_problem(path: Path, image: np.ndarray, content: bytes | None = None) -> Problem | None:
     """Return what is wrong with a mask that is a picture; None for a mask, and for what cannot be decoded.
 
     Args:
         path: of the mask.
         image: uint8 (H, W, 3), which it belongs to.
+        content: bytes of the mask's file, where they have been read.
     """
     try:
-        shown = read_image(path)
+        shown = read_image(path, content=content)
     except InputError:
         return None
     same_size = shown.shape == image.shape

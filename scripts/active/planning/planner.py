@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import re
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn import functional as F
 
+from scripts.active.planning.by_hand import by_hand
+from scripts.active.planning.trial import timed_trial
+from scripts.core.config.ids import is_among, is_plain
+from scripts.core.config.words import monai_command_line
 from scripts.core.errors import InputError, Problem
 from scripts.core.files import write_atomic
 from scripts.core.run_config import RunConfig
 from scripts.data.datalist import DataList, read_datalist
 from scripts.data.planning.fingerprint import fingerprint_of
-from scripts.data.planning.plan import Choice, Fingerprint, Speed, plan_of, seconds_of, within
+from scripts.data.planning.plan import Choice, plan_of, seconds_of, within
 from scripts.images.masks import MaskRule
-from scripts.networks.precision import autocast
 
 logger = logging.getLogger(__name__)
 FILE = "plan.json"
+DATA, ROWS = "_data_", "_rows_"
+"""Keys of the overlay: the folder of the images that it was made for, and a hash of ids, classes and splits. What
+begins with ``_`` is a note."""
+_TIMED = ("num_classes", "image_size", "batch_size")
 _UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
-_CALLS = 3
 
 
 class Planner:
@@ -56,7 +62,7 @@ class Planner:
         time_budget: float | str | None = None,
         **reading: Any,
     ) -> None:
-        self.config, self.output_dir = config, Path(output_dir)
+        self.config, self.path = config, Path(output_dir) / FILE
         self.device, self.amp, self.rule = torch.device(device), amp, mask_rule
         self.dataset_dir, self.reading = dataset_dir, reading
         self.budget = None if time_budget is None else seconds_in(time_budget)
@@ -65,66 +71,62 @@ class Planner:
         """Print the plan, write it, and return the path of the overlay.
 
         Raises:
+            InputError: as :meth:`make`.
+        """
+        self.make(by_hand(self.config, monai_command_line()))
+        told = "written: %s. Train with --config_file \"['bundle/configs/train.json','%s']\""
+        logger.info(told, self.path, self.path)
+        return self.path
+
+    def make(self, set_ids: Collection[str] = ()) -> dict[str, Any]:
+        """Print the plan, write it, and return the overlay.
+
+        Args:
+            set_ids: ids of the config that a person has set. The overlay holds what the plan says of them all the same;
+                seconds and what fits into the budget are reckoned with the values of the config.
+
+        Raises:
             InputError: what is wrong with the table, or with a file that was looked at.
         """
-        datalist = read_datalist(self.dataset_dir, check=False, **self.reading)
-        found = fingerprint_of(datalist, self.rule)
-        choices = plan_of(found)
-        speed = self._trial(choices, found)
+        datalist = self.listed()
+        found = fingerprint_of(datalist, self.rule, skip=self.reading.get("on_bad_image") == "skip")
+        planned = plan_of(found)
+        own = {choice.key for choice in planned if is_among(choice.key, set_ids)}
+        choices = [self._settled(choice) if choice.is_set and choice.key in own else choice for choice in planned]
+        timed = {choice.key: choice.value for choice in choices if choice.is_set and choice.key in _TIMED}
+        speed = timed_trial(self.config, timed, self.device, self.amp)
         evaluated = len(datalist.items) - sum(found.images.values())
         if self.budget is not None:
-            choices = within(choices, found, speed, evaluated, self.budget)
-        path = self.output_dir / FILE
-        write_atomic(path, (json.dumps(overlay_of(choices, datalist), indent=2) + "\n").encode())
+            choices = within(choices, found, speed, evaluated, self.budget, own)
         seconds = seconds_of(choices, found, speed, evaluated)
         logger.info("plan for %s\n%s", datalist.root, "\n".join(_lines(choices, seconds, self.budget)))
-        logger.info("written: %s. Train with --config_file \"['bundle/configs/train.json','%s']\"", path, path)
-        return path
+        pairs = zip(choices, planned, strict=True)
+        overlay = overlay_of([before if before.key in own else choice for choice, before in pairs], datalist)
+        write_atomic(self.path, (json.dumps(overlay, indent=2) + "\n").encode())
+        return overlay
 
-    def _trial(self, choices: Sequence[Choice], found: Fingerprint) -> Speed:
-        """Time the parts of a training with the network of the plan, on noise."""
-        value = {choice.key: choice.value for choice in choices if choice.is_set}
-        keys = ("num_classes", "image_size", "batch_size")
-        network = self.config.parser({key: value[key] for key in keys}).get_parsed_content("network")
-        network.to(memory_format=torch.channels_last).train()
-        size, batch = value["image_size"], value["batch_size"]
-        x = torch.rand(batch, 3, *size, device=self.device).to(memory_format=torch.channels_last)
-        labels = torch.zeros(batch, dtype=torch.long, device=self.device)
-        target = torch.zeros(batch, 1, *size, device=self.device)
+    def listed(self, check: bool = False) -> DataList:
+        """Return the images. What is only told of them, and not refused, is left to the run.
 
-        def stage0() -> None:
-            network.freeze(False)
-            with autocast(self.device, self.amp):
-                scores = network.pool(network.class_maps(network.encode(x)))
-            F.cross_entropy(scores.float(), labels).backward()
+        Args:
+            check: look into all files.
 
-        def image() -> None:
-            with torch.no_grad(), autocast(self.device, self.amp):
-                for _ in range(4):
-                    network(x[:1])
+        Raises:
+            InputError: as :func:`scripts.data.datalist.read_datalist`.
+        """
+        talkative = logging.getLogger("scripts.data")
+        before = talkative.level
+        talkative.setLevel(logging.ERROR)
+        try:
+            return read_datalist(self.dataset_dir, mask_rule=self.rule, check=check, **self.reading)
+        finally:
+            talkative.setLevel(before)
 
-        stage0_step, predicted = self._seconds(stage0), self._seconds(image)
-        network.freeze(True)
-        with torch.no_grad(), autocast(self.device, self.amp):
-            features = network.encode(x)
-
-        def step() -> None:
-            with autocast(self.device, self.amp):
-                logits = network.decode(features, x)
-            F.binary_cross_entropy_with_logits(logits.float(), target).backward()
-
-        return Speed(stage0_step, self._seconds(step), predicted)
-
-    def _seconds(self, call: Callable[[], None]) -> float:
-        call()
-        taken = []
-        for _ in range(_CALLS):
-            started = time.perf_counter()
-            call()
-            if self.device.type == "cuda":
-                torch.cuda.synchronize(self.device)
-            taken.append(time.perf_counter() - started)
-        return sorted(taken)[_CALLS // 2]
+    def _settled(self, choice: Choice) -> Choice:
+        """Return a choice as a person made it, where the value can be known before anything is built."""
+        value = self.config.get(choice.key)
+        said = f"given by hand; the plan would say {json.dumps(choice.value)}"
+        return replace(choice, value=value if value is not None and is_plain(value) else choice.value, reason=said)
 
 
 def seconds_in(time_budget: float | str) -> float:
@@ -143,10 +145,16 @@ def seconds_in(time_budget: float | str) -> float:
 
 def overlay_of(choices: Sequence[Choice], datalist: DataList) -> dict[str, Any]:
     """Return the plan as an overlay of ``train.json``: what a person has to say is not in it."""
-    about = (
-        f"Plan for {len(datalist.items)} images in {datalist.root.name}, made by 'run plan'. It comes after train.json."
-    )
-    return {"_desc_": about, **{choice.key: choice.value for choice in choices if choice.is_set}}
+    about = f"Plan for {len(datalist.items)} images in {datalist.root.name}. It comes after train.json."
+    settings = {choice.key: choice.value for choice in choices if choice.is_set}
+    return {"_desc_": about, DATA: str(datalist.root), ROWS: rows_sha256(datalist), "auto_plan": False, **settings}
+
+
+def rows_sha256(datalist: DataList) -> str:
+    """Return a hash of the ids, classes and splits of all images, and of which have masks; their order is no matter."""
+    names = datalist.classes
+    rows = sorted((item["id"], names[item["label"]], item["split"], bool(item["mask"])) for item in datalist.items)
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
 def _lines(choices: Sequence[Choice], seconds: Mapping[str, float], budget: float | None) -> list[str]:

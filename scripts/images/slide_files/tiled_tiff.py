@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from monai.data.wsi_reader import TiffFileWSIReader
 
 from scripts.core.errors import InputError, Problem
 
@@ -20,11 +19,23 @@ LARGEST_SEGMENT = 64 * 1024**2
 """Bytes of a decoded tile or strip beyond which a file is refused: it has to be held as a whole."""
 
 
-class TiledTiffReader(TiffFileWSIReader):
-    """Read patches of 8-bit grey, RGB or RGBA slides with tifffile; used as MONAI's reader.
+def tiled_tiff_reader(**options: Any) -> Any:
+    """Return MONAI's reader for tifffile, changed as this module says, for 8-bit grey, RGB or RGBA slides.
 
     Pixels come as RGBA in ``mode="RGBA"``, where alpha is 0 for tiles that the file leaves out.
+
+    Args:
+        options: of MONAI's reader.
     """
+    from monai.data.wsi_reader import TiffFileWSIReader  # here: lists of images are read without torch
+
+    return type("TiledTiffReader", (_Tiled, TiffFileWSIReader), {})(**options)
+
+
+class _Tiled:
+    """What differs from MONAI's reader; to stand before it."""
+
+    channel_dim: int
 
     def read(self, data: Any, **kwargs: Any) -> Any:
         """Open a file.
@@ -32,7 +43,7 @@ class TiledTiffReader(TiffFileWSIReader):
         Raises:
             InputError: a level that cannot be read in parts, or pixels of another kind.
         """
-        wsi = super().read(data, **kwargs)
+        wsi = super().read(data, **kwargs)  # type: ignore[misc]
         try:
             for page in self._pages(wsi):
                 _refuse_unfit(page, str(data))
@@ -41,7 +52,7 @@ class TiledTiffReader(TiffFileWSIReader):
             raise
         return wsi
 
-    def get_level_count(self, wsi: Any) -> int:  # type: ignore[override]  # a static method there
+    def get_level_count(self, wsi: Any) -> int:
         """Return the number of levels."""
         return len(self._pages(wsi))
 
