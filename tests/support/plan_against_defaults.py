@@ -5,7 +5,7 @@ each seed, plans it, trains ``label_prop`` with the plan and without, and writes
 Dice at the numbers of masks that both reach. Settings of ``train.json`` begin with fewer masks; they get more rounds,
 to end at as many masks. Set ``glas`` (``../shared/data/glas``) is planned alone and compared with ``glas.json``; set
 ``demo`` is that of the first run. Runs lie beside ``FILE.json``; given again, the command goes on where it stopped, and
-runs that have ended are read from their files.
+runs that have ended are read from their files. Seconds are those of the rounds until then, without stage 0.
 """
 
 from __future__ import annotations
@@ -36,8 +36,6 @@ GLAS = ROOT.parent / "shared" / "data" / "glas"
 GLAS_WORDS = ("--data#table", "splits.csv", "--data#split_column", "split_paper")
 NO_FOREGROUND = ("--data#background_classes", "['normal']")
 PLAN, DEFAULTS = "plan", "defaults"
-Points = dict[int, float]
-"""Masks -> test Dice."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def compare(case: Case, work: Path, rounds: int | None, also: Sequence[str]) -> 
     if not plan_file.is_file():
         _bundle("plan", [CONFIGS / "train.json"], (*shared, "--output_dir", str(folder)), folder)
     plan = json.loads(plan_file.read_text())
-    # Written out, since a run of train.json alone may plan by itself.
+    # Written out, and nothing planned besides: train.json alone would be planned by itself.
     old = {key: ConfigParser(base)[key] for key in plan if not key.startswith("_")} | {
         "num_classes": plan["num_classes"]
     }
@@ -91,7 +89,7 @@ def compare(case: Case, work: Path, rounds: int | None, also: Sequence[str]) -> 
     found: dict[str, Any] = {"set": case.name, "seed": case.seed, "plan": plan, "rounds": asked}
     for arm in (PLAN, DEFAULTS):
         seeds = ("--active#seed", str(case.seed), "--active#rounds", str(asked[arm]))
-        words = (*shared, *seeds, *also)
+        words = (*shared, *seeds, "--auto_plan", "False", *also)
         found[arm] = _trained(folder / arm, [CONFIGS / "train.json", *files[arm]], words, case.seed, asked[arm])
     return found
 
@@ -101,17 +99,19 @@ def _first(settings: Mapping[str, Any]) -> int:
 
 
 def _trained(out: Path, files: Sequence[Path], words: Sequence[str], seed: int, rounds: int) -> dict[str, Any]:
-    """Train, or go on, unless the run has ended already; return its curve and the seconds of its phases."""
+    """Train, or go on, unless the run has ended already; return Dice, accuracy and seconds until then by masks."""
     curve = out / f"label_prop_seed{seed}" / "curve.csv"
     if len(_rows(curve)) < rounds:
         began = time.perf_counter()
         _bundle("training", files, (*words, "--output_dir", str(out)), out)
         logger.info("%s: %.0f s", out, time.perf_counter() - began)
     rows = _rows(curve)
-    points = {row["masks"]: float(row["dice"]) for row in rows}
-    accuracy = float(rows[-1]["accuracy"]) if rows[-1]["accuracy"] else None
-    seconds = sum(float(row["seconds_total"]) for row in rows)
-    return {"dice": points, "accuracy": accuracy, "seconds_of_rounds": round(seconds, 1)}
+    masks = [row["masks"] for row in rows]
+    seconds = np.cumsum([float(row["seconds_total"]) for row in rows]).round(1).tolist()
+    found: dict[str, list[float | None]] = {
+        name: [float(row[name]) if row[name] else None for row in rows] for name in ("dice", "accuracy")
+    } | {"seconds": seconds}
+    return {name: dict(zip(masks, values, strict=True)) for name, values in found.items()}
 
 
 def _rows(curve: Path) -> list[dict[str, str]]:
@@ -135,23 +135,22 @@ def _bundle(run_id: str, files: Sequence[Path], words: Sequence[str], log: Path)
 def table_of(results: Sequence[Mapping[str, Any]]) -> str:
     """Return Markdown: for each set, Dice with both settings at equal masks, and the difference over the seeds."""
     lines = [
-        "| set | masks | with the plan | without | difference | least to greatest | seeds |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| set | masks | with the plan | without | difference | least to greatest | seeds | seconds | without |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name in dict.fromkeys(result["set"] for result in results):
-        pairs: dict[int, list[tuple[float, float]]] = {}
+        at: dict[int, list[list[float]]] = {}
         for result in (result for result in results if result["set"] == name):
-            with_plan, without = (
-                {int(masks): dice for masks, dice in result[arm]["dice"].items()} for arm in (PLAN, DEFAULTS)
-            )
-            for masks in sorted(with_plan.keys() & without.keys()):
-                pairs.setdefault(masks, []).append((with_plan[masks], without[masks]))
-        for masks, both in sorted(pairs.items()):
-            ours, others = np.array(both).T
+            both = [result[PLAN], result[DEFAULTS]]
+            for masks in both[0]["dice"].keys() & both[1]["dice"].keys():
+                values = [arm[what][masks] for what in ("dice", "seconds") for arm in both]
+                at.setdefault(int(masks), []).append(values)
+        for masks, found in sorted(at.items()):
+            ours, others, seconds, of_others = np.array(found).T
             gain = ours - others
-            spread = f"{gain.min():+.3f} to {gain.max():+.3f}"
             means = f"{ours.mean():.3f} | {others.mean():.3f} | {gain.mean():+.3f}"
-            lines.append(f"| {name} | {masks} | {means} | {spread} | {len(both)} |")
+            spread = f"{gain.min():+.3f} to {gain.max():+.3f} | {len(found)}"
+            lines.append(f"| {name} | {masks} | {means} | {spread} | {seconds.mean():.0f} | {of_others.mean():.0f} |")
     return "\n".join(lines) + "\n"
 
 

@@ -100,8 +100,8 @@ class TestComparison:
         assert [call[0] for call in called] == ["plan", "training", "training"] * 2
         assert all("['normal']" in call for call in called)
         assert (tmp_path / "x.md").read_text().splitlines()[2:] == [
-            "| lesions | 8 | 0.580 | 0.480 | +0.100 | +0.100 to +0.100 | 2 |",
-            "| lesions | 10 | 0.600 | 0.500 | +0.100 | +0.100 to +0.100 | 2 |",
+            "| lesions | 8 | 0.580 | 0.480 | +0.100 | +0.100 to +0.100 | 2 | 2 | 6 |",
+            "| lesions | 10 | 0.600 | 0.500 | +0.100 | +0.100 to +0.100 | 2 | 4 | 8 |",
         ]
         old = json.loads((tmp_path / "x" / "lesions_seed0" / "defaults.json").read_text())
         assert old == {
