@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import logging
 import sys
@@ -51,15 +52,34 @@ def run(name: str, commands: Mapping[str, Callable[..., Any] | str], arguments: 
         raise SystemExit(exit_code(InputError(problem))) from None
 
 
+def _refuse_unknown(function: Callable[..., Any], named: Mapping[str, Any]) -> None:
+    parameters = inspect.signature(function).parameters.values()
+    known = [each.name for each in parameters if each.kind is not each.VAR_POSITIONAL]
+    if any(each.kind is each.VAR_KEYWORD for each in parameters):
+        return
+    # Fire takes one letter for the only name that begins with it.
+    unknown = [name for name in named if name not in (*known, "help") and not (len(name) == 1 and name != "h")]
+    if unknown:
+        options = ", ".join(f"--{name}" for name in known)
+        raise InputError([Problem("no such option", f"--{name}", options, cure=_cure(name, known)) for name in unknown])
+
+
+def _cure(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"Write --{near[0]}, or leave it out." if near else "Leave it out."
+
+
 def _keep_texts(function: Callable[..., Any], words: Sequence[str]) -> None:
     """Let Fire hand over texts and paths as they were typed: it would read ``2024_11_29`` as a number.
 
     Raises:
-        InputError: one has no value, which Fire takes for True.
+        InputError: one has no value, which Fire takes for True; or an option is unknown, which Fire tells only when
+            the command has done its work.
     """
     hints = {name: get_args(hint) or (hint,) for name, hint in get_type_hints(function).items() if name != "return"}
     texts = [name for name, kinds in hints.items() if set(kinds) <= {str, Path, NoneType}]
     _, named = as_fire_splits(words)
+    _refuse_unknown(function, named)
     empty = [name for name in texts if named.get(name, "") is None]
     if empty:
         raise InputError([Problem("no value follows", f"--{name}", "a text", cure="Give one.") for name in empty])

@@ -1,6 +1,7 @@
 """What can be said of a config before anything is built from it: ids without effect, values that cannot work or arrive.
 
-Every config of the bundle calls :func:`check_config` in its ``initialize``, before anything is read or written.
+Every config of the bundle calls :func:`check_config` in its ``initialize``, before anything is read or written. MONAI's
+exports run no ``initialize``: what they build requires :func:`check_export`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from scripts.core.config.rules import NAMES, OBJECTS, PATHS, RULES
 from scripts.core.config.words import CommandLine, is_read_otherwise, monai_command_line, read_value, spelling
 from scripts.core.errors import InputError, Problem
 from scripts.core.optional import TRACKER, needed, quiet_mlflow
+from scripts.core.plain_errors import show_user_errors_plainly
 from scripts.core.run_config import RunConfig
 
 _CONSTANTS = {"true": "True", "false": "False", "null": "$None", "none": "$None"}
@@ -74,6 +76,18 @@ def check_config(config: RunConfig, typed: CommandLine | None = None) -> None:
         needed("openvino")
     if config.uses_handler(TRACKER):
         quiet_mlflow()
+
+
+def check_export(config: RunConfig) -> None:
+    """Check a config as :func:`check_config` where one of MONAI's exports builds its network; else do nothing.
+
+    Raises:
+        InputError: with all that is wrong.
+    """
+    typed = monai_command_line()
+    if typed.is_export:
+        show_user_errors_plainly()
+        check_config(config, typed)
 
 
 def _typed_problems(typed: CommandLine, content: Mapping[str, Any]) -> Iterator[Problem]:

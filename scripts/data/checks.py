@@ -6,6 +6,7 @@ What can be used but is unusual is told too: images left out, small classes, wha
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -108,7 +109,7 @@ def seen_bits(items: Iterable[Mapping[str, Any]]) -> int:
 
 def _pictures(cell: str, image: np.ndarray, in_doubt: bool) -> list[Problem]:
     """Return a problem for each file of a mask that is a picture; small files are looked at only where in doubt."""
-    paths = [path for path in map(Path, mask_paths(cell)) if path.is_file()]
+    paths = [Path(path) for path in mask_paths(cell) if os.path.isfile(path)]  # also of names that are too long
     tried = (picture_problem(path, image) for path in paths if in_doubt or may_be_picture(path, image.shape[:2]))
     return [problem for problem in tried if problem is not None]
 

@@ -38,6 +38,25 @@ def test_every_folder_with_commands_is_known() -> None:
     assert found == set(LINES)
 
 
+@pytest.mark.parametrize(("package", "command", "_"), EVERY)
+def test_an_unknown_option_is_told_before_the_command_does_anything(
+    package: str, command: str, _: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(package, LINES[package], [command, "--no_such_option", "1"])
+    assert ended.value.code == 2
+    assert "--no_such_option: no such option; expected --" in caplog.text
+
+
+def test_an_option_that_is_near_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    def measure(folder: str, val_fraction: float = 0.2) -> None:
+        raise AssertionError("it was called")
+
+    with pytest.raises(SystemExit):
+        run("program", {"measure": measure}, ["measure", "x", "--valfraction", "1"])
+    assert "Write --val_fraction, or leave it out." in caplog.text
+
+
 class TestRun:
     def test_arguments_reach_the_function(self) -> None:
         given: list[tuple[Any, ...]] = []
@@ -75,7 +94,7 @@ class TestRun:
         shown = capsys.readouterr().out
         assert "measure" in shown and "Measure all of it." in shown and "rest" in shown
 
-    @pytest.mark.parametrize("words", [["nowhere"], ["only"], ["only", "x", "--unknown", "1"]])
+    @pytest.mark.parametrize("words", [["nowhere"], ["only"], ["only", "x", "y"]])
     def test_other_words_are_refused(self, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as ended:
             run("program", {"only": lambda name: name}, words)

@@ -74,3 +74,8 @@ def test_outlines_that_hide_nothing_or_all(tmp_path: Path) -> None:
     shapes = {"a": MaskShape(True, False, 1.0)}
     with pytest.raises(InputError, match=r"no mask has background.*found outlines.*not the whole picture"):
         refuse_hopeless_masks({"a": str(tmp_path / "a.geojson")}, shapes, MaskRule())
+
+
+def test_a_mask_whose_name_no_file_system_takes(tmp_path: Path) -> None:
+    problems = check_items([{**item(tmp_path, "a"), "mask": str(tmp_path / ("m" * 5000))}], MaskRule(), False)
+    assert [problem.what for problem in problems["a"]] == ["not a format that can be read"]

@@ -349,6 +349,7 @@ class TestBundle:
     def test_network_is_the_one_that_is_trained_by_default(self) -> None:
         trained = json.loads((CONFIGS / "train.json").read_text())["network_def"]
         here = json.loads((CONFIGS / "inference.json").read_text())["network_def"]
+        assert here.pop("_requires_") == {"_target_": "scripts.core.config_checks.check_export", "config": "@config"}
         assert not [value for value in here.values() if isinstance(value, str) and value[:1] in "$@%"]
         trained |= {"num_classes": 2, "pretrained": False, "freeze_classifier": False}
         assert here == trained

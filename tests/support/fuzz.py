@@ -17,6 +17,7 @@ import argparse
 import json
 import logging
 import os
+import random
 import resource
 import select
 import signal
@@ -37,8 +38,9 @@ from tqdm import tqdm
 
 from scripts.core.errors import UserError
 from scripts.data.datalist import read_datalist
+from scripts.images.mask_files.several import read_numbered_objects, read_whole_mask
 from scripts.images.masks import MaskRule, read_mask
-from scripts.images.reading import image_size, read_image
+from scripts.images.reading import highest_value, image_size, read_image
 from scripts.networks.model_file import read_model
 from tests.support import fuzz_gate
 from tests.support.fuzz_cases import MODEL, TABLES, Case, make_case
@@ -47,6 +49,8 @@ MEMORY_BYTES = 2 * 2**30
 """What a case may take beside the program."""
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 """Folder where files need no disk: the state of a run waits for the disk at each write."""
+OUTLINES = 0.1
+"""Share of the cases."""
 RULES = (MaskRule(), MaskRule("over:127.5"), MaskRule([1, 2], ignore=3))
 
 
@@ -81,8 +85,11 @@ def read_case(case: Case, folder: Path, number: int) -> str:
             assert mask.dtype == np.uint8, mask.dtype
             assert mask.ndim == 2, mask.shape
             assert set(np.unique(mask)) <= {0, 1, 255}, np.unique(mask)
+        elif case.kind == "outlines":
+            _read_outlines(path, folder / "train_00.png")
         else:
             image = read_image(path)
+            highest_value(path)
             assert image.dtype == np.uint8, image.dtype
             assert image.ndim == 3, image.shape
             assert image.shape[2] == 3, image.shape
@@ -94,6 +101,17 @@ def read_case(case: Case, folder: Path, number: int) -> str:
     finally:
         path.unlink()
     return "read"
+
+
+def _read_outlines(path: Path, image: Path) -> None:
+    mask = read_whole_mask(str(path), image)
+    assert mask.dtype == np.uint8, mask.dtype
+    assert mask.shape == (fuzz_gate.SIDE, fuzz_gate.SIDE), mask.shape
+    assert set(np.unique(mask)) <= {0, 1, 255}, np.unique(mask)
+    if path.stat().st_size < 100_000:  # as long again
+        objects = read_numbered_objects(str(path), image)
+        assert objects is not None
+        assert ((objects > 0) == (mask == 1)).all()
 
 
 def _read_table(path: Path) -> None:
@@ -116,6 +134,7 @@ def prepare(folder: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (9, 12, 3), dtype=np.uint8)
     for number, name in enumerate(("a", "b", "c", "sub/d")):
         Image.fromarray(np.roll(pixels, number, axis=1)).save(folder / f"{name}.png")
+    Image.new("L", (fuzz_gate.SIDE, fuzz_gate.SIDE)).save(folder / "train_00.png")
     Image.fromarray((pixels[..., 0] > 128).astype(np.uint8)).save(folder / "m.png")
     (folder / "link.png").symlink_to("/etc/passwd")
 
@@ -135,7 +154,16 @@ class Course:
     read: Callable[[Case, Path, int], str]
 
 
-FILES = Course(make_case, prepare, read_case)
+def make_file(seed: int, number: int) -> Case:
+    """Return the case of this number: outlines that a table names, or a file of another kind."""
+    rng = random.Random(f"table:{seed}:{number}")
+    if rng.random() >= OUTLINES:
+        return make_case(seed, number)
+    suffix = rng.choice(("geojson", "json", "xml"))
+    return Case("outlines", suffix, *fuzz_gate.spoiled_file(suffix, rng))
+
+
+FILES = Course(make_file, prepare, read_case)
 GATE = Course(fuzz_gate.make_case, fuzz_gate.prepare, fuzz_gate.read_case)
 
 

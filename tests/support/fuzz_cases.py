@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import nibabel
@@ -24,8 +25,12 @@ from PIL import Image
 
 from scripts.networks.model_file import KEY, ModelInfo
 from scripts.networks.weights import pack_weights
+from tests.support.dicom_files import whole_dicoms
 
-IMAGES = ("png", "bmp", "jpg", "tif", "nii", "nii.gz", "gif", "webp", "jp2")
+IMAGES = (
+    "png", "bmp", "jpg", "jfif", "tif", "nii", "nii.gz", "gif", "webp", "jp2",
+    *(("dcm",) if find_spec("pydicom") else ()),
+)  # fmt: skip
 TABLES = ("csv", "json")
 MODELS = ("safetensors", "pt")
 TOKENS = (
@@ -88,6 +93,8 @@ def whole_files(suffix: str) -> tuple[tuple[str, bytes], ...]:
         return _tables(suffix)
     if suffix in MODELS:
         return _models(suffix)
+    if suffix == "dcm":
+        return tuple(whole_dicoms(_pixels()))
     return tuple(_niftis(suffix)) if suffix.startswith("nii") else tuple(_pictures(suffix))
 
 
@@ -105,14 +112,15 @@ def _saved(picture: Image.Image, kind: str, **options: object) -> bytes:
 
 def _pictures(suffix: str) -> list[tuple[str, bytes]]:
     kind = {
-        "png": "PNG", "bmp": "BMP", "jpg": "JPEG", "tif": "TIFF", "gif": "GIF", "webp": "WEBP", "jp2": "JPEG2000",
+        "png": "PNG", "bmp": "BMP", "jpg": "JPEG", "jfif": "JPEG", "tif": "TIFF", "gif": "GIF", "webp": "WEBP",
+        "jp2": "JPEG2000",
     }[suffix]  # fmt: skip
     rgb, grey = Image.fromarray(_pixels()), Image.fromarray(_pixels()[..., 0])
     numbered = Image.fromarray(np.kron(np.arange(4).reshape(2, 2), np.ones((10, 12))).astype(np.uint8))
     exif = Image.Exif()
     exif[0x0112] = 6
     found = [("rgb", _saved(rgb, kind)), ("grey", _saved(grey, kind))]
-    if suffix not in ("jpg", "webp", "jp2"):
+    if suffix not in ("jpg", "jfif", "webp", "jp2"):
         found += [("numbered", _saved(numbered, kind)), ("1", _saved(grey.convert("1"), kind))]
         found += [("palette", _saved(rgb.convert("P"), kind))]
     if suffix in ("png", "tif"):
@@ -133,12 +141,19 @@ def _pictures(suffix: str) -> list[tuple[str, bytes]]:
         found += [("cmyk", _saved(rgb.convert("CMYK"), kind)), ("progressive", _saved(rgb, kind, progressive=True))]
         found += [("turned", _saved(rgb, kind, exif=exif))]
     if suffix == "tif":
+        found += [("imagej", _planes("ImageJ=1.53t\nimages=3\nchannels=3\n", _pixels()))]
+        found += [("ome", _planes('<OME><Pixels SizeC="4" SizeZ="1" SizeT="1"/></OME>', _pixels(4).astype(np.uint16)))]
         for how in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"):
             found.append((how, _saved(rgb, kind, compression=how)))
         found += [("group4", _saved(grey.convert("1"), kind, compression="group4"))]
         found += [("float", _saved(Image.fromarray(_pixels()[..., 0].astype(np.float32)), kind))]
         found += [("cmyk", _saved(rgb.convert("CMYK"), kind)), ("lab", _saved(Image.fromarray(_pixels(), "LAB"), kind))]
     return found
+
+
+def _planes(description: str, planes: np.ndarray) -> bytes:
+    first, *others = (Image.fromarray(plane) for plane in np.moveaxis(planes, -1, 0))
+    return _saved(first, "TIFF", save_all=True, append_images=others, description=description)
 
 
 def _niftis(suffix: str) -> list[tuple[str, bytes]]:

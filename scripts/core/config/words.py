@@ -7,6 +7,7 @@ MONAI passes over a plain ``None``, writes ``::`` for every ``#`` in a text, and
 
 from __future__ import annotations
 
+import inspect
 import io
 import re
 import shlex
@@ -19,7 +20,10 @@ from typing import Any
 
 from fire.parser import DefaultParseValue
 
-_COMMANDS = ("run", "run_workflow")
+_RUNS = ("run", "run_workflow")
+_EXPORTS = ("ckpt_export", "onnx_export", "trt_export", "verify_net_in_out")
+_READ_BY_MONAI = ("bundle_root", "_meta_", "_meta")
+"""Ids of a config that an export reads by itself."""
 _OF_MONAI = (
     "run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file",
     "workflow_name", "workflow_type", "properties_path",
@@ -33,16 +37,18 @@ class CommandLine:
     """What a user asked for.
 
     Attributes:
-        run_id: what is run; "" where that is not known.
+        run_id: what is run, or the network that is exported; "" where that is not known.
         texts: id -> its value as typed, None where no value followed.
         others: ids that a file of arguments sets (``--args_file``).
         files: the configs, in their order.
+        is_export: whether a network is exported, or verified, and nothing run.
     """
 
     run_id: str = ""
     texts: Mapping[str, str | None] = field(default_factory=dict)
     others: frozenset[str] = frozenset()
     files: tuple[str, ...] = ()
+    is_export: bool = False
 
     @property
     def ids(self) -> list[str]:
@@ -51,24 +57,42 @@ class CommandLine:
 
 
 def monai_command_line(arguments: Sequence[str] | None = None) -> CommandLine:
-    """Return what ``python -m monai.bundle run`` was told; of any other program, that nothing is known.
+    """Return what ``python -m monai.bundle`` was told to run or export; of any other program, that nothing is known.
 
     Args:
         arguments: with the program's name first; None for those of the process.
     """
     program, *words = sys.argv if arguments is None else arguments
     is_monai = program == "monai.bundle" or Path(program).parts[-3:] == ("monai", "bundle", "__main__.py")
-    if not is_monai or not words or words[0] not in _COMMANDS:
+    if not is_monai or not words or words[0] not in (*_RUNS, *_EXPORTS):
         return CommandLine()
     positional, texts = as_fire_splits(words[1:])
     filed = _arguments_in(texts.get("args_file"))
+    if words[0] in _EXPORTS:
+        return _export_line(words[0], positional, texts, filed)
     first = positional[0] if positional and words[0] == "run" else None
     run_id = texts.get("run_id") or first or filed.get("run_id") or "run"
-    others = frozenset(key.lstrip("+").replace("::", "#") for key in filed)
+    others = frozenset(map(_as_id, filed))
     own = {key: text for key, text in texts.items() if key not in _OF_MONAI}
     files = read_value(texts["config_file"]) if texts.get("config_file") else filed.get("config_file", ())
     files = [files] if isinstance(files, str) else files
     return CommandLine(str(run_id), own, others.difference(_OF_MONAI), tuple(map(str, files)))
+
+
+def _export_line(
+    command: str, positional: Sequence[str], texts: Mapping[str, str | None], filed: Mapping[str, Any]
+) -> CommandLine:
+    from monai import bundle
+
+    own = {*inspect.signature(getattr(bundle, command)).parameters, *_READ_BY_MONAI}
+    net_id = texts.get("net_id") or (positional[0] if positional else None) or filed.get("net_id") or "network_def"
+    others = frozenset(key for key in map(_as_id, filed) if key.partition("#")[0] not in own)
+    own_texts = {key: text for key, text in texts.items() if key.partition("#")[0] not in own}
+    return CommandLine(str(net_id), own_texts, others, is_export=True)
+
+
+def _as_id(key: str) -> str:
+    return key.lstrip("+").replace("::", "#")
 
 
 def _arguments_in(file: str | None) -> dict[str, Any]:
@@ -92,7 +116,7 @@ def as_fire_splits(words: Sequence[str]) -> tuple[list[str], dict[str, str | Non
             positional.append(word)
             continue
         name, equals, value = word.lstrip("-").partition("=")
-        key = name.replace("-", "_").lstrip("+").replace("::", "#")
+        key = _as_id(name.replace("-", "_"))
         if equals:
             named[key] = value
         elif waiting and not _FLAG.match(waiting[0]):

@@ -28,15 +28,10 @@ def draw_outlines(outlines: Sequence[Outline], size: tuple[int, int]) -> np.ndar
         size: (H, W).
     """
     mask = np.zeros(size, np.uint8)
-    ignored = [outline for outline in outlines if outline.name.lower() in IGNORED]
     for outline in outlines:
         if outline.name.lower() not in IGNORED:
             fill(mask, outline.rings, 0 if outline.is_hole else 1)
-    if ignored:
-        inside = np.zeros(size, np.uint8)
-        for outline in ignored:
-            fill(inside, outline.rings, 0 if outline.is_hole else 1)
-        mask[inside == 1] = IGNORE
+    mask[_ignored(outlines, size) == 1] = IGNORE
     return mask
 
 
@@ -51,8 +46,16 @@ def draw_numbered(outlines: Sequence[Outline], size: tuple[int, int]) -> np.ndar
     for number, outline in enumerate(outlines, start=1):
         if outline.name.lower() not in IGNORED:
             fill(objects, outline.rings, 0 if outline.is_hole else number)
-    objects[draw_outlines(outlines, size) != 1] = 0
+    objects[_ignored(outlines, size) == 1] = 0
     return objects
+
+
+def _ignored(outlines: Sequence[Outline], size: tuple[int, int]) -> np.ndarray:
+    inside = np.zeros(size, np.uint8)
+    for outline in outlines:
+        if outline.name.lower() in IGNORED:
+            fill(inside, outline.rings, 0 if outline.is_hole else 1)
+    return inside
 
 
 def spoken_class(

@@ -144,7 +144,7 @@ def _opened(path: Path, content: bytes | None, with_pixels: bool = True) -> Iter
     refuse_unreadable(path, content)
     pydicom = needed("pydicom")
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE  # it would warn of each odd value
-    errors = (pydicom.errors.InvalidDicomError, AttributeError, RuntimeError, *DECODING_ERRORS)
+    errors = (pydicom.errors.BytesLengthException, AttributeError, RuntimeError, *DECODING_ERRORS)
     try:
         _refuse_deflated(path, content, pydicom)
         source = path if content is None else io.BytesIO(content)

@@ -74,7 +74,7 @@ def test_ids_of_a_file_of_arguments(tmp_path: Path) -> None:
     assert monai_command_line([PROGRAM, "run", "predict", "--args_file", str(file)]).run_id == "predict"
 
 
-@pytest.mark.parametrize("words", [["pytest", "run", "x"], [PROGRAM], [PROGRAM, "ckpt_export", "--x", "1"]])
+@pytest.mark.parametrize("words", [["pytest", "run", "x"], [PROGRAM], [PROGRAM, "download", "--x", "1"]])
 def test_of_other_programs_nothing_is_known(words: list[str]) -> None:
     assert monai_command_line(words).ids == []
     assert monai_command_line(words).run_id == ""
@@ -83,3 +83,13 @@ def test_of_other_programs_nothing_is_known(words: list[str]) -> None:
 def test_a_value_that_does_not_follow_counts_as_true() -> None:
     assert read_value(None) is True
     assert read_value("None") is None
+
+
+@pytest.mark.parametrize("command", ["ckpt_export", "onnx_export", "trt_export", "verify_net_in_out"])
+def test_an_export_sets_ids_beside_its_own_options(command: str, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"net_id": "mine", "meta_file": "m.json", "in_file": 1}')
+    words = ["--args_file", str(tmp_path / "a.json"), "--config_file", "c.json", "--bundle_root", "b", "--net#x=3"]
+    found = monai_command_line([PROGRAM, command, *words, "--_meta_#y", "1"])
+    assert (found.run_id, found.is_export, found.ids) == ("mine", True, ["net#x", "in_file"])
+    assert monai_command_line([PROGRAM, command, "first"]).run_id == "first"
+    assert monai_command_line([PROGRAM, command]).run_id == "network_def"

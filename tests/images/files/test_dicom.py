@@ -138,6 +138,12 @@ class TestRefused:
         data.save_as(tmp_path / "report.dcm")
         assert fault(tmp_path / "report.dcm") == "no image in the DICOM file"
 
+    def test_a_length_that_is_none_of_its_numbers(self, tmp_path: Path) -> None:
+        whole = bytearray(dicom(tmp_path / "a.dcm", RGB).read_bytes())
+        whole[138] = 3  # bytes of the first number of the header, which has four
+        (tmp_path / "a.dcm").write_bytes(whole)
+        assert fault(tmp_path / "a.dcm") == "cannot be decoded"
+
     def test_too_many_pixels(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = dicom(tmp_path / "a.dcm", RGB)
         monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 17)
