@@ -174,12 +174,12 @@ def test_every_file_stands_in_a_folder_of_the_table() -> None:
 
 
 def test_chains_are_short(graph: dict[str, set[str]]) -> None:
-    assert longest_chain(graph) <= 14
+    assert longest_chain(graph) <= 15
 
 
 LOADED = {
-    "prediction.predict": 52, "slides.predict": 33, "evaluation.evaluate": 49, "prediction.explain": 55,
-    "release.package": 8, "report.page": 23, "annotation.commands": 12, "annotation.export": 31,
+    "prediction.predict": 54, "slides.predict": 33, "evaluation.evaluate": 65, "prediction.explain": 57,
+    "release.package": 8, "report.page": 23, "annotation.commands": 12, "annotation.export": 32,
     "slides.grid": 7,
 }  # fmt: skip
 """Entry -> most files of ``scripts`` that may be loaded with it."""

@@ -142,8 +142,9 @@ class SimulatedOracle:
         Raises:
             InputError: the mask cannot be read.
         """
-        path = next(item["mask"] for item in self.data.datalist.items if item["id"] == key)
-        numbers, mask = read_numbered_objects(path, self.rule), self.data.store.true_mask(key)
+        item = next(item for item in self.data.datalist.items if item["id"] == key)
+        numbers = read_numbered_objects(item["mask"], item["image"], self.rule)
+        mask = self.data.store.true_mask(key)
         if numbers is not None or mask is None:
             return object_boxes(np.zeros((0, 0)) if numbers is None else numbers)
         return component_boxes(mask == FOREGROUND)

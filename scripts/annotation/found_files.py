@@ -19,12 +19,12 @@ from urllib.parse import unquote
 from scripts.core.errors import InputError, Problem, StateError
 from scripts.core.files import plain_file, refuse_unless_plain, temporary_folder, writing
 from scripts.images.drawn.outline_files import SUFFIXES
-from scripts.images.files.names import FORMATS, NIFTI_SUFFIXES
+from scripts.images.files.names import SUFFIXES as IMAGE_SUFFIXES
 
 SKIP = ".skip"
 """A text file ``<name>.skip`` says that an image cannot be drawn; its text is the reason."""
 
-_KNOWN = (*NIFTI_SUFFIXES, *FORMATS, *SUFFIXES, SKIP)
+_KNOWN = (*reversed(IMAGE_SUFFIXES), *SUFFIXES, SKIP)
 _DAMAGED = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, NotImplementedError, RuntimeError, OSError, EOFError,
     ValueError, LookupError, ArithmeticError, MemoryError,

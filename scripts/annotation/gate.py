@@ -19,13 +19,13 @@ from scripts.images.drawn.boxes import BoxModel, boxes_of_outlines, read_boxes
 from scripts.images.drawn.outline_drawing import (
     draw_outlines,
     reaching_out,
-    refuse_costly,
     refuse_outside,
     spoken_class,
 )
-from scripts.images.drawn.outline_files import SUFFIXES, named_in, read_outlines
+from scripts.images.drawn.outline_files import SUFFIXES, fitting_outlines, named_in, read_outlines
 from scripts.images.drawn.outlines import Picture, stems_of
-from scripts.images.files.names import FORMATS, NIFTI_SUFFIXES, image_stem, image_suffix, is_region
+from scripts.images.files.names import SUFFIXES as IMAGE_SUFFIXES
+from scripts.images.files.names import image_stem, image_suffix, is_region
 from scripts.images.mask_files.doubts import FULL_BORDER, border_share
 from scripts.images.mask_files.pictures import may_be_picture, picture_problem
 from scripts.images.mask_grid import on_grid_of_image, refuse_other_size
@@ -240,13 +240,11 @@ class Gate:
         """Return the mask in a file of an image of the run, the class it names, and what may surprise of it."""
         size = self.data.store.original_size(key)
         if path.suffix.lower() in SUFFIXES:
-            outlines = read_outlines(path, self._picture(key), content)
-            refuse_outside(outlines, size, path.name)
-            refuse_costly(outlines, size, path.name)
+            outlines = fitting_outlines(path, self._picture(key), content)
             said, drawn = spoken_class(outlines, self.data.classes, size)
             return draw_outlines(drawn, size), said, reaching_out(drawn, size)
         if not image_suffix(path) or is_region(path):
-            accepted = ", ".join((*FORMATS, *NIFTI_SUFFIXES, *SUFFIXES))
+            accepted = ", ".join((*IMAGE_SUFFIXES, *SUFFIXES))
             raise InputError(Problem("not a format of masks", path.name, accepted, path.suffix or "no suffix"))
         image = Path(self._items[key]["image"])
         refuse_other_size(path, image, size, content)

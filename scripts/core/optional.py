@@ -13,6 +13,7 @@ REQUIREMENTS = {
     "tifffile": "requirements-slide.txt",
     "openslide": "requirements-slide.txt",
     "shapely": "requirements-slide.txt",
+    "pydicom": "requirements-dicom.txt",
     "openvino": "requirements-openvino.txt",
     "submitit": "requirements-slurm.txt",
     "mlflow": "requirements-tracking.txt",

@@ -61,9 +61,10 @@ def check_items(
         mask = None
         if item.get("mask"):
             faults: list[Problem] = []
-            read = _collect(partial(read_whole_mask_and_notes, item["mask"], rule), faults)
+            read = _collect(partial(read_whole_mask_and_notes, item["mask"], item["image"], rule), faults)
             pictures = [] if image is None else _pictures(item["mask"], image, bool(faults))
-            found += pictures or faults  # that it is a picture explains what its values are
+            told = pictures or faults  # that it is a picture explains what its values are
+            found += [problem for problem in told if problem not in found]  # outlines need the image, too
             mask = None if read is None else read[0]
             for note in [] if read is None else read[1]:
                 notes.setdefault(note, []).append(str(item["id"]))
@@ -189,14 +190,15 @@ def tell(
     Args:
         items: of the data list.
         names: class names.
-        image_sha256: id -> hash of the image file.
+        image_sha256: id -> hash of the image file; empty where no file was read.
         quarantined: id -> why the image was left out.
     """
     _warn_of_quarantine(quarantined)
     _tell_of_joined_masks(items)
     _warn_of_patients(items)
     _warn_of_small_classes(items, names)
-    _warn_of_copies(items, image_sha256)
+    if image_sha256:
+        _warn_of_copies(items, image_sha256)
 
 
 def background_labels(
@@ -281,8 +283,7 @@ def _warn_of_small_classes(items: Sequence[Item], names: Sequence[str]) -> None:
 
 def _warn_of_copies(items: Sequence[Item], image_sha256: Mapping[str, str]) -> None:
     first: dict[str, Item] = {}
-    for item in items:
-        twin = first.setdefault(image_sha256[item["id"]], item)
-        if twin["split"] != item["split"]:
-            names = (twin["id"], twin["split"], item["id"], item["split"])
-            logger.warning("the same file content is in two splits: %s (%s) and %s (%s)", *names)
+    pairs = [(first.setdefault(image_sha256[item["id"]], item), item) for item in items]
+    shared = [f"{a['id']} ({a['split']}) and {b['id']} ({b['split']})" for a, b in pairs if a["split"] != b["split"]]
+    if shared:
+        logger.warning("the same file content is in two splits: %s", listed(shared))

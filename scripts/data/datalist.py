@@ -43,7 +43,8 @@ class DataList:
     Attributes:
         items: see this module.
         classes: class names, sorted; an item's label is the position of its class.
-        sha256: hash over ids, labels, splits and the content of all files; the order of rows does not matter.
+        sha256: hash over ids, labels, splits and the content of all files; the order of rows does not matter. Empty, as
+            the next and ``mask_sha256``, where no file was read.
         image_sha256: id -> SHA-256 of the image file.
         root: folder of the data set.
         mask_sha256: id -> SHA-256 of the mask file, of images that have one.
@@ -91,7 +92,7 @@ def read_datalist(
     test_fraction: float = 0.2,
     group_by_patient: bool = False,
     mask_rule: MaskRule = NONZERO,
-    check: bool = True,
+    check: bool | Literal["hashes"] = True,
     classes: Sequence[str] | None = None,
     progress: bool = True,
     on_read: OnRead | None = None,
@@ -111,7 +112,7 @@ def read_datalist(
         seed, val_fraction, test_fraction: of a drawn split, see :func:`scripts.data.splits.make_split`.
         group_by_patient: keep each patient within one drawn split.
         mask_rule: how masks are read.
-        check: decode every image and mask.
+        check: decode and hash every image and mask; ``"hashes"`` only hashes them; False asks only whether they exist.
         classes: the class names to accept; None takes those of the table.
         progress: show a bar while checking.
         on_read: given the pixels of each checked item, see :func:`scripts.data.checks.check_items`.
@@ -158,8 +159,8 @@ def read_datalist(
     items = few_validation_masks(items, val_masks_per_class, seed)
     stamps = {path: stamp_of(path) for item in items for path in _paths(item)}
     if bits == "auto":
-        bits = seen_bits(items) if check else FULL
-    bad = check_items(items, mask_rule, progress, on_read, bits) if check else {}
+        bits = seen_bits(items) if check is True else FULL
+    bad = check_items(items, mask_rule, progress, on_read, bits) if check is True else {}
     if on_bad_image == "skip":
         quarantined = {key: "; ".join(map(str, found)) for key, found in bad.items()}
         items = [item for item in items if item["id"] not in bad]
@@ -170,6 +171,10 @@ def read_datalist(
         problems += _classes_without_training(items, names, content.path)
     if problems:
         raise InputError(problems)
+    if not check:
+        _refuse_missing(stamps)
+        tell(items, names, {}, quarantined)
+        return DataList(tuple(items), names, "", {}, root, bits=bits, is_drawn=is_drawn)
     of_file = _file_hashes(items)
     image_sha256 = {item["id"]: of_file[item["image"]] for item in items}
     mask_sha256 = {
@@ -288,6 +293,14 @@ def _watched(items: Sequence[Item], sha256: Mapping[str, str], stamps: Mapping[s
     if problems:
         raise InputError(problems)
     return watch
+
+
+def _refuse_missing(stamps: Mapping[str, Stamp | None]) -> None:
+    missing = [path for path, stamp in stamps.items() if stamp is None]
+    if missing:
+        raise InputError(
+            [Problem("file cannot be read", path, found="no such file, or no way to it") for path in missing]
+        )
 
 
 def _file_hashes(items: Sequence[Item]) -> dict[str, str]:

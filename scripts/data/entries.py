@@ -16,7 +16,7 @@ from scripts.images.mask_files.names import SEPARATOR, mask_paths
 _LONGEST_ID = 200  # bytes; with a suffix it must be the name of a file
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A row with its paths resolved: ``image`` and ``mask`` are absolute and inside the data set.
 
@@ -51,7 +51,8 @@ def entries_of(
     """
     table_path = Path(os.path.abspath(table.path))
     base = table_path.parent if table_path.is_relative_to(root) else root
-    place = _Place(base, root, cure_outside)
+    followed = _Followed()
+    place = _Place(base, root, cure_outside, followed)
     paths: list[tuple[Row, Path, str | None]] = []
     for row in table.rows:
         if not row.get("image"):
@@ -63,7 +64,7 @@ def entries_of(
         masks = [place.file(row.where, "mask", cell, faults) for cell in cells]
         problems += faults
         if image is not None and not faults:
-            paths.append((row, image, SEPARATOR.join(map(str, masks)) or None))
+            paths.append((row, Path(image), SEPARATOR.join(filter(None, masks)) or None))
     if id_column is None and "id" in table.columns:
         id_column = "id"
     if id_column is None:
@@ -71,7 +72,27 @@ def entries_of(
     else:
         ids = [row.get(id_column) for row, _, _ in paths]
     entries = [Entry(key, row, image, mask) for key, (row, image, mask) in zip(ids, paths, strict=True)]
-    return _unique(entries, split_column, problems)
+    return _unique(entries, split_column, followed, problems)
+
+
+class _Followed:
+    """Where paths lead when links are followed; each folder is followed once, since many files share it."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, str] = {}
+
+    def __call__(self, path: str) -> str:
+        """Return the path that an absolute one leads to. Raises OSError or RuntimeError for a loop of links."""
+        folder, name = os.path.split(path)
+        if not name or os.path.islink(path):
+            return str(Path(path).resolve())
+        return os.path.join(self.folder(folder), name)
+
+    def folder(self, path: str) -> str:
+        """Return the same for a folder."""
+        if path not in self._folders:
+            self._folders[path] = str(Path(path).resolve())
+        return self._folders[path]
 
 
 @dataclass(frozen=True)
@@ -81,33 +102,39 @@ class _Place:
     base: Path
     root: Path
     cure: str
+    followed: _Followed
 
-    def file(self, where: str, column: str, text: str, problems: list[Problem]) -> Path | None:
+    def file(self, where: str, column: str, text: str, problems: list[Problem]) -> str | None:
         """Return the absolute path of a cell's text, or None with a problem when no file of a data set can be there."""
         path = self._inside(where, column, text.replace("\\", "/"), problems)  # tables written on Windows
-        if path is not None and path.name.startswith("."):
+        name = os.path.basename(path or "")
+        if name.startswith("."):
             cure = "Take the row out: systems keep notes of their own in such files (macOS: ._name)."
             expected = "a name without a leading dot"
-            problems.append(Problem(f"{column} is a hidden file", where, expected, path.name, cure))
+            problems.append(Problem(f"{column} is a hidden file", where, expected, name, cure))
             return None
         return path
 
-    def _inside(self, where: str, column: str, text: str, problems: list[Problem]) -> Path | None:
-        path = Path(os.path.abspath(self.base / text))
+    def _inside(self, where: str, column: str, text: str, problems: list[Problem]) -> str | None:
+        path = os.path.abspath(os.path.join(self.base, text))
         try:
-            inside = "\0" not in text and path.resolve().is_relative_to(self.root.resolve())
+            inside = "\0" not in text and _is_within(self.followed(path), self.followed.folder(str(self.root)))
         except (OSError, RuntimeError):  # a loop of symbolic links
             inside = False
         if inside:
             return path
         found, cure = repr(text), self.cure
-        link = None if "\0" in text else _link_out(path, self.root)
+        link = None if "\0" in text else _link_out(Path(path), self.root)
         if link is not None:
             found = f"{text!r}, where {link} is a link to {os.path.realpath(link)}"
             cure = f"Put the files themselves in the place of the link, or: {cure[0].lower()}{cure[1:]}"
         what = f"{column} lies outside the data set"
         problems.append(Problem(what, where, f"a path in {self.root}", found, cure))
         return None
+
+
+def _is_within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(os.path.join(folder, ""))
 
 
 def _link_out(path: Path, root: Path) -> Path | None:
@@ -133,13 +160,13 @@ def _relative(image: Path, root: Path) -> Path:
     return image.relative_to(root) if image.is_relative_to(root) else image.resolve().relative_to(root.resolve())
 
 
-def _unique(entries: list[Entry], split_column: str, problems: list[Problem]) -> list[Entry]:
+def _unique(entries: list[Entry], split_column: str, followed: _Followed, problems: list[Problem]) -> list[Entry]:
     """Leave out, with a problem, entries whose id cannot be used or whose id or image came before."""
     kept: list[Entry] = []
     by_id: dict[str, Entry] = {}
-    by_image: dict[Path, Entry] = {}
+    by_image: dict[str, Entry] = {}
     for entry in entries:
-        image = entry.image.resolve()
+        image = followed(str(entry.image))
         where, cure = entry.row.where, "Keep one of the rows."
         if not _is_usable(entry.id):
             expected = f"printable text of at most {_LONGEST_ID} bytes that is no path out of a folder"

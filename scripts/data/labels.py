@@ -13,6 +13,7 @@ from pathlib import Path
 
 from scripts.core.errors import Problem, listed
 from scripts.data.tables import EMPTY_CELLS, Row, Table
+from scripts.images.drawn.outline_files import is_outlines
 from scripts.images.files.names import is_image_file
 
 logger = logging.getLogger(__name__)
@@ -31,7 +32,8 @@ def with_class_labels(table: Table, problems: list[Problem]) -> Table:
         problems: added to where the labels are files and no column has the classes.
     """
     labels = [row.get("label") for row in table.rows if row.get("label")]
-    files = [text for text in labels if is_image_file(text)]
+    named = {text for text in set(labels) if is_image_file(text) or is_outlines(text)}
+    files = [text for text in labels if text in named]
     if not files:
         return table
     column = next((name for name in table.columns if name.lower() in CLASS_COLUMNS), None)

@@ -138,7 +138,7 @@ def masks_among(paths: Sequence[Path], folder: Path) -> list[Path]:
 
 
 def other_forms(paths: Iterable[Path]) -> str:
-    """Return what is said of files that are no images, by suffix: ``"3 *.webp (a.webp, ...), 1 *.dcm (b.dcm)"``.
+    """Return what is said of files that are no images, by suffix: ``"3 *.webp (a.webp, ...), 1 *.mha (b.mha)"``.
 
     Texts, tables and dot-files are not spoken of; ``""`` where there is nothing else.
     """

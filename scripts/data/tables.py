@@ -15,6 +15,8 @@ from typing import Any
 
 from scripts.core.errors import InputError, Problem
 from scripts.data.splits import split_name
+from scripts.images.files.names import is_image_file
+from scripts.images.mask_files.names import SEPARATOR
 
 TABLE_NAMES = ("splits.csv", "datalist.json", "data.csv", "datalist.csv")
 DECATHLON = "dataset.json"
@@ -30,7 +32,7 @@ _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One row.
 
@@ -195,6 +197,7 @@ def _json_rows(name: str, text: str, problems: list[Problem]) -> tuple[tuple[str
         for position, entry in enumerate(entries):
             where = f"{name} {section}[{position}]"
             entry = {"image": entry} if isinstance(entry, str) else entry  # Decathlon names its test images alone
+            entry = _with_joined_masks(entry) if isinstance(entry, dict) else entry
             if not isinstance(entry, dict) or any(isinstance(value, dict | list) for value in entry.values()):
                 expected = '{"image": "a.png", "label": "name", ...}'
                 problems.append(Problem("entry is not an object of plain values", where, expected, str(entry)[:80]))
@@ -211,6 +214,17 @@ def _json_rows(name: str, text: str, problems: list[Problem]) -> tuple[tuple[str
                 values.setdefault("split", split)
             rows.append(Row(where, {key: value for key, value in values.items() if not _is_empty(key, value)}))
     return tuple(columns), rows
+
+
+def _with_joined_masks(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return an entry with a list of mask files as one cell; a label may be such a list, or one of anything else."""
+    joined = dict(entry)
+    for key, value in entry.items():
+        if isinstance(value, list) and all(isinstance(path, str) and SEPARATOR not in path for path in value):
+            is_files = bool(value) and all(map(is_image_file, value))
+            if key.lower() == "mask" or (key.lower() == "label" and is_files):
+                joined[key] = SEPARATOR.join(value)
+    return joined
 
 
 def _is_whole_text(text: str) -> bool:

@@ -81,7 +81,7 @@ class ImageMeasurer:
         found, truth = found.gated(background.gated), store.true_mask(key)
         objects = None
         if truth is not None and item["mask"] and self.instances == "auto":
-            objects = read_numbered_objects(item["mask"], self.mask_rule)
+            objects = read_numbered_objects(item["mask"], item["image"], self.mask_rule)
             self.numbered += objects is not None
         return measure_image(
             item, found, truth, objects, info.threshold, info.mask_from, self.cleaning, background.labels

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from scripts.core.errors import InputError, Problem
+from scripts.images.files.dicom import dicom_values
 from scripts.images.files.faults import refuse_non_finite
-from scripts.images.files.names import is_nifti, is_region
+from scripts.images.files.names import DICOM_SUFFIXES, image_suffix, is_nifti, is_region
 from scripts.images.files.nifti import nifti_values
 from scripts.images.files.pictures import opened_picture
 from scripts.images.mask_files.doubts import frequent_colours, mask_notes, refuse_doubtful_values
@@ -203,6 +204,9 @@ def stored_mask(path: Path, content: bytes | None = None) -> StoredMask:
         return StoredMask(region_values(path))
     if is_nifti(path):
         return stored_in_array(nifti_values(path, content))
+    if image_suffix(path) in DICOM_SUFFIXES:
+        values, lossy = dicom_values(path, content)
+        return replace(stored_in_array(values), lossy=lossy)
     with opened_picture(path, content) as picture:
         stored = stored_in_picture(picture)
     refuse_non_finite(stored.values, path)

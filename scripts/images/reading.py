@@ -1,7 +1,8 @@
 """Reading images: every accepted file becomes a uint8 RGB array by one written rule, or is refused with a reason.
 
-Accepted are PNG, BMP, JPEG, TIFF, GIF, WebP and JPEG 2000 (Pillow), 2-D NIfTI (nibabel), and files that name a region
-of a slide (:mod:`scripts.images.slide_files.region`). The rule, in the order it is applied:
+Accepted are PNG, BMP, JPEG, TIFF, GIF, WebP and JPEG 2000 (Pillow), 2-D NIfTI (nibabel), DICOM of one frame
+(pydicom), and files that name a region of a slide (:mod:`scripts.images.slide_files.region`). The rule, in the order it
+is applied:
 
 ==============================  ========================================================================
 what the file holds             what :func:`read_image` returns
@@ -15,10 +16,12 @@ transparency of any kind        the image over a white background (the colour of
 CMYK, YCbCr                     Pillow's conversion to RGB
 other integers, floats          minimum to maximum stretched over 0..255 (a constant image becomes 0)
 grey                            three equal channels
+TIFF pages that are channels    red, green, blue, grey over all (:mod:`scripts.images.files.tiff`)
+DICOM                           rescaled, then by its window, else by its bits (:mod:`scripts.images.files.dicom`)
 NIfTI (X, Y[, 1][, 3])          axis 0 is x: transposed to (H, W); the affine is not used; RGB dtypes accepted
 ==============================  ========================================================================
 
-Refused: animated or multi-page files, a content that is not what the suffix says, values that are not finite, and
+Refused: other animated or multi-page files, a content that is not what the suffix says, values that are not finite, and
 pictures beyond Pillow's limit against decompression bombs, which holds for NIfTI as well. Of a multi-picture JPEG
 (MPO, written by some cameras) the first picture is the image.
 """
@@ -32,9 +35,10 @@ from typing import NamedTuple
 import numpy as np
 
 from scripts.images.files.bit_depth import FULL, is_deep
-from scripts.images.files.names import NIFTI_SUFFIXES, REGION_SUFFIX, image_suffix, is_nifti, is_region
+from scripts.images.files.dicom import deep_dicom, read_dicom, size_of_dicom
+from scripts.images.files.names import DICOM_SUFFIXES, NIFTI_SUFFIXES, REGION_SUFFIX, image_suffix
 from scripts.images.files.nifti import nifti_values, read_nifti, size_of_nifti
-from scripts.images.files.pictures import deep_values, opened_picture, read_picture, size_of_picture
+from scripts.images.files.pictures import deep_values, read_picture, size_of_picture, stored_size_of_picture
 from scripts.images.slide_files.region import read_region, size_of_region
 
 
@@ -44,17 +48,23 @@ class _Form(NamedTuple):
     Attributes:
         read: path, bits that count, and the file's bytes or None -> uint8 (H, W, 3).
         size: path -> (H, W) of what ``read`` returns, from the header.
+        stored_size: path and bytes or None -> (H, W) before it is turned upright, from the header.
         values: path -> the numbers stored, None where they need no look for their highest.
     """
 
     read: Callable[[Path, int, bytes | None], np.ndarray]
     size: Callable[[Path], tuple[int, int]]
+    stored_size: Callable[[Path, bytes | None], tuple[int, int]]
     values: Callable[[Path], np.ndarray | None]
 
 
-_PICTURE = _Form(read_picture, size_of_picture, deep_values)
-_REGION = _Form(read_region, size_of_region, lambda path: None)
-_FORMS = {**dict.fromkeys(NIFTI_SUFFIXES, _Form(read_nifti, size_of_nifti, nifti_values)), REGION_SUFFIX: _REGION}
+_PICTURE = _Form(read_picture, size_of_picture, stored_size_of_picture, deep_values)
+_FORMS = {
+    **dict.fromkeys(NIFTI_SUFFIXES, _Form(read_nifti, size_of_nifti, size_of_nifti, nifti_values)),
+    **dict.fromkeys(DICOM_SUFFIXES, _Form(read_dicom, size_of_dicom, size_of_dicom, deep_dicom)),
+    REGION_SUFFIX: _Form(read_region, size_of_region, size_of_region, lambda path: None),
+}
+"""Suffix -> how its files are read; those that are not here are pictures."""
 
 
 def _form_of(path: Path) -> _Form:
@@ -109,9 +119,4 @@ def stored_size(path: Path, content: bytes | None = None) -> tuple[int, int]:
     Raises:
         InputError: as :func:`read_image`, for what the header shows.
     """
-    if is_region(path) and content is None:
-        return size_of_region(path)
-    if is_nifti(path):
-        return size_of_nifti(path, content)
-    with opened_picture(path, content) as picture:
-        return picture.height, picture.width
+    return _form_of(path).stored_size(path, content)

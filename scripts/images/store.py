@@ -154,7 +154,7 @@ class ImageStore:
         path = self._paths[key][1]
         with self._locks[key]:
             if path is not None and key not in self._masks:
-                self._masks[key] = _PackedMask.pack(read_whole_mask(path, self._rule))
+                self._masks[key] = _PackedMask.pack(read_whole_mask(path, self._paths[key][0], self._rule))
             return self._masks[key].unpack() if key in self._masks else None
 
     def resized_mask(self, mask: np.ndarray) -> torch.Tensor:

@@ -19,7 +19,7 @@ from scripts.data.entries import entries_of
 from scripts.data.mask_names import MASK_ENDINGS, MASK_FOLDERS, SLIDE_SUFFIXES, masks_among, other_forms
 from scripts.data.tables import TABLE_NAMES, TABLE_SUFFIXES, Row, read_table
 from scripts.images.files.faults import SLIDE_COMMAND
-from scripts.images.files.names import FORMATS, NIFTI_SUFFIXES, image_stem, image_suffix, is_image_file
+from scripts.images.files.names import SUFFIXES, image_stem, image_suffix, is_image_file
 
 logger = logging.getLogger(__name__)
 
@@ -169,4 +169,4 @@ def _refuse_results(root: Path, output: Path | None) -> None:
 
 
 def _accepted() -> str:
-    return ", ".join((*FORMATS, *reversed(NIFTI_SUFFIXES)))
+    return ", ".join(SUFFIXES)

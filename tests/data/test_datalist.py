@@ -155,7 +155,15 @@ def test_a_missing_file_is_told_even_without_checking(folder: Path) -> None:
     (folder / "images/1.png").write_bytes(b"junk")
     read(folder, check=False)
     (folder / "images/1.png").unlink()
-    assert faults(folder, check=False) == ["file cannot be read"]
+    assert faults(folder, check=False) == faults(folder, check="hashes") == ["file cannot be read"]
+
+
+def test_files_are_hashed_only_where_that_is_asked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, hashed = read(folder), read(folder, check="hashes")
+    assert (hashed.sha256, hashed.image_sha256, hashed.watch.changed()) == (whole.sha256, whole.image_sha256, [])
+    monkeypatch.setattr("scripts.data.datalist.file_sha256", None)
+    named = read(folder, check=False)
+    assert (named.items, named.sha256, named.image_sha256, named.mask_sha256) == (whole.items, "", {}, {})
 
 
 def test_the_mask_rule_reaches_the_masks(folder: Path) -> None:

@@ -51,6 +51,15 @@ def test_no_path_leaves_the_data_set(tmp_path: Path, column: str) -> None:
         assert (len(entries), problems) == (1, []), text
 
 
+def test_folders_are_followed_once_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x").mkdir()
+    followed: list[str] = []
+    resolve = Path.resolve
+    monkeypatch.setattr(Path, "resolve", lambda path: followed.append(str(path)) or resolve(path))
+    entries, _ = read(tmp_path, *({"image": f"x/{i}.png", "mask": f"{i}.png"} for i in range(50)))
+    assert (len(entries), sorted(followed)) == (50, [str(tmp_path), str(tmp_path / "x")])
+
+
 def test_paths_start_at_the_tables_folder_if_it_is_inside(tmp_path: Path) -> None:
     root = tmp_path / "data"
     (root / "tables").mkdir(parents=True)

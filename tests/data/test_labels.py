@@ -27,6 +27,12 @@ class TestFilesAsLabels:
         assert read.rows[0].get("label") == "x" and read.rows[0].get("mask") == "m/a.nii.gz"
         assert "mask" in read.columns and "the classes from" in caplog.text
 
+    def test_outlines_and_lists_are_files_too(self) -> None:
+        problems: list[Problem] = []
+        rows = [{"image": "a.png", "label": text, "class": "x"} for text in ("a.geojson", "m/a.png|m/b.png")]
+        read = with_class_labels(table(*rows), problems)
+        assert problems == [] and [row.get("mask") for row in read.rows] == ["a.geojson", "m/a.png|m/b.png"]
+
     def test_they_are_named_for_what_they_are_where_none_has(self) -> None:
         problems: list[Problem] = []
         rows = [{"image": f"{n}.png", "label": f"m/{n}.png", "fold": "0"} for n in range(24)]

@@ -66,7 +66,7 @@ def test_masks_among_images(tmp_path: Path) -> None:
 
 
 def test_other_forms_are_counted_by_suffix() -> None:
-    names = ["a.heic", "b.HEIC", "c.dcm", "d.png", "e.nii.gz", "t.csv", "notes.txt", "README", ".hidden.dcm"]
-    assert other_forms(map(Path, names)) == "1 *.dcm (c.dcm), 2 *.heic (a.heic, b.HEIC)"
+    names = ["a.heic", "b.HEIC", "c.dds", "d.png", "e.nii.gz", "t.csv", "notes.txt", "README", ".hidden.dds"]
+    assert other_forms(map(Path, names)) == "1 *.dds (c.dds), 2 *.heic (a.heic, b.HEIC)"
     assert other_forms([Path("a.png"), Path("data.csv")]) == ""
     assert other_forms([Path("s.svs")]).endswith("whole slides have a command of their own")

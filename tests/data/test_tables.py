@@ -57,6 +57,24 @@ def test_flat_json_list(tmp_path: Path) -> None:
     assert table.rows[0].values == {"image": "a.png", "label": "x"}
 
 
+def test_lists_of_masks_are_one_cell(tmp_path: Path) -> None:
+    rows = [
+        {"image": "a.png", "label": "x", "mask": ["m/a.png", "m/a_1.geojson"]},
+        {"image": "b.png", "class": "x", "label": ["m/b.nii.gz", "m/b_1.nii.gz"]},
+        {"image": "c.png", "label": "x", "Mask": []},
+    ]
+    table = table_of(tmp_path, json.dumps(rows), "a.json")
+    assert table.rows[0].values["mask"] == "m/a.png|m/a_1.geojson"
+    assert table.rows[1].values["label"] == "m/b.nii.gz|m/b_1.nii.gz"
+    assert table.rows[2].values == {"image": "c.png", "label": "x"}
+
+
+@pytest.mark.parametrize("entry", [{"label": ["x", "y"]}, {"mask": ["a.png", 3]}, {"mask": ["a|b.png"]}, {"id": ["a"]}])
+def test_other_lists_are_refused(tmp_path: Path, entry: dict) -> None:
+    with pytest.raises(InputError, match="entry is not an object of plain values"):
+        table_of(tmp_path, json.dumps([{"image": "a.png", **entry}]), "a.json")
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [

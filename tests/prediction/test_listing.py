@@ -43,13 +43,13 @@ class TestFolder:
         assert "left out as masks: 4" in caplog.text
 
     def test_files_of_other_forms_are_counted_and_named(self, tmp_path: Path, caplog) -> None:
-        touch(tmp_path, "a.png", "b.heic", "c/d.avif", "c/e.jxl", "f.psd", "g.dcm", "h.dcm", "notes.txt", "t.csv")
+        touch(tmp_path, "a.png", "b.heic", "c/d.avif", "c/e.jxl", "f.psd", "g.dds", "h.dds", "notes.txt", "t.csv")
         assert names(tmp_path) == ["a.png"]
         told = "1 *.heic (b.heic), 1 *.jxl (e.jxl), 1 *.psd (f.psd)"
-        assert f"no form that can be read: 1 *.avif (d.avif), 2 *.dcm (g.dcm, h.dcm), {told}" in caplog.text
+        assert f"no form that can be read: 1 *.avif (d.avif), 2 *.dds (g.dds, h.dds), {told}" in caplog.text
         for name in ("a.png", "b.heic", "c/d.avif"):
             (tmp_path / name).unlink()
-        with pytest.raises(InputError, match=r"no image in the folder.*found 2 \*\.dcm"):
+        with pytest.raises(InputError, match=r"no image in the folder.*found 2 \*\.dds"):
             list_images(tmp_path)
 
     def test_results_are_no_images(self, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -119,7 +119,8 @@ class ServedRun:
             key: parser.get_parsed_content(f"data#{key}") for key in self.config["data"] if key not in _NOT_OF_THE_LIST
         }
         rule = parser.get_parsed_content("mask_rule")
-        check = reading.get("on_bad_image") == "skip"  # which images are left out shows only then
+        # Which images are left out shows only where all are decoded.
+        check: bool | Literal["hashes"] = True if reading.get("on_bad_image") == "skip" else "hashes"
         found = read_datalist(
             parser.get_parsed_content("dataset_dir"), mask_rule=rule, check=check, progress=False, **reading
         )

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigParser
 
 from scripts.active.planning.by_hand import by_hand
-from scripts.active.planning.planner import DATA, FILE, Planner
+from scripts.active.planning.planner import DATA, FILE, ROWS, Planner, rows_sha256
 from scripts.core.config.ids import is_among
 from scripts.core.config.words import CommandLine, monai_command_line
 from scripts.core.errors import InputError, Problem
@@ -69,17 +71,17 @@ def settings_of_plan(config: RunConfig, typed: CommandLine) -> dict[str, Any]:
         return {}
     planner: Planner = parser.get_parsed_content("planner")
     folder = planner.path.parent
-    if not planner.path.exists() and folder.is_dir() and any(is_run(each) for each in folder.iterdir()):
+    has_runs = folder.is_dir() and any(is_run(each) for each in folder.iterdir())
+    if has_runs and not planner.path.exists():
         logger.info("no plan: the runs in %s began without one", folder)
         return {}
     set_ids = by_hand(config, typed)
     with held(folder / f".{FILE}.lock", "another process that plans for the same folder"):
-        if planner.path.exists():
-            overlay = _kept(planner)
-            told = "made before; "
-        else:
-            overlay = planner.make(set_ids)
-            told = "written; of it "
+        overlay = _kept(planner, has_runs) if planner.path.exists() else None
+        told = "made before; "
+        if overlay is None:
+            with _all_faults_told(planner):
+                overlay, told = planner.make(set_ids), "written; of it "
     settings = {key: value for key, value in overlay.items() if not key.startswith("_") and key != _KEY}
     own = {key for key in settings if is_among(key, set_ids)}
     used = {key: value for key, value in settings.items() if key not in own}
@@ -94,8 +96,17 @@ def _is_demo(parser: ConfigParser) -> bool:
     return os.path.abspath(data) == os.path.abspath(demo)
 
 
-def _kept(planner: Planner) -> dict[str, Any]:
-    """Return the plan that is there."""
+@contextmanager
+def _all_faults_told(planner: Planner) -> Iterator[None]:
+    try:
+        yield
+    except InputError:
+        planner.listed(check=True)  # which looks into all files, so it finds more
+        raise
+
+
+def _kept(planner: Planner, has_runs: bool) -> dict[str, Any] | None:
+    """Return the plan that is there; None where its images are no longer those of the table, and no run has begun."""
     cure = "Remove it for a new plan, or choose another --output_dir."
     try:
         with plain_file(planner.path) as file:
@@ -109,7 +120,13 @@ def _kept(planner: Planner) -> dict[str, Any]:
     made_for, now = overlay.get(DATA), _root(planner.dataset_dir)
     if made_for is not None and made_for != now:
         raise InputError(Problem("plan is of another data set", str(planner.path), now, str(made_for), cure))
-    return overlay
+    if has_runs or ROWS not in overlay:
+        return overlay
+    with _all_faults_told(planner):
+        if overlay[ROWS] == rows_sha256(planner.listed()):
+            return overlay
+    logger.info("plan %s: made anew, since the table has changed", planner.path)
+    return None
 
 
 def _root(dataset_dir: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import re
@@ -26,8 +27,9 @@ from scripts.images.masks import MaskRule
 
 logger = logging.getLogger(__name__)
 FILE = "plan.json"
-DATA = "_data_"
-"""Key of the overlay: the folder of the images that it was made for. It begins with ``_``, so it is a note."""
+DATA, ROWS = "_data_", "_rows_"
+"""Keys of the overlay: the folder of the images that it was made for, and a hash of ids, classes and splits. What
+begins with ``_`` is a note."""
 _TIMED = ("num_classes", "image_size", "batch_size")
 _UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 
@@ -86,8 +88,8 @@ class Planner:
         Raises:
             InputError: what is wrong with the table, or with a file that was looked at.
         """
-        datalist = read_datalist(self.dataset_dir, check=False, **self.reading)
-        found = fingerprint_of(datalist, self.rule)
+        datalist = self.listed()
+        found = fingerprint_of(datalist, self.rule, skip=self.reading.get("on_bad_image") == "skip")
         planned = plan_of(found)
         own = {choice.key for choice in planned if is_among(choice.key, set_ids)}
         choices = [self._settled(choice) if choice.is_set and choice.key in own else choice for choice in planned]
@@ -102,6 +104,23 @@ class Planner:
         overlay = overlay_of([before if before.key in own else choice for choice, before in pairs], datalist)
         write_atomic(self.path, (json.dumps(overlay, indent=2) + "\n").encode())
         return overlay
+
+    def listed(self, check: bool = False) -> DataList:
+        """Return the images. What is only told of them, and not refused, is left to the run.
+
+        Args:
+            check: look into all files.
+
+        Raises:
+            InputError: as :func:`scripts.data.datalist.read_datalist`.
+        """
+        talkative = logging.getLogger("scripts.data")
+        before = talkative.level
+        talkative.setLevel(logging.ERROR)
+        try:
+            return read_datalist(self.dataset_dir, mask_rule=self.rule, check=check, **self.reading)
+        finally:
+            talkative.setLevel(before)
 
     def _settled(self, choice: Choice) -> Choice:
         """Return a choice as a person made it, where the value can be known before anything is built."""
@@ -128,7 +147,14 @@ def overlay_of(choices: Sequence[Choice], datalist: DataList) -> dict[str, Any]:
     """Return the plan as an overlay of ``train.json``: what a person has to say is not in it."""
     about = f"Plan for {len(datalist.items)} images in {datalist.root.name}. It comes after train.json."
     settings = {choice.key: choice.value for choice in choices if choice.is_set}
-    return {"_desc_": about, DATA: str(datalist.root), "auto_plan": False, **settings}
+    return {"_desc_": about, DATA: str(datalist.root), ROWS: rows_sha256(datalist), "auto_plan": False, **settings}
+
+
+def rows_sha256(datalist: DataList) -> str:
+    """Return a hash of the ids, classes and splits of all images, and of which have masks; their order is no matter."""
+    names = datalist.classes
+    rows = sorted((item["id"], names[item["label"]], item["split"], bool(item["mask"])) for item in datalist.items)
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
 def _lines(choices: Sequence[Choice], seconds: Mapping[str, float], budget: float | None) -> list[str]:

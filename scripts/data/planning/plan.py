@@ -16,10 +16,10 @@ STRIDE = 32
 WORKING_AREA = 256 * 384
 """Pixels of the working size of ``glas.json``, at which the rules were tried."""
 _MOST_AREA = 4 * WORKING_AREA
-_SMALLEST_OBJECT = 12  # pixels across at working size, of one object in ten
+_SMALLEST_OBJECT = 12  # pixels across at working size, of all but a tenth of the foreground
 _STEPS_PER_IMAGE, _LEAST_STEPS, _MOST_STEPS = 3, 80, 400
 _LEAST_STAGE0, _MOST_STAGE0 = 6, 100  # steps of an epoch of stage 0, which has ten
-_EPOCH = 20
+_EPOCH = 20  # steps; epochs are even in number, since every second is validated, and the last should be
 _DRAWN_FIRST, _DRAWN_AT_LAST = 0.12, 0.42  # shares of the training images
 _MOST_FIRST, _MOST_ROUNDS, _LEAST_ROUNDS = 24, 11, 3
 
@@ -33,11 +33,14 @@ class Fingerprint:
         size: median (height, width) in pixels of the training images in their files.
         smallest: least (height, width) of them.
         largest: greatest (height, width).
-        object_px: pixels across, in the files, that nine in ten objects of the masks reach; None without masks.
+        object_px: pixels across, in the files, that the objects of nine tenths of the foreground reach; None without
+            masks.
         empty_classes: classes of which masks are known, all without foreground.
         rule: spelling of the mask rule that fits, where the one given makes all masks empty or full; else None.
         has_patients: whether patients are known, and some have several images.
         has_split: whether the table names train, val and test.
+        headers: training images whose size was looked at, where it was not that of all.
+        masks: masks of training images that were looked at, where it were not all.
     """
 
     images: Mapping[str, int]
@@ -49,6 +52,8 @@ class Fingerprint:
     rule: str | None = None
     has_patients: bool = False
     has_split: bool = True
+    headers: int | None = None
+    masks: int | None = None
 
 
 @dataclass(frozen=True)
@@ -90,15 +95,16 @@ def plan_of(found: Fingerprint) -> list[Choice]:
     size, why = working_size(found.size, found.object_px)
     batch = min(8, count) if size[0] * size[1] <= 2 * WORKING_AREA else min(4, count)
     wanted = _STEPS_PER_IMAGE * count
-    steps = _whole(min(max(wanted, _LEAST_STEPS), _MOST_STEPS), _EPOCH)
+    epochs = 2 * math.floor(min(max(wanted, _LEAST_STEPS), _MOST_STEPS) / (2 * _EPOCH) + 0.5)
+    steps = epochs * _EPOCH
     seen = min(max(math.ceil(count / batch), _LEAST_STAGE0), _MOST_STAGE0)
     first, rounds = _masks(drawn)
     choices = [
         Choice("num_classes", len(found.images), f"the table names {_listed(found.images)}"),
-        Choice("image_size", list(size), why),
+        Choice("image_size", list(size), why + _of_sample(found)),
         Choice("batch_size", batch, _of_batch(batch, count)),
         Choice("epoch_length", _EPOCH, "every second epoch is validated, and may be kept"),
-        Choice("max_epochs", steps // _EPOCH, f"{steps} steps: {_STEPS_PER_IMAGE} for each of {count} training "
+        Choice("max_epochs", epochs, f"{steps} steps: {_STEPS_PER_IMAGE} for each of {count} training "
                f"images, {_bounded(wanted, _LEAST_STEPS, _MOST_STEPS)}"),
         Choice("active#stage0#overrides#epoch_length", seen, f"{10 * seen * batch / count:.2g} looks at each of "
                f"{count} images in stage 0, {_bounded(math.ceil(count / batch), _LEAST_STAGE0, _MOST_STAGE0)}"),
@@ -108,6 +114,14 @@ def plan_of(found: Fingerprint) -> list[Choice]:
         Choice("active#rounds", rounds, f"until {_share(drawn, first, rounds)} of the images are drawn"),
     ]  # fmt: skip
     return choices + _of_data(found)
+
+
+def _of_sample(found: Fingerprint) -> str:
+    """Say how much was looked at, where that is not all."""
+    headers = f"{found.headers} of {sum(found.images.values())} images"
+    masks = f"{found.masks} of their masks"
+    parts = [text for text, number in ((headers, found.headers), (masks, found.masks)) if number is not None]
+    return f"; seen in a sample of {' and '.join(parts)}" if parts else ""
 
 
 def _of_batch(batch: int, count: int) -> str:
@@ -173,7 +187,7 @@ def within(
 
     At least three rounds of 80 steps are left: what is faster says little of the method. Those of ``fixed`` stay.
     """
-    limits = {"active#rounds": (_LEAST_ROUNDS, 1), "max_epochs": (_LEAST_STEPS // _EPOCH, 1)}
+    limits = {"active#rounds": (_LEAST_ROUNDS, 1), "max_epochs": (_LEAST_STEPS // _EPOCH, 2)}
     for key, (least, step) in limits.items():
         if key in fixed:
             continue
@@ -186,10 +200,13 @@ def within(
 
 def _of_data(found: Fingerprint) -> list[Choice]:
     choices = []
+    looked = "known masks" if found.masks is None else "sampled masks"
     if found.rule is not None:
-        choices.append(Choice("mask_rule", found.rule, "with the rule given all masks are empty, or all full", False))
+        choices.append(
+            Choice("mask_rule", found.rule, f"with the rule given all {looked} are empty, or all full", False)
+        )
     if found.empty_classes:
-        reason = f"all known masks of {', '.join(found.empty_classes)} are empty; if it has nothing to draw, say so"
+        reason = f"all {looked} of {', '.join(found.empty_classes)} are empty; if it has nothing to draw, say so"
         choices.append(Choice("data#background_classes", list(found.empty_classes), reason, False))
     if found.has_patients and not found.has_split:
         reason = "patients have several images: each stays within one split"

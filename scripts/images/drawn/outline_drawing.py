@@ -40,6 +40,21 @@ def draw_outlines(outlines: Sequence[Outline], size: tuple[int, int]) -> np.ndar
     return mask
 
 
+def draw_numbered(outlines: Sequence[Outline], size: tuple[int, int]) -> np.ndarray:
+    """Return the shapes as objects of their own, int64 (H, W): the number of each, from 1; 0 where it is not drawn.
+
+    Args:
+        outlines: as for :func:`draw_outlines`; a later one covers those before it.
+        size: (H, W).
+    """
+    objects = np.zeros(size, np.int64)
+    for number, outline in enumerate(outlines, start=1):
+        if outline.name.lower() not in IGNORED:
+            fill(objects, outline.rings, 0 if outline.is_hole else number)
+    objects[draw_outlines(outlines, size) != 1] = 0
+    return objects
+
+
 def spoken_class(
     outlines: Sequence[Outline], classes: Sequence[str], size: tuple[int, int]
 ) -> tuple[str, list[Outline]]:

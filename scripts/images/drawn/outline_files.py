@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 
 from scripts.core.errors import InputError, Problem, listed
 from scripts.images.drawn.forms import asap, coco, cvat, foreign, geojson, imagescope, label_studio, labelme
+from scripts.images.drawn.outline_drawing import refuse_costly, refuse_outside
 from scripts.images.drawn.outlines import Outline, Picture, load_json
 
 SUFFIXES = (".geojson", ".json", ".xml")
@@ -62,6 +63,23 @@ def read_outlines(path: Path, picture: Picture, content: bytes | None = None) ->
     if problems:
         raise InputError(_told(problems, path.name))
     return outlines
+
+
+def fitting_outlines(path: Path, picture: Picture, content: bytes | None = None) -> list[Outline]:
+    """Read outlines as :func:`read_outlines`, to be drawn: all have something in the picture, at a bounded cost.
+
+    Raises:
+        InputError: likewise, or shapes of which nothing is in the picture, or far more than is drawn by hand.
+    """
+    outlines = read_outlines(path, picture, content)
+    refuse_outside(outlines, picture.size, path.name)
+    refuse_costly(outlines, picture.size, path.name)
+    return outlines
+
+
+def is_outlines(path: Path | str) -> bool:
+    """Tell by its name a file of outlines."""
+    return Path(path).suffix.lower() in SUFFIXES
 
 
 def named_in(path: Path, content: bytes | None = None) -> list[str]:

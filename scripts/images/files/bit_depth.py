@@ -60,3 +60,13 @@ def over_white(picture: Image.Image) -> Image.Image:
     """Return a picture with transparency of any kind over a white background, as RGB."""
     rgba = picture.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+
+
+def composite(values: np.ndarray, bits: int, path: Path) -> np.ndarray:
+    """Return uint8 (H, W, 3) of finite values (H, W, 2 to 4): red, green, blue, and grey over all, as ImageJ shows."""
+    planes = eight_bits(values, bits, path)
+    shown = np.zeros((*planes.shape[:2], 3), np.uint16)
+    shown[..., : planes.shape[2]] = planes[..., :3]
+    if planes.shape[2] == 4:
+        shown += planes[..., 3:]
+    return shown.clip(0, 255).astype(np.uint8)

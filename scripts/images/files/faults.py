@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from scripts.core.errors import InputError, Problem
-from scripts.images.files.names import FORMATS, NIFTI_SUFFIXES, image_suffix, is_region
+from scripts.images.files.names import SUFFIXES, image_suffix, is_region
 
 # What decoders raise on damaged content; Pillow reports a broken PNG chunk as a SyntaxError.
 DECODING_ERRORS = (
@@ -34,7 +34,7 @@ REPLACE = "Replace the file, or take it out of the list."
 def refuse_unreadable(path: Path, content: bytes | None) -> None:
     """Raise InputError for what can be said before any decoder sees the file."""
     if not image_suffix(path) or is_region(path):  # no decoder is for a region
-        accepted = ", ".join((*FORMATS, *reversed(NIFTI_SUFFIXES)))
+        accepted = ", ".join(SUFFIXES)
         problem = Problem("not a format that can be read", str(path), accepted, path.suffix or "no suffix")
     elif content is None and not os.path.isfile(
         path
@@ -58,7 +58,8 @@ def refuse_non_finite(values: np.ndarray, path: Path) -> None:
 
 def damaged(path: Path, error: Exception) -> Problem:
     """Say that a decoder gave up."""
-    return Problem("cannot be decoded", str(path), "an intact file", f"{type(error).__name__}: {error}", REPLACE)
+    found = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
+    return Problem("cannot be decoded", str(path), "an intact file", found, REPLACE)
 
 
 def no_memory(path: Path) -> Problem:

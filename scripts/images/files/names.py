@@ -17,6 +17,9 @@ FORMATS: dict[str, tuple[str, ...]] = {
     ".jp2": ("JPEG2000",),
 }
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
+DICOM_SUFFIXES = (".dcm", ".dicom")
+SUFFIXES = (*FORMATS, *reversed(NIFTI_SUFFIXES), *DICOM_SUFFIXES)
+"""Of all files that hold an image."""
 REGION_SUFFIX = ".region"
 """Of files that name a region of a slide, see :mod:`scripts.images.slide_files.region`."""
 
@@ -24,7 +27,7 @@ REGION_SUFFIX = ".region"
 def image_suffix(path: Path | str) -> str:
     """Return the accepted suffix that ``path`` ends in, in lower case, else ``""``: ``"a.NII.gz"`` -> ``".nii.gz"``."""
     name = Path(path).name.lower()
-    return next((suffix for suffix in (REGION_SUFFIX, *NIFTI_SUFFIXES, *FORMATS) if name.endswith(suffix)), "")
+    return next((suffix for suffix in (REGION_SUFFIX, *reversed(SUFFIXES)) if name.endswith(suffix)), "")
 
 
 def image_stem(path: Path | str) -> str:

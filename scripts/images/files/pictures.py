@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from scripts.core.errors import InputError, Problem
-from scripts.images.files.bit_depth import FULL, eight_bits, highest_bits, over_white, three_channels
+from scripts.images.files.bit_depth import FULL, composite, eight_bits, highest_bits, over_white, three_channels
 from scripts.images.files.faults import (
     DECODING_ERRORS,
     REPLACE,
@@ -24,6 +24,7 @@ from scripts.images.files.faults import (
     too_large,
 )
 from scripts.images.files.names import FORMATS, image_suffix
+from scripts.images.files.tiff import described, numbers_of, plane_values, planes_of, told_of_pages, type_of
 
 _PILLOW_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "TIFF", "WEBP")  # MPO is opened by way of JPEG
 _EXIF_ORIENTATION = 0x0112
@@ -33,12 +34,13 @@ _OTHER_BYTE = {"16B": "16L", "16L": "16B", "16N": "16B"}  # of a channel's two b
 
 
 @contextmanager
-def opened_picture(path: Path, content: bytes | None = None) -> Iterator[Image.Image]:
+def opened_picture(path: Path, content: bytes | None = None, with_planes: bool = False) -> Iterator[Image.Image]:
     """Open a file of one of Pillow's formats; an error of decoding inside the ``with`` block becomes an InputError too.
 
     Args:
         path: the file.
         content: its bytes, where they have been read.
+        with_planes: take a TIFF whose pages are channels, too.
 
     Raises:
         InputError: see :func:`scripts.images.reading.read_image`.
@@ -48,7 +50,7 @@ def opened_picture(path: Path, content: bytes | None = None) -> Iterator[Image.I
     try:
         # Only the promised formats: each further decoder is one more that hostile files could reach.
         with Image.open(source, formats=_PILLOW_FORMATS) as picture:
-            _refuse_unfit(path, picture)
+            _refuse_unfit(path, picture, with_planes)
             yield picture
     except InputError:
         raise
@@ -57,47 +59,57 @@ def opened_picture(path: Path, content: bytes | None = None) -> Iterator[Image.I
     except MemoryError as error:
         raise InputError(no_memory(path)) from error
     except UnidentifiedImageError as error:
-        expected = " or ".join(FORMATS[image_suffix(path)])
-        problem = Problem("the content is no image that can be read", str(path), expected, "something else", REPLACE)
-        raise InputError(problem) from error
+        raise InputError(_unidentified(path, content)) from error
     except DECODING_ERRORS as error:
         raise InputError(damaged(path, error)) from error
 
 
 def read_picture(path: Path, bits: int, content: bytes | None = None) -> np.ndarray:
     """Decode a picture as :func:`scripts.images.reading.read_image`."""
-    with opened_picture(path, content) as picture:
+    with opened_picture(path, content, with_planes=True) as picture:
+        if _has_pages(picture):
+            values = plane_values(picture, planes_of(picture))
+            refuse_non_finite(values, path)
+            return composite(values, bits, path)
         if bits < FULL and _is_deep_colour(picture):
             colours = _deep_colours(path, picture, content)
             colours[..., :3] = highest_bits(colours[..., :3], bits, path)
             colours[..., 3:] >>= 8  # alpha uses all bits
             return _to_rgb(Image.fromarray(colours.astype(np.uint8)), path, bits)
-        return _to_rgb(ImageOps.exif_transpose(picture), path, bits)
+        return _to_rgb(ImageOps.exif_transpose(picture), path, bits, type_of(picture))
 
 
 def size_of_picture(path: Path) -> tuple[int, int]:
     """Return (H, W) of a picture, turned upright, from its header."""
-    with opened_picture(path) as picture:
+    with opened_picture(path, with_planes=True) as picture:
         width, height = picture.size
         # Pillow has turned a TIFF's size already, though the tag still stands.
         turned = picture.format != "TIFF" and picture.getexif().get(_EXIF_ORIENTATION) in _TURNED
         return (width, height) if turned else (height, width)
 
 
+def stored_size_of_picture(path: Path, content: bytes | None = None) -> tuple[int, int]:
+    """Return (H, W) of a picture as it is stored; ``content`` is the file's bytes, where they have been read."""
+    with opened_picture(path, content) as picture:
+        return picture.height, picture.width
+
+
 def deep_values(path: Path) -> np.ndarray | None:
-    """Return the values, uint16 (H, W[, 3]), of a picture of 16-bit numbers, None for any other."""
+    """Return the values, uint16 (H, W[, C]), of a picture of 16-bit numbers, None for any other."""
     if not _may_be_deep(path):
         return None
-    with opened_picture(path) as picture:
+    with opened_picture(path, with_planes=True) as picture:
+        if _has_pages(picture):
+            return plane_values(picture, planes_of(picture)) if picture.mode.startswith("I;16") else None
         if _is_deep_colour(picture):
             return _deep_colours(path, picture)[..., :3]
         return np.asarray(picture) if picture.mode.startswith("I;16") else None
 
 
-def _to_rgb(picture: Image.Image, path: Path, bits: int) -> np.ndarray:
-    """Convert an upright Pillow picture of any mode to uint8 (H, W, 3)."""
-    if picture.mode.startswith("I") or picture.mode == "F":
-        values = np.asarray(picture)
+def _to_rgb(picture: Image.Image, path: Path, bits: int, kind: type | None = None) -> np.ndarray:
+    """Convert an upright Pillow picture of any mode, with numbers of type ``kind``, to uint8 (H, W, 3)."""
+    if picture.mode.startswith("I") or picture.mode == "F" or kind is not None:
+        values = numbers_of(picture, kind)
         refuse_non_finite(values, path)
         return three_channels(eight_bits(values, bits, path))
     return np.array(over_white(picture) if picture.has_transparency_data else picture.convert("RGB"))
@@ -121,7 +133,7 @@ def _may_be_deep(path: Path) -> bool:
         return file.read(25)[24:] == b"\x10"  # the header of a PNG stands first, with its bits
 
 
-def _refuse_unfit(path: Path, picture: Image.Image) -> None:
+def _refuse_unfit(path: Path, picture: Image.Image, with_planes: bool) -> None:
     """Raise InputError for an intact picture that is not what is wanted."""
     expected = FORMATS[image_suffix(path)]
     if picture.format not in expected:
@@ -129,13 +141,36 @@ def _refuse_unfit(path: Path, picture: Image.Image) -> None:
         raise InputError(
             Problem("the content is not what the suffix says", str(path), expected[0], str(picture.format), cure)
         )
-    # Not how many there are: of a TIFF all would be read, each compared with all before it.
-    if picture.format != "MPO" and getattr(picture, "is_animated", False):
+    told = {name: number for name, number in told_of_pages(picture).items() if number > 1}
+    # Of a large stack ImageJ writes one page, and the others behind its pixels.
+    if (_has_pages(picture) or told.get("images", 1) > 1) and not (with_planes and planes_of(picture)):
         found, cure = "several pages", "Save one page alone."
+        if told:
+            found += f" ({', '.join(f'{number} {name}' for name, number in told.items())})"
+            cure = "Save one page alone, or 2 to 4 channels without slices and frames; of a mask one page."
         if _TILE_WIDTH in getattr(picture, "tag_v2", ()):
             found = "several pages in tiles, as whole slides have"
             cure = f"Predict a whole slide with {SLIDE_COMMAND} {path}; of other files save one page alone."
         raise InputError(Problem("animated or multi-page file", str(path), "one picture", found, cure))
+
+
+def _has_pages(picture: Image.Image) -> bool:
+    """Tell; not how many there are: of a TIFF all would be read, each compared with all before it."""
+    return picture.format != "MPO" and bool(getattr(picture, "is_animated", False))
+
+
+def _unidentified(path: Path, content: bytes | None) -> Problem:
+    """Say that Pillow knows no such content; of a TIFF which numbers it holds."""
+    with path.open("rb") if content is None else io.BytesIO(content) as file:
+        try:
+            found = described(file)
+        except DECODING_ERRORS:
+            found = ""
+    if found:
+        what, expected = "TIFF of numbers that cannot be read", "1, 3 or 4 x 8 or 16 bits, or 1 x 32 bits"
+        return Problem(what, str(path), expected, found, "Save it in one of these.")
+    expected = " or ".join(FORMATS[image_suffix(path)])
+    return Problem("the content is no image that can be read", str(path), expected, "something else", REPLACE)
 
 
 def _is_deep_colour(picture: Image.Image) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from scripts.core.errors import InputError, listed
+from scripts.images.drawn.outline_files import is_outlines
 from scripts.images.mask_files.doubts import FULL_BORDER, border_of, border_share, frequent_colours
 from scripts.images.masks import MaskRule, read_mask, stored_mask
 from scripts.images.values import BACKGROUND, FOREGROUND
@@ -37,12 +38,15 @@ def fitting_rule(paths: Sequence[str | Path]) -> Fitting:
     """Look at some masks and find the rule for them.
 
     Args:
-        paths: mask files that can be read.
+        paths: mask files that can be read; of outlines, which no rule reads, nothing is said beside pictures.
 
     Raises:
         InputError: one cannot be read any more.
     """
-    looked_at = [Path(path) for path in paths[:: max(1, len(paths) // _LOOKED_AT)]]
+    pictures = [path for path in paths if not is_outlines(path)]
+    if not pictures:
+        return Fitting("outlines", None, "No rule reads outlines: draw objects, and not the whole picture.")
+    looked_at = [Path(path) for path in pictures[:: max(1, len(pictures) // _LOOKED_AT)]]
     stored = [stored_mask(path) for path in looked_at]
     if any(mask.is_coloured for mask in stored):
         pixels = np.concatenate([mask.by_colour().reshape(-1, 3) for mask in stored])

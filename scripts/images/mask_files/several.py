@@ -1,8 +1,8 @@
-"""The mask of an image may lie in several files, one per object or per lesion; together they are one mask.
+"""The mask of an image, from its file or files, one per object or per lesion; together they are one mask.
 
-A table names them in one cell, separated by ``|``. Each is read by the rule of the data set
-(:mod:`scripts.images.masks`); foreground of any is foreground of the whole, and what one of them ignores is ignored
-where no other has foreground.
+A table names them in one cell, separated by ``|``. Pictures are read by the rule of the data set
+(:mod:`scripts.images.masks`), outlines (:mod:`scripts.images.drawn.outline_files`) are drawn in the size of the image;
+foreground of any is foreground of the whole, and what one of them ignores is ignored where no other has foreground.
 """
 
 from __future__ import annotations
@@ -12,39 +12,46 @@ from pathlib import Path
 import numpy as np
 
 from scripts.core.errors import InputError, Problem
+from scripts.images.drawn.outline_drawing import draw_numbered, draw_outlines, reaching_out
+from scripts.images.drawn.outline_files import fitting_outlines, is_outlines
+from scripts.images.drawn.outlines import Picture
+from scripts.images.files.names import image_stem
 from scripts.images.mask_files.doubts import mask_notes
 from scripts.images.mask_files.names import mask_paths
 from scripts.images.masks import NONZERO, MaskRule, read_instances, read_mask_and_notes
+from scripts.images.reading import image_size
 from scripts.images.values import FOREGROUND, IGNORE
 
 
-def read_whole_mask(cell: str, rule: MaskRule = NONZERO) -> np.ndarray:
+def read_whole_mask(cell: str, image: str | Path, rule: MaskRule = NONZERO) -> np.ndarray:
     """Read the mask of an image from all its files.
 
     Args:
         cell: see :func:`scripts.images.mask_files.names.mask_paths`.
-        rule: which values are foreground, in each file.
+        image: file of the image, whose size and name outlines are for.
+        rule: which values are foreground, in each file that is a picture.
 
     Returns:
         uint8 (H, W): 0 background, 1 foreground, 255 ignore.
 
     Raises:
-        InputError: with what :func:`scripts.images.masks.read_mask` says of any file, or files of different sizes.
+        InputError: with what :func:`scripts.images.masks.read_mask` and
+            :func:`scripts.images.drawn.outline_files.fitting_outlines` say of any file, or files of different sizes.
     """
-    return read_whole_mask_and_notes(cell, rule)[0]
+    return read_whole_mask_and_notes(cell, image, rule)[0]
 
 
-def read_whole_mask_and_notes(cell: str, rule: MaskRule = NONZERO) -> tuple[np.ndarray, list[str]]:
+def read_whole_mask_and_notes(cell: str, image: str | Path, rule: MaskRule = NONZERO) -> tuple[np.ndarray, list[str]]:
     """Read a mask as :func:`read_whole_mask`, with the notes of :func:`scripts.images.masks.read_mask_and_notes`."""
     paths = mask_paths(cell)
     if len(paths) == 1:
-        return read_mask_and_notes(paths[0], rule)
+        return _read(Path(paths[0]), Path(image), rule)
     problems: list[Problem] = []
     parts: list[np.ndarray] = []
     notes: dict[str, None] = {}
     for path in paths:
         try:
-            part, of_part = read_mask_and_notes(path, rule)
+            part, of_part = _read(Path(path), Path(image), rule)
         except InputError as error:
             problems += error.problems
             continue
@@ -63,11 +70,12 @@ def read_whole_mask_and_notes(cell: str, rule: MaskRule = NONZERO) -> tuple[np.n
     return whole, [*mask_notes(whole, whole, None), *notes]
 
 
-def read_numbered_objects(cell: str, rule: MaskRule = NONZERO) -> np.ndarray | None:
-    """Return the objects of a mask whose files number them, or of several files, each of which is an object.
+def read_numbered_objects(cell: str, image: str | Path, rule: MaskRule = NONZERO) -> np.ndarray | None:
+    """Return the objects of a mask whose file numbers or outlines them, or of several files, each of which is one.
 
     Args:
         cell: see :func:`scripts.images.mask_files.names.mask_paths`.
+        image: file of the image.
         rule: which values are foreground.
 
     Returns:
@@ -78,9 +86,27 @@ def read_numbered_objects(cell: str, rule: MaskRule = NONZERO) -> np.ndarray | N
         InputError: as :func:`read_whole_mask`.
     """
     paths = mask_paths(cell)
+    if len(paths) == 1 and is_outlines(paths[0]):
+        picture = _picture(Path(image))
+        return draw_numbered(fitting_outlines(Path(paths[0]), picture), picture.size)
     if len(paths) == 1:
         return read_instances(Path(paths[0]), rule)
-    objects = np.zeros(read_whole_mask(cell, rule).shape, np.int64)
+    objects = np.zeros(read_whole_mask(cell, image, rule).shape, np.int64)
     for number, path in enumerate(paths, start=1):
-        objects[read_mask_and_notes(path, rule)[0] == FOREGROUND] = number
+        objects[_read(Path(path), Path(image), rule)[0] == FOREGROUND] = number
     return objects
+
+
+def _read(path: Path, image: Path, rule: MaskRule) -> tuple[np.ndarray, list[str]]:
+    """Return the mask of one file, and what to know of it."""
+    if not is_outlines(path):
+        return read_mask_and_notes(path, rule)
+    picture = _picture(image)
+    outlines = fitting_outlines(path, picture)
+    mask = draw_outlines(outlines, picture.size)
+    is_cut = reaching_out(outlines, picture.size) != ""
+    return mask, [*mask_notes(mask, mask, None), *(["with shapes that are cut off at the border"] if is_cut else [])]
+
+
+def _picture(image: Path) -> Picture:
+    return Picture(image_size(image), (image_stem(image),))

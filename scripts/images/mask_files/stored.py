@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
+from scripts.images.files.tiff import numbers_of, type_of
+
 WHITE_IS_ZERO = "stored with white as 0 (MinIsWhite) and read as stored: 0 is the ground"
 GREY_PALETTE = "with a palette whose order is not that of its greys, read by its greys: black is the ground"
 _PHOTOMETRIC, _BITS = 262, 258  # tags of TIFF
@@ -79,7 +81,7 @@ def stored_in_picture(picture: Image.Image) -> StoredMask:
         picture = picture.convert("L")
     elif picture.mode not in ("L", "LA", "RGB", "RGBA", "F") and not picture.mode.startswith("I"):
         picture = picture.convert("RGB")
-    stored = stored_in_array(np.asarray(picture))
+    stored = stored_in_array(numbers_of(picture, type_of(picture)))
     if picture.mode == "L" and _is_white_zero(picture):
         return StoredMask(255 - stored.values, notes=(WHITE_IS_ZERO,))  # Pillow has inverted it for viewing
     return replace(stored, lossy=picture.format in ("JPEG", "MPO"))

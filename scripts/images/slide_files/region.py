@@ -117,17 +117,23 @@ def read_region(path: Path, bits: int = 8, content: bytes | None = None) -> npt.
     Raises:
         InputError: file or slide cannot be read, the slide is another one, or the region is not in it.
     """
-    if content is not None:
-        raise InputError(Problem("a region of a slide cannot be sent", path.name, "pixels", "the name of a file"))
+    _refuse_sent(path, content)
     region = load_region(path)
     if region.outlines is not None:
         raise InputError(Problem("region holds outlines, no pixels", str(path), "a region of a slide", "a mask"))
     return _opened(path, region).read_area(region.level, region.area, region.size)
 
 
-def size_of_region(path: Path) -> tuple[int, int]:
+def size_of_region(path: Path, content: bytes | None = None) -> tuple[int, int]:
     """Return (H, W) of :func:`read_region`, from the region's file alone; ``InputError`` where that is none."""
+    _refuse_sent(path, content)
     return load_region(path).size
+
+
+def _refuse_sent(path: Path, content: bytes | None) -> None:
+    """Raise InputError for a region that is no file of the data set: it could name any slide."""
+    if content is not None:
+        raise InputError(Problem("a region of a slide cannot be sent", path.name, "pixels", "the name of a file"))
 
 
 def region_values(path: Path) -> npt.NDArray[np.uint8]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,43 @@ def test_runs_that_began_without_a_plan_go_on_without(folder: Path, tmp_path: Pa
     run.mkdir()
     (run / "state.sqlite").touch()
     assert plan(folder, tmp_path) == {}
+
+
+def test_a_plan_follows_the_table_until_a_run_begins(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    images = tmp_path / "data"
+    shutil.copytree(folder, images)
+    plan(images, tmp_path / "out")
+    table = next(images.glob("*.csv"))
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join(line for line in lines if "_n" not in line))
+    with caplog.at_level(logging.INFO):
+        assert plan(images, tmp_path / "out")["num_classes"] == 2
+    assert "made anew" in caplog.text
+    (tmp_path / "out" / "random_seed0").mkdir()
+    (tmp_path / "out" / "random_seed0" / "state.sqlite").touch()
+    table.write_text("\n".join(lines))
+    assert plan(images, tmp_path / "out")["num_classes"] == 2  # the run itself says what has changed
+
+
+def test_faults_are_told_in_one_list_as_without_a_plan(folder: Path, tmp_path: Path) -> None:
+    images = tmp_path / "data"
+    shutil.copytree(folder, images)
+    table = next(images.glob("*.csv"))
+    for name in ("train_00.png", "test_00.png"):
+        (images / name).write_bytes(b"no image")
+    table.write_text(table.read_text() + "gone.png,a,train,\n")
+    with pytest.raises(InputError) as caught:
+        plan(images, tmp_path / "out")
+    assert {Path(problem.where).name for problem in caught.value.problems} >= {
+        "train_00.png",
+        "test_00.png",
+        "gone.png",
+    }
+    assert not (tmp_path / "out" / FILE).exists()
+    table.write_text(table.read_text().replace("gone.png,a,train,\n", ""))
+    assert plan(images, tmp_path / "out", on_bad_image="skip") == PLANNED
 
 
 def test_a_plan_that_cannot_be_taken_is_refused(folder: Path, tmp_path: Path) -> None:

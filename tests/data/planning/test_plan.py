@@ -12,8 +12,8 @@ from scripts.data.planning.plan import WORKING_AREA, Fingerprint, Speed, plan_of
 from tests.support.plans import KINDS, PAGE, page
 from tests.support.tiny_runs import CONFIGS
 
-GLAS = Fingerprint({"benign": 29, "malignant": 38}, (522, 775), (430, 567), (522, 775), 62.3, has_patients=True)
-DEMO = Fingerprint({"benign": 12, "malignant": 12}, (192, 256), (192, 256), (192, 256), 18.7)
+GLAS = Fingerprint({"benign": 29, "malignant": 38}, (522, 775), (430, 567), (522, 775), 111.2, has_patients=True)
+DEMO = Fingerprint({"benign": 12, "malignant": 12}, (192, 256), (192, 256), (192, 256), 27.9)
 SPEED = Speed(stage0_step=0.5, step=0.1, image=0.05)
 
 
@@ -99,11 +99,12 @@ class TestMasks:
         assert "data#background_classes" not in values(found)
         assert values(found)["active#initial_per_class"] == 2  # of 20, not of 220
 
-    @pytest.mark.parametrize("count", [2, 5, 20, 1000, 50_000])
+    @pytest.mark.parametrize("count", [2, 5, 20, 30, 33, 1000, 50_000])
     def test_rounds_and_steps_stay_within_bounds(self, count: int) -> None:
         planned = values(replace(GLAS, images={"a": count, "b": count}))
         assert 3 <= planned["active#rounds"] <= 11
         assert 80 <= planned["max_epochs"] * planned["epoch_length"] <= 400
+        assert planned["max_epochs"] % config("train.json")["val_interval"] == 0  # the last epoch may be kept, too
         assert 6 <= planned["active#stage0#overrides#epoch_length"] <= 100
 
 
