@@ -1,8 +1,8 @@
 """Reading images: every accepted file becomes a uint8 RGB array by one written rule, or is refused with a reason.
 
-Accepted are PNG, BMP, JPEG, TIFF, GIF, WebP and JPEG 2000 (Pillow), 2-D NIfTI (nibabel), DICOM of one frame
-(pydicom), and files that name a region of a slide (:mod:`scripts.images.slide_files.region`). The rule, in the order it
-is applied:
+Accepted are PNG, BMP, JPEG, TIFF, GIF, WebP and JPEG 2000 (Pillow), 2-D NIfTI (nibabel), DICOM of one frame (pydicom),
+and files that name a region of a slide (:mod:`scripts.images.slide_files.region`). The rule, in the order it is
+applied:
 
 ==============================  ========================================================================
 what the file holds             what :func:`read_image` returns

@@ -51,6 +51,8 @@ def cut(words: list[str]) -> list[str]:
         return words
     given = options_of(words)
     changes = dict(CUT)
+    if "my_data" in words:
+        del changes["auto_plan"]  # own data begin with a plan
     if words[2] == "study":
         changes |= {"studies#methods": "['random']", "studies#seeds": "[0]"}
         del changes["active#max_overlays"]

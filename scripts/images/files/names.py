@@ -19,7 +19,7 @@ FORMATS: dict[str, tuple[str, ...]] = {
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
 DICOM_SUFFIXES = (".dcm", ".dicom")
 SUFFIXES = (*FORMATS, *reversed(NIFTI_SUFFIXES), *DICOM_SUFFIXES)
-"""Of all files that hold an image."""
+"""Of all files that hold pixels."""
 REGION_SUFFIX = ".region"
 """Of files that name a region of a slide, see :mod:`scripts.images.slide_files.region`."""
 
