@@ -62,7 +62,7 @@ _PICTURE = _Form(read_picture, size_of_picture, stored_size_of_picture, deep_val
 _FORMS = {
     **dict.fromkeys(NIFTI_SUFFIXES, _Form(read_nifti, size_of_nifti, size_of_nifti, nifti_values)),
     **dict.fromkeys(DICOM_SUFFIXES, _Form(read_dicom, size_of_dicom, size_of_dicom, deep_dicom)),
-    REGION_SUFFIX: _Form(read_region, size_of_region, lambda path, content: size_of_region(path), lambda path: None),
+    REGION_SUFFIX: _Form(read_region, size_of_region, size_of_region, lambda path: None),
 }
 """Suffix -> how its files are read; those that are not here are pictures."""
 

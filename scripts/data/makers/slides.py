@@ -20,9 +20,10 @@ from scripts.data.makers.given import Made, given_file, given_folder, indexed, r
 from scripts.data.makers.slide_tiles import TileRule, Tiles, tiles_of
 from scripts.data.splits import make_split_of_patients, split_name
 from scripts.data.tables import Row, read_table
-from scripts.images.drawn.outline_drawing import IGNORED
+from scripts.images.drawn.drawings import Drawing
+from scripts.images.drawn.forms import geojson
 from scripts.images.drawn.outline_files import SUFFIXES as OUTLINES
-from scripts.images.drawn.outline_files import read_outlines
+from scripts.images.drawn.outline_files import fitting_outlines
 from scripts.images.drawn.outlines import Outline, Picture
 from scripts.images.drawn.placed import cut_to
 from scripts.images.files.names import REGION_SUFFIX
@@ -164,8 +165,8 @@ def _items_of(listed: _Listed, pool: Path, rule: TileRule, backend: str) -> list
     items = []
     for area in tiles.areas:
         key = f"{listed.name}_y{int(area.top):06d}_x{int(area.left):06d}"
-        path = _write(pool / "regions" / listed.name / key, replace(image, area=area))
-        drawn = None if mask is None else _write(pool / "masks" / listed.name / key, mask(area))
+        path = _write(pool / "regions" / listed.name / key, REGION_SUFFIX, replace(image, area=area).text())
+        drawn = None if mask is None else _write(pool / "masks" / listed.name / key, *mask(area))
         items.append(
             {"id": key, "image": path, "label": listed.row.get("label"), "mask": drawn, "split": split,
              "patient_id": patient, "slide": listed.name}
@@ -195,12 +196,12 @@ def _from(folder: Path, path: Path) -> str:
 
 def _mask_maker(
     path: Path, folder: Path, backend: str, size: tuple[int, int], image: Region
-) -> Callable[[Box], Region]:
-    """Return what makes the mask's region of an area of a slide of (height, width) ``size``."""
-    told = replace(image, slide=_from(folder, path), file_bytes=path.stat().st_size, digest=digest_of(path))
+) -> Callable[[Box], tuple[str, bytes]]:
+    """Return what makes suffix and content of the mask's file of an area of a slide of (height, width) ``size``."""
     if path.suffix.lower() in OUTLINES:
         outlines = _outlines_of(path, size)
-        return lambda area: replace(told, area=area, outlines=_cut(outlines, replace(image, area=area)))
+        return lambda area: (".geojson", _cut(outlines, area, image.size))
+    told = replace(image, slide=_from(folder, path), file_bytes=path.stat().st_size, digest=digest_of(path))
     with Slide(path, backend) as slide:
         by = (slide.size[0] / size[0], slide.size[1] / size[1])
         level = slide.best_level(min(image.scale[0] * by[0], image.scale[1] * by[1]))
@@ -210,29 +211,31 @@ def _mask_maker(
             raise InputError(
                 Problem("mask has another shape than its slide", str(path), f"{size[1]} x {size[0]}", shape, cure)
             )
-    return lambda area: replace(told, level=level, area=area.scaled(by))
+    return lambda area: (REGION_SUFFIX, replace(told, level=level, area=area.scaled(by)).text())
 
 
 def _outlines_of(path: Path, size: tuple[int, int]) -> list[Outline]:
-    outlines = read_outlines(path, Picture(size, (path.stem,)))
-    odd = sum(each.name.lower() in IGNORED or each.is_hole for each in outlines)
-    if odd:
-        cure = "Leave the shapes out, or give the mask as a tiled TIFF with --mask_rule#ignore."
-        what = "mask has shapes to be ignored or taken off"
-        raise InputError(Problem(what, str(path), "foreground", str(odd), cure))
+    outlines = fitting_outlines(path, Picture(size, (path.stem,)))
+    holes = sum(each.is_hole for each in outlines)
+    if holes:
+        cure = "Save it as GeoJSON, whose polygons have holes of their own."
+        what = "mask has shapes that take others off"
+        raise InputError(Problem(what, str(path), "shapes with holes", f"{holes}", cure))
     return outlines
 
 
-def _cut(outlines: Sequence[Outline], region: Region) -> list[list[list[list[float]]]]:
-    found = cut_to(outlines, region.area, region.size)
-    return [[ring.round(3).tolist() for ring in outline.rings] for outline in found]
+def _cut(outlines: Sequence[Outline], area: Box, size: tuple[int, int]) -> bytes:
+    """Return what lies of outlines in an area as GeoJSON in pixels of the region."""
+    found = cut_to(outlines, area, size)
+    rounded = tuple(replace(each, rings=tuple(ring.round(3) for ring in each.rings)) for each in found)
+    return geojson.write([Drawing("", size, rounded)]).encode()
 
 
-def _write(stem: Path, region: Region) -> str:
-    """Write a region's file and return its path; one that is there with this content stays."""
-    path, text = stem.with_name(f"{stem.name}{REGION_SUFFIX}"), region.text()
+def _write(stem: Path, suffix: str, content: bytes) -> str:
+    """Write a file and return its path; one that is there with this content stays."""
+    path = stem.with_name(f"{stem.name}{suffix}")
     make_folder(path.parent)
     with writing(path):
-        if not path.is_file() or path.read_bytes() != text:
-            path.write_bytes(text)
+        if not path.is_file() or path.read_bytes() != content:
+            path.write_bytes(content)
     return str(path)

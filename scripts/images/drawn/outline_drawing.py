@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from scripts.core.errors import InputError, Problem, listed
-from scripts.images.drawn.filling import crossed_rows, edges_of, fill, frame_of
 from scripts.images.drawn.outlines import Outline
 from scripts.images.values import IGNORE
 
@@ -15,6 +14,7 @@ IGNORED = ("ignore", "ignore*")
 """Names of shapes whose pixels count nowhere, in lower case."""
 _MOST_EFFORT = 10**9
 _CROSSING_EFFORT = 30  # a row that an edge crosses takes as long as so many pixels of a shape's frame
+_CROSSINGS_AT_ONCE = 2**20
 _WHOLE = 0.99
 
 
@@ -96,10 +96,10 @@ def refuse_costly(outlines: Sequence[Outline], size: tuple[int, int], where: str
     """
     effort = 0
     for outline in outlines:
-        frame = frame_of(outline.rings, size)
+        frame = _frame(outline.rings, size)
         if frame is not None:
             top, bottom, left, right = frame
-            _, _, count = crossed_rows(edges_of(outline.rings), top, bottom)
+            _, _, count = _crossed_rows(_edges(outline.rings), top, bottom)
             effort += (bottom - top) * (right - left) + _CROSSING_EFFORT * int(count.sum())
         if effort > _MOST_EFFORT:
             expected = f"frames of {_MOST_EFFORT} pixels together"
@@ -157,7 +157,61 @@ def _extent(frames: np.ndarray) -> str:
 def _is_around(outline: Outline, size: tuple[int, int]) -> bool:
     """Tell whether an outline holds 99 % of the image; its frame is looked at before it is drawn."""
     whole = _WHOLE * size[0] * size[1]
-    frame = frame_of(outline.rings, size)
+    frame = _frame(outline.rings, size)
     if frame is None or (frame[1] - frame[0]) * (frame[3] - frame[2]) < whole:
         return False
     return bool(np.count_nonzero(draw_outlines([outline], size)) >= whole)
+
+
+def _fill(mask: np.ndarray, rings: Sequence[np.ndarray], value: int) -> None:
+    """Set the pixels of ``mask`` whose centre is inside: an odd number of edges crosses their row left of it."""
+    frame = _frame(rings, (mask.shape[0], mask.shape[1]))
+    if frame is None:
+        return
+    top, bottom, left, right = frame
+    edges, first, count = _crossed_rows(_edges(rings), top, bottom)
+    width = right - left + 1
+    crossings = np.zeros((bottom - top) * width, np.uint8)  # only odd or even counts, which survives an overflow
+    for part in _parts(count):
+        x0, y0, x1, y1 = (np.repeat(edges[part, i], count[part]) for i in range(4))
+        begins = np.cumsum(count[part]) - count[part]
+        rows = np.repeat(first[part] - begins, count[part]) + np.arange(len(x0))
+        x = x0 + (rows + 0.5 - y0) * (x1 - x0) / (y1 - y0)
+        column = np.clip(np.ceil(x - 0.5), left, right).astype(np.int64) - left  # first pixel right of the edge
+        np.add.at(crossings, (rows - top) * width + column, np.uint8(1))
+    odd = np.bitwise_xor.accumulate(crossings.reshape(-1, width) & 1, axis=1)
+    mask[top:bottom, left:right][odd[:, :-1] == 1] = value
+
+
+def _frame(rings: Sequence[np.ndarray], size: tuple[int, int]) -> tuple[int, int, int, int] | None:
+    """Return the rows and columns of the image around some rings: top, bottom, left, right; None where none is."""
+    points = np.concatenate(rings)
+    (left, top), (right, bottom) = np.floor(points.min(axis=0)), np.ceil(points.max(axis=0))
+    top, bottom, left, right = max(0, int(top)), min(size[0], int(bottom)), max(0, int(left)), min(size[1], int(right))
+    return (top, bottom, left, right) if bottom > top and right > left else None
+
+
+def _edges(rings: Sequence[np.ndarray]) -> np.ndarray:
+    """Return (N, 4) float64: x and y of both ends of every edge of closed rings."""
+    return np.concatenate([np.concatenate([ring, np.roll(ring, -1, axis=0)], axis=1) for ring in rings])
+
+
+def _crossed_rows(edges: np.ndarray, top: int, bottom: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the edges, (N, 4), that cross centres of rows ``top`` to ``bottom``; for each the first row, and how many.
+
+    Rows count whose centre is in [low, high) of the edge: half-open, so that a vertex on a centre counts once.
+    """
+    low, high = np.minimum(edges[:, 1], edges[:, 3]), np.maximum(edges[:, 1], edges[:, 3])
+    first = np.maximum(top, np.ceil(low - 0.5)).astype(np.int64)
+    count = np.minimum(bottom, np.ceil(high - 0.5)).astype(np.int64) - first
+    crosses = count > 0
+    return edges[crosses], first[crosses], count[crosses]
+
+
+def _parts(count: np.ndarray) -> list[slice]:
+    """Return slices of edges that cross about a million rows each, so that memory does not grow with the outline."""
+    if not len(count):
+        return []
+    number = (np.cumsum(count) - 1) // _CROSSINGS_AT_ONCE
+    ends = [*np.flatnonzero(np.diff(number)) + 1, len(count)]
+    return [slice(begin, end) for begin, end in zip([0, *ends[:-1]], ends, strict=True)]

@@ -2,8 +2,8 @@
 
 A file ``NAME.region`` holds JSON: ``slide`` (path, relative to the file's folder), ``backend``, ``level`` that is read,
 ``area`` ([top, left, bottom, right] in pixels of level 0), ``size`` ([height, width] of the image it stands for), and
-what the slide was when the region was made, ``file_bytes`` and ``digest`` (:func:`digest_of`). In a mask ``outlines``
-may stand for the slide's pixels: polygons in pixels of the region, each a list of rings.
+what the slide was when the region was made, ``file_bytes`` and ``digest`` (:func:`digest_of`). The slide of a mask is
+one of masks.
 """
 
 from __future__ import annotations
@@ -23,11 +23,10 @@ from PIL import Image
 
 from scripts.core.errors import InputError, Problem
 from scripts.core.files import plain_file
-from scripts.images.drawn.filling import fill
 from scripts.images.slide_files.box import Box
 from scripts.images.slide_files.reader import BACKENDS, Slide
 
-_MOST_BYTES = 64 * 1024**2
+_MOST_BYTES = 64 * 1024
 _MOST_OPEN = 8
 _BLOCKS, _BLOCK = 64, 64 * 1024  # of a slide that are looked at for its digest
 _ANEW = "Make the pool anew with python -m scripts.data slides."
@@ -46,7 +45,6 @@ class Region:
         size: (height, width) of the image that it stands for.
         file_bytes: size of the slide's file.
         digest: see :func:`digest_of`.
-        outlines: of a mask that is polygons: each a list of rings, rings lists of [x, y] in pixels of the region.
     """
 
     slide: str
@@ -56,12 +54,10 @@ class Region:
     size: tuple[int, int]
     file_bytes: int
     digest: str
-    outlines: list[list[list[list[float]]]] | None = None
 
     def text(self) -> bytes:
         """Return the content of the region's file."""
-        values = {name: value for name, value in asdict(self).items() if value is not None}
-        return f"{json.dumps({**values, 'area': list(self.area)})}\n".encode()
+        return f"{json.dumps({**asdict(self), 'area': list(self.area)})}\n".encode()
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -102,7 +98,7 @@ def _region_of(told: Any) -> Region:
         raise ValueError(f"backend {told['backend']!r}")
     return Region(
         str(told["slide"]), told["backend"], int(told["level"]), area, (height, width), int(told["file_bytes"]),
-        str(told["digest"]), told.get("outlines"),
+        str(told["digest"]),
     )  # fmt: skip
 
 
@@ -117,37 +113,31 @@ def read_region(path: Path, bits: int = 8, content: bytes | None = None) -> npt.
     Raises:
         InputError: file or slide cannot be read, the slide is another one, or the region is not in it.
     """
-    if content is not None:
-        raise InputError(Problem("a region of a slide cannot be sent", path.name, "pixels", "the name of a file"))
+    _refuse_sent(path, content)
     region = load_region(path)
-    if region.outlines is not None:
-        raise InputError(Problem("region holds outlines, no pixels", str(path), "a region of a slide", "a mask"))
     return _opened(path, region).read_area(region.level, region.area, region.size)
 
 
-def size_of_region(path: Path) -> tuple[int, int]:
+def size_of_region(path: Path, content: bytes | None = None) -> tuple[int, int]:
     """Return (H, W) of :func:`read_region`, from the region's file alone; ``InputError`` where that is none."""
+    _refuse_sent(path, content)
     return load_region(path).size
 
 
-def region_values(path: Path) -> npt.NDArray[np.uint8]:
-    """Return the values of a mask's region, uint8 (H, W): of its outlines, or of a slide by nearest neighbour.
+def _refuse_sent(path: Path, content: bytes | None) -> None:
+    """Raise InputError for a region that is no file of the data set: it could name any slide."""
+    if content is not None:
+        raise InputError(Problem("a region of a slide cannot be sent", path.name, "pixels", "the name of a file"))
 
-    What the slide leaves out is 0; inside of outlines is 255, which is foreground by each of the usual rules.
+
+def region_values(path: Path) -> npt.NDArray[np.uint8]:
+    """Return the values of a mask's region, uint8 (H, W), by nearest neighbour; what the slide leaves out is 0.
 
     Raises:
-        InputError: as :func:`read_region`; a polygon that is none.
+        InputError: as :func:`read_region`.
     """
     region = load_region(path)
-    if region.outlines is None:
-        return _opened(path, region).read_values(region.level, region.area, region.size)
-    values = np.zeros(region.size, np.uint8)
-    for rings in region.outlines:
-        try:
-            fill(values, [np.array(ring, np.float64).reshape(-1, 2) for ring in rings], 255)
-        except (ValueError, TypeError) as error:
-            raise InputError(Problem("not a polygon", str(path), "rings of (x, y)", cure=_ANEW)) from error
-    return values
+    return _opened(path, region).read_values(region.level, region.area, region.size)
 
 
 def _opened(path: Path, region: Region) -> Slide:

@@ -12,6 +12,7 @@ from scripts.core.errors import InputError
 from scripts.data.datalist import read_datalist
 from scripts.data.makers.slide_tiles import TileRule
 from scripts.data.makers.slides import slide_items
+from scripts.images.mask_files.several import read_whole_mask
 from scripts.images.masks import read_mask
 from scripts.images.reading import read_image
 from scripts.images.slide_files.region import load_region
@@ -102,7 +103,8 @@ class TestMasks:
         truth = np.zeros(IMAGE.shape[:2], bool)
         truth[100:200, 100:200] = True
         for item in made(root, masks=root / "masks"):
-            np.testing.assert_array_equal(read_mask(item["mask"]), truth[load_region(item["image"]).area.slices()])
+            mask = read_whole_mask(item["mask"], item["image"])
+            np.testing.assert_array_equal(mask, truth[load_region(item["image"]).area.slices()])
 
     def test_refused(self, tmp_path: Path) -> None:
         root = folder(tmp_path)

@@ -62,7 +62,7 @@ class TestDrawing:
     def test_many_edges_are_drawn_by_parts(self, monkeypatch: pytest.MonkeyPatch) -> None:
         ring = np.random.default_rng(0).uniform(-5, 65, (300, 2))
         whole = draw_outlines([Outline((ring,))], SIZE)
-        monkeypatch.setattr("scripts.images.drawn.filling._CROSSINGS_AT_ONCE", 50)
+        monkeypatch.setattr("scripts.images.drawn.outline_drawing._CROSSINGS_AT_ONCE", 50)
         np.testing.assert_array_equal(draw_outlines([Outline((ring,))], SIZE), whole)
 
 

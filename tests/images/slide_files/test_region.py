@@ -83,16 +83,6 @@ class TestMasks:
         region = write_region(tmp_path / "m.region", path, Box(0, 0, 200, 200), (200, 200), backend="tifffile")
         assert not read_mask(region)[:128, :128].any() and read_mask(region)[128:].all()
 
-    def test_of_outlines(self, slide: Path, tmp_path: Path) -> None:
-        square, hole = [[10, 10], [40, 10], [40, 40], [10, 40]], [[20, 20], [30, 20], [30, 30], [20, 30]]
-        path = write_region(tmp_path / "m.region", slide, Box(0, 0, 50, 50), (50, 50), outlines=[[square, hole]])
-        expected = np.zeros((50, 50), np.uint8)
-        expected[10:40, 10:40] = 1
-        expected[20:30, 20:30] = 0
-        np.testing.assert_array_equal(read_mask(path), expected)
-        with pytest.raises(InputError, match="region holds outlines, no pixels"):
-            read_image(path)
-
     def test_one_that_somebody_sends_is_no_mask(self, slide: Path, tmp_path: Path) -> None:
         path = write_region(tmp_path / "m.region", slide, Box(0, 0, 50, 50), (50, 50))
         with pytest.raises(InputError, match="not a format that can be read"):
