@@ -30,7 +30,7 @@ def draw_outlines(outlines: Sequence[Outline], size: tuple[int, int]) -> np.ndar
     mask = np.zeros(size, np.uint8)
     for outline in outlines:
         if outline.name.lower() not in IGNORED:
-            fill(mask, outline.rings, 0 if outline.is_hole else 1)
+            _fill(mask, outline.rings, 0 if outline.is_hole else 1)
     mask[_ignored(outlines, size) == 1] = IGNORE
     return mask
 
@@ -45,7 +45,7 @@ def draw_numbered(outlines: Sequence[Outline], size: tuple[int, int]) -> np.ndar
     objects = np.zeros(size, np.int64)
     for number, outline in enumerate(outlines, start=1):
         if outline.name.lower() not in IGNORED:
-            fill(objects, outline.rings, 0 if outline.is_hole else number)
+            _fill(objects, outline.rings, 0 if outline.is_hole else number)
     objects[_ignored(outlines, size) == 1] = 0
     return objects
 
@@ -54,7 +54,7 @@ def _ignored(outlines: Sequence[Outline], size: tuple[int, int]) -> np.ndarray:
     inside = np.zeros(size, np.uint8)
     for outline in outlines:
         if outline.name.lower() in IGNORED:
-            fill(inside, outline.rings, 0 if outline.is_hole else 1)
+            _fill(inside, outline.rings, 0 if outline.is_hole else 1)
     return inside
 
 
