@@ -24,7 +24,7 @@ from tests.support.tiny_runs import CONFIGS, SIDE, SMALL, tiny_config, what_happ
 
 ROOT = CONFIGS.parents[1]
 OVERLAY: dict[str, Any] = json.loads((CONFIGS / "published.json").read_text())
-KEYS = [key for key in OVERLAY if key != "_desc_"]
+KEYS = [key for key in OVERLAY if key not in ("_desc_", "auto_plan")]  # the protocol needs no plan of its data
 TINY_GEOMETRY = {"geometry#min_side": 80, "geometry#crop": 72}
 
 

@@ -87,9 +87,7 @@ class ServedRun:
         self.config = RunConfig(settings.content())
         typed = CommandLine(texts=settings.overrides, files=tuple(map(str, settings.config_files)))
         check_config(self.config, typed)
-        self.config = RunConfig(self.config.parser(settings_of_plan(self.config, typed)).get())
         parser = self.config.parser()
-        use_threads(parser.get_parsed_content("threads"), self.config.get("image_size"))  # those of requests as well
         self.output_dir = Path(parser.get_parsed_content("output_dir"))
         self.stage0_dir = Path(parser.get_parsed_content("active#stage0#dir"))
         self.methods: Mapping[str, Method] = parser.get_parsed_content("active#methods")
@@ -98,6 +96,9 @@ class ServedRun:
             known = ", ".join(sorted(self.methods))
             raise InputError(Problem("unknown method", "--conf method", known, repr(self.name)))
         self.method = self.methods[self.name]
+        self.config = RunConfig(self.config.parser(settings_of_plan(self.config, typed)).get())
+        parser = self.config.parser()
+        use_threads(parser.get_parsed_content("threads"), self.config.get("image_size"))  # those of requests as well
         self.rounds = self.method.rounds or int(parser["active#rounds"])
         self.folder = run_folder(self.output_dir, self.name, self.seed)
         self.device = torch.device(parser.get_parsed_content("device"))

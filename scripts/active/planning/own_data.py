@@ -21,7 +21,7 @@ from scripts.core.files import plain_file
 from scripts.core.lock import held
 from scripts.core.machine.threads import use_threads
 from scripts.core.run_config import RunConfig, running_parser
-from scripts.core.run_names import is_run
+from scripts.core.run_names import RunFile
 
 logger = logging.getLogger(__name__)
 _KEY = "auto_plan"
@@ -71,7 +71,7 @@ def settings_of_plan(config: RunConfig, typed: CommandLine) -> dict[str, Any]:
         return {}
     planner: Planner = parser.get_parsed_content("planner")
     folder = planner.path.parent
-    has_runs = folder.is_dir() and any(is_run(each) for each in folder.iterdir())
+    has_runs = any(any(folder.glob(f"{where}/{RunFile.STATE}")) for where in ("*", "*/*"))  # of a study one deeper
     if has_runs and not planner.path.exists():
         logger.info("no plan: the runs in %s began without one", folder)
         return {}

@@ -78,9 +78,10 @@ def test_no_plan_for_the_demo_or_where_it_is_switched_off(folder: Path, tmp_path
     assert not (tmp_path / FILE).exists()
 
 
-def test_runs_that_began_without_a_plan_go_on_without(folder: Path, tmp_path: Path) -> None:
-    run = tmp_path / "random_seed0"
-    run.mkdir()
+@pytest.mark.parametrize("name", ["random_seed0", "random/random_seed0"])
+def test_runs_that_began_without_a_plan_go_on_without(folder: Path, tmp_path: Path, name: str) -> None:
+    run = tmp_path / name
+    run.mkdir(parents=True)
     (run / "state.sqlite").touch()
     assert plan(folder, tmp_path) == {}
 

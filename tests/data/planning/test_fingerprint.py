@@ -101,7 +101,7 @@ def test_many_files_are_sampled_classes_in_turn(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(fingerprint, "_MASK_PIXELS", 1)
     read: list[str] = []
     of_mask = fingerprint.read_whole_mask
-    monkeypatch.setattr(fingerprint, "read_whole_mask", lambda cell, rule: read.append(cell) or of_mask(cell, rule))
+    monkeypatch.setattr(fingerprint, "read_whole_mask", lambda cell, *more: read.append(cell) or of_mask(cell, *more))
     found = look(folder)
     assert (whole.headers, whole.masks, found.headers, found.masks) == (None, None, 8, 6)
     assert len(set(read)) == 6
