@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -31,12 +31,6 @@ def command(data: Path, output: Path, *arguments: str, run_id: str = "training",
     places = [f"--dataset_dir={data}", f"--output_dir={output}"]
     options = words_of(OPTIONS, run_id, *re.findall(r"\w+\.json", config))
     return ["run", run_id, "--config_file", config, *options, *places, *arguments]
-
-
-@pytest.fixture(scope="module")
-def commands() -> Iterator[Commands]:
-    with Commands() as running:
-        yield running
 
 
 @pytest.fixture

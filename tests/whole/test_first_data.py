@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,12 +20,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("bundle", "scripts", "models"):
         (folder / name).symlink_to(ROOT / name)
     return folder
-
-
-@pytest.fixture(scope="module")
-def commands() -> Iterator[Commands]:
-    with Commands() as running:
-        yield running
 
 
 def cut(words: list[str]) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,12 +36,6 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_my_data(folder / "my_data")
     write_glas_archive(folder / "Warwick_QU_Dataset")
     return folder
-
-
-@pytest.fixture(scope="module")
-def commands() -> Iterator[Commands]:
-    with Commands() as running:
-        yield running
 
 
 def cut(words: list[str]) -> list[str]:
